@@ -1,0 +1,70 @@
+package jobs
+
+import "github.com/tidemill/tidemill/proto"
+
+// Section is a kind's own part of a spec, decoded.
+type Section interface {
+	// Expressions are those that an executor checks before the job may run, in the order of the spec. May be empty.
+	Expressions() []Expression
+	// Work is where a run's intermediate objects and logs lie: the prefix <work>/<run>/, and the connection that reaches it.
+	Work() (uri, connection string)
+}
+
+// Kind is a kind of job: how its section is read and which stages a run of it has.
+// All methods are pure and deterministic, and do not block.
+type Kind interface {
+	// Name is the value of a spec's "kind" and the key of its section.
+	Name() string
+
+	// DecodeSection reads the section, fills in defaults and reports everything that is wrong with it to d.
+	// It returns a Section even then.
+	DecodeSection(d *Decoder) Section
+
+	// First is the first stage of a run.
+	First(spec *Spec) StagePlan
+
+	// Next says what follows when every task of the stage done.Name has finished. done.Outputs and done.Attempts
+	// are by task index. An error means that an output could not be understood, and fails the run for good.
+	Next(spec *Spec, done StageResult) (Step, error)
+}
+
+// StagePlan is a stage to be run: one task for each input.
+type StagePlan struct {
+	Name   string
+	Inputs [][]byte // the kind's own messages
+	// Resources of each task; the spec's if nil.
+	Resources *Resources
+}
+
+// StageResult is a finished stage.
+type StageResult struct {
+	Name     string
+	Outputs  [][]byte      // what TaskResult.output held
+	Attempts []uint32      // the attempt of each task that finished
+	Earlier  []StageResult // the stages before it, in order
+}
+
+// Step is what comes after a stage: either the next stage or the run's result.
+type Step struct {
+	Stage *StagePlan
+	Done  *proto.Output // set when the run has succeeded; then Stage is nil
+}
+
+// Stages that every kind has: see proto.CheckInput and proto.CleanInput.
+const (
+	StageCheck = "check"
+	StageClean = "clean"
+)
+
+// Kinds are the registered kinds.
+type Kinds []Kind
+
+// Lookup returns the kind of that name, or nil.
+func (k Kinds) Lookup(name string) Kind {
+	for _, kind := range k {
+		if kind.Name() == name {
+			return kind
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+// Input is one event with the time at which it is handled and a random number of its own.
+type Input struct {
+	Now    time.Time
+	Random uint64
+	Event  Event
+}
+
+// Event is one of the types of this file or a [Command].
+type Event interface{ event() }
+
+// Subscribed: the master has accepted the subscription. All offers of earlier subscriptions are void.
+type Subscribed struct {
+	FrameworkID string
+	Master      string // http://host:port
+	MasterID    string
+}
+
+// Disconnected: the subscription has ended; offers are void, calls would be refused.
+type Disconnected struct{ Reason string }
+
+// Offers are new offers.
+type Offers struct{ Offers []Offer }
+
+// Offer is a Mesos offer reduced to what decisions need.
+type Offer struct {
+	ID          string
+	AgentID     string
+	Host        string
+	AgentURL    string // http://host:port of the agent
+	Role        string
+	CPUs        float64
+	Memory      int64             // bytes
+	Disk        int64             // bytes
+	Attributes  map[string]string // text, scalars and ranges in Mesos' own notation; "hostname" added
+	Executors   []string          // IDs of this framework's executors that run there
+	Unavailable *time.Time        // begin of announced maintenance
+}
+
+// Rescind: an offer is void.
+type Rescind struct{ OfferID string }
+
+// Update is a task status update, or an answer to reconciliation (then UUID and Data are empty).
+type Update struct {
+	MesosID    string // task ID in Mesos
+	AgentID    string
+	ExecutorID string
+	State      string // Mesos' name: TASK_RUNNING, …
+	Reason     string // Mesos' name: REASON_…; empty if the status has none
+	Source     string // SOURCE_MASTER, SOURCE_AGENT, SOURCE_EXECUTOR; empty if it has none
+	Message    string
+	Data       []byte
+	UUID       []byte // empty: must not be acknowledged
+	Limitation string // resources whose limit was hit, such as "mem"; empty if none
+}
+
+// Message comes from an executor (proto.Progress).
+type Message struct {
+	AgentID, ExecutorID string
+	Data                []byte
+}
+
+// Failure: an executor has ended (ExecutorID set) or an agent is lost. May be missing or come late.
+type Failure struct {
+	AgentID, ExecutorID string
+	Status              *int32 // the executor's exit status
+}
+
+// CallFailed: Mesos refused a call, or it could not be sent.
+type CallFailed struct {
+	Call   Call
+	Status int // HTTP status; 0: not sent
+	Reason string
+}
+
+// Tick: time has passed.
+type Tick struct{}
+
+// SteppedDown: the lease is lost. From here on the Core answers with no actions but refusals of commands.
+type SteppedDown struct{}
+
+func (Subscribed) event()   {}
+func (Disconnected) event() {}
+func (Offers) event()       {}
+func (Rescind) event()      {}
+func (Update) event()       {}
+func (Message) event()      {}
+func (Failure) event()      {}
+func (CallFailed) event()   {}
+func (Tick) event()         {}
+func (SteppedDown) event()  {}
+func (Command) event()      {}
+
+// Command is a wish from the API. Its answer is a [Reply] with the same ticket.
+type Command struct {
+	Ticket uint64
+	Body   CommandBody
+}
+
+// CommandBody is one of the types below. Each says what Reply.Value holds on success.
+type CommandBody interface{ command() }
+
+// CheckSpec asks that a spec's expressions be checked with the version that would run them. Value: CheckKey, to be
+// looked up in View.Checks. A spec without expressions passes at once.
+type CheckSpec struct{ Spec []byte }
+
+// PutJob stores a spec. Value: PutJobResult. Errors: Invalid with problems; Conflict if Create is set and the name has
+// another spec.
+type PutJob struct {
+	Spec   []byte // JSON
+	Create bool   // POST: refuse another spec under a name that exists
+	Name   string // PUT: the name in the path, which the spec must have; empty for POST
+}
+
+// PutJobResult is the answer to PutJob.
+type PutJobResult struct {
+	Job      *proto.Job
+	Revision *proto.Revision
+	Created  bool // the job is new
+	Changed  bool // there is a new revision
+}
+
+// DeleteJob removes a job and cancels what runs. Value: *proto.Job.
+type DeleteJob struct{ Name string }
+
+// StartRun starts a run of the newest revision. Value: StartRunResult. Errors: NotFound; Conflict when the key was used
+// for a run of another job or other parameters; Invalid when the channel or version is gone or the checks failed.
+type StartRun struct {
+	Job            string
+	Params         map[string]string
+	IdempotencyKey string
+}
+
+// StartRunResult is the answer to StartRun.
+type StartRunResult struct {
+	Run    *proto.Run
+	Repeat bool // an earlier run with the same idempotency key
+}
+
+// CancelRun asks a run to stop. Value: *proto.Run. Cancelling an ended run changes nothing and is no error.
+type CancelRun struct{ Run string }
+
+// RegisterVersion adds an artefact that lies in the artefact store already. Value: RegisterVersionResult.
+// Errors: Conflict when the version has other bytes for that platform.
+type RegisterVersion struct {
+	Artifact proto.Artifact
+}
+
+// RegisterVersionResult is the answer to RegisterVersion.
+type RegisterVersionResult struct {
+	Version *proto.ExecutorVersion
+	Created bool // false: the same bytes were registered before
+}
+
+// DeleteVersion removes a version that nothing uses. Value: *proto.ExecutorVersion. Errors: NotFound, Conflict with what uses it.
+type DeleteVersion struct{ Version string }
+
+// SetChannel points a channel at a version, at once. Value: *proto.Channel. Errors: Invalid for an unknown version.
+type SetChannel struct{ Name, Version string }
+
+func (CheckSpec) command()       {}
+func (PutJob) command()          {}
+func (DeleteJob) command()       {}
+func (StartRun) command()        {}
+func (CancelRun) command()       {}
+func (RegisterVersion) command() {}
+func (DeleteVersion) command()   {}
+func (SetChannel) command()      {}

@@ -1,0 +1,92 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// View is an immutable picture of the Core's state, for the API, the dashboard and metrics.
+// Nothing reachable from it may be changed.
+type View struct {
+	Sequence    uint64 // grows with every change
+	At          time.Time
+	FrameworkID string
+	Master      string // empty while not connected
+	Leading     bool
+
+	Jobs     map[string]*JobView
+	Runs     map[string]*RunView
+	Versions map[string]*VersionView
+	Channels map[string]*proto.Channel
+	Agents   map[string]*AgentView
+	Checks   map[CheckKey]*CheckView
+	Queue    Queue
+}
+
+// JobView is a job with its revisions, oldest first.
+type JobView struct {
+	Job       *proto.Job
+	Revisions []*proto.Revision
+}
+
+// RunView is a run with its tasks.
+type RunView struct {
+	Run      *proto.Run
+	Tasks    []*TaskView // by stage, then index
+	Progress float64     // 0..1, never falls while the run lives
+	Waiting  []Waiting   // why tasks wait, one entry for each shape
+}
+
+// TaskView is a task with its newest progress.
+type TaskView struct {
+	Task     *proto.Task
+	Progress *proto.TaskProgress // of the attempt that runs; nil if none was heard of
+	Heard    time.Time
+}
+
+// Waiting explains pending tasks of one shape.
+type Waiting struct {
+	Stage      string
+	Tasks      int
+	Resources  jobs.Resources // of one task
+	Since      time.Time
+	NotBefore  time.Time      // back-off; zero if none
+	Offers     int            // offers looked at for this shape
+	TurnedDown map[string]int // how many for which reason
+	Reason     string         // one sentence
+}
+
+// VersionView is an executor version and what uses it.
+type VersionView struct {
+	Version  *proto.ExecutorVersion
+	Channels []string
+	Runs     int // that have not ended
+	Tasks    int // launched and not ended
+}
+
+// AgentView is an agent as the latest offers and launches showed it.
+type AgentView struct {
+	ID, Host, URL string
+	Attributes    map[string]string
+	Tasks         int
+	Seen          time.Time
+}
+
+// CheckKey names a check: executor version and a digest of the expressions.
+type CheckKey string
+
+// CheckView is the state of a check.
+type CheckView struct {
+	State    proto.CheckState
+	Problems []jobs.Problem
+	Version  string
+}
+
+// Queue sums up what waits.
+type Queue struct {
+	Pending       int
+	Launched      int // launching, starting or running
+	OldestPending time.Time
+}
