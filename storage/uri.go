@@ -1,0 +1,147 @@
+package storage
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// The schemes of a URI.
+const (
+	SchemeS3   = "s3"
+	SchemeFile = "file"
+)
+
+// maxKey is S3's limit for a key, in bytes.
+const maxKey = 1024
+
+// URI names an object, or the prefix of many, for people and specs. Its text
+// is taken literally, as S3's own tools do: no percent decoding, and ? and #
+// are characters of the key.
+type URI struct {
+	Scheme string // SchemeS3 or SchemeFile
+	Bucket string // empty for SchemeFile
+	Key    string // without the leading slash; may be empty or end in a slash
+}
+
+// ParseURI reads s3://bucket/key or file:///absolute/path. Its errors match
+// ErrInvalid and quote the text.
+func ParseURI(s string) (URI, error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return URI{}, invalidURI(s, "it has no scheme: write s3://bucket/key or file:///path")
+	}
+	u := URI{Scheme: scheme}
+	switch scheme {
+	case SchemeS3:
+		u.Bucket, u.Key, _ = strings.Cut(rest, "/")
+		if reason := checkBucket(u.Bucket); reason != "" {
+			return URI{}, invalidURI(s, reason)
+		}
+	case SchemeFile:
+		if !strings.HasPrefix(rest, "/") {
+			return URI{}, invalidURI(s, "a file has no host: write file:///path with three slashes")
+		}
+		u.Key = rest[1:]
+		if reason := checkSegments(strings.TrimSuffix(u.Key, "/")); reason != "" {
+			return URI{}, invalidURI(s, reason)
+		}
+	default:
+		return URI{}, invalidURI(s, fmt.Sprintf("scheme %q is unknown: use s3 or file", scheme))
+	}
+	if reason := checkText(u.Key); reason != "" {
+		return URI{}, invalidURI(s, reason)
+	}
+	return u, nil
+}
+
+// String is the text that ParseURI reads back as the same URI.
+func (u URI) String() string { return u.Scheme + "://" + u.Bucket + "/" + u.Key }
+
+// Join is the URI below u, with one slash between its key and each element.
+// Elements are taken as they are; a slash at the end of the last one stays.
+func (u URI) Join(elem ...string) URI {
+	key := strings.TrimSuffix(u.Key, "/")
+	for _, e := range elem {
+		if key != "" {
+			key = strings.TrimSuffix(key, "/") + "/"
+		}
+		key += e
+	}
+	u.Key = key
+	return u
+}
+
+// CheckKey reports a key that no store takes: empty, longer than 1024 bytes,
+// not UTF-8, or with control characters. Its errors match ErrInvalid. A store
+// may refuse more: storage/file has no keys with empty, "." or ".." segments.
+func CheckKey(key string) error {
+	reason := checkText(key)
+	if key == "" {
+		reason = "it is empty"
+	}
+	if reason != "" {
+		return fmt.Errorf("check key %q: %w: %s", key, ErrInvalid, reason)
+	}
+	return nil
+}
+
+func invalidURI(s, reason string) error {
+	const most = 200
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return fmt.Errorf("parse URI %q: %w: %s", s, ErrInvalid, reason)
+}
+
+func checkText(key string) string {
+	switch {
+	case len(key) > maxKey:
+		return fmt.Sprintf("the key has %d bytes, at most %d are allowed", len(key), maxKey)
+	case !utf8.ValidString(key):
+		return "the key is not UTF-8"
+	case strings.ContainsFunc(key, func(r rune) bool { return r < 0x20 || r == 0x7f }):
+		return "the key has a control character"
+	}
+	return ""
+}
+
+// checkBucket is looser than what AWS allows for new buckets: old ones may have
+// capitals and underscores.
+func checkBucket(bucket string) string {
+	if bucket == "" {
+		return "the bucket is missing: write s3://bucket/key"
+	}
+	if len(bucket) < 3 || len(bucket) > 255 {
+		return fmt.Sprintf("bucket %q has %d characters, 3 to 255 are allowed", bucket, len(bucket))
+	}
+	for _, r := range bucket {
+		if !isAlphanumeric(r) && !strings.ContainsRune(".-_", r) {
+			return fmt.Sprintf("bucket %q has the character %q: letters, digits, '.', '-' and '_' are allowed", bucket, r)
+		}
+	}
+	if !isAlphanumeric(rune(bucket[0])) || !isAlphanumeric(rune(bucket[len(bucket)-1])) {
+		return fmt.Sprintf("bucket %q must begin and end with a letter or digit", bucket)
+	}
+	return ""
+}
+
+func isAlphanumeric(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+}
+
+// checkSegments refuses what a file system would read as another path.
+func checkSegments(path string) string {
+	if path == "" {
+		return ""
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		switch segment {
+		case "":
+			return "the path has an empty segment"
+		case ".", "..":
+			return fmt.Sprintf("the path has the segment %q", segment)
+		}
+	}
+	return ""
+}
