@@ -149,9 +149,10 @@ type Note struct {
 	Attrs []slog.Attr
 }
 
-// Count is an observation for metrics: one event of Metric with label values, or a measured Value in seconds for histograms.
+// Count is an observation for one of [Metrics]: Value is added to a counter (1 for an event), or observed, in seconds,
+// by a histogram.
 type Count struct {
-	Metric string
-	Labels []string
+	Metric string   // MetricDesc.Name
+	Labels []string // values, in the order of MetricDesc.Labels
 	Value  float64
 }
