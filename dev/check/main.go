@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	quick := flag.Bool("quick", false, "format, vet and unit tests only, without the race detector")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	t := tally{}
+	begin := time.Now()
+	for _, s := range steps(*quick) {
+		s.run(ctx, &t)
+		if ctx.Err() != nil {
+			fmt.Println("interrupted")
+			break
+		}
+	}
+	fmt.Printf("took %s\n", time.Since(begin).Round(time.Second))
+	for _, name := range t.failures {
+		fmt.Println("FAILED", name)
+	}
+	fmt.Printf("%d passed, %d failed\n", t.passed, len(t.failures))
+	if len(t.failures) > 0 || ctx.Err() != nil {
+		os.Exit(1)
+	}
+}
+
+// tally counts what passed and names what failed.
+type tally struct {
+	passed   int
+	failures []string
+}
+
+func (t *tally) pass()            { t.passed++ }
+func (t *tally) fail(name string) { t.failures = append(t.failures, name) }
+
+// step is one thing that is checked.
+type step struct {
+	name  string
+	check func(ctx context.Context, t *tally) (detail string, err error)
+}
+
+func (s step) run(ctx context.Context, t *tally) {
+	fmt.Printf("== %s\n", s.name)
+	begin := time.Now()
+	detail, err := s.check(ctx, t)
+	if detail != "" {
+		detail = ", " + detail
+	}
+	if err != nil {
+		fmt.Printf("%v\n== %s: FAILED after %s%s\n", err, s.name, time.Since(begin).Round(100*time.Millisecond), detail)
+		return
+	}
+	fmt.Printf("== %s: ok in %s%s\n", s.name, time.Since(begin).Round(100*time.Millisecond), detail)
+}
+
+// steps lists what is checked, cheapest first.
+func steps(quick bool) []step {
+	format := single("format", unformatted)
+	vet := single("vet", func(ctx context.Context) error { return command(ctx, "go", "vet", "./...") })
+	if quick {
+		return []step{format, vet, goTest("unit tests", "-short", "./...")}
+	}
+	return []step{
+		format,
+		single("browser", installBrowser),
+		vet,
+		single("staticcheck", func(ctx context.Context) error { return command(ctx, "go", "tool", "staticcheck", "./...") }),
+		single("scheduler without cgo", buildWithoutCgo),
+		goTest("unit tests, conformance, simulation", "-race", "-timeout=10m", "./..."),
+		goTest("end to end and faults", "-race", "-timeout=10m", "-tags=endtoend", "./dev/endtoend/..."),
+		single("demo", func(ctx context.Context) error { return command(ctx, "go", "run", "./cmd/tidemill-dev", "demo") }),
+	}
+}
+
+// single makes a step that counts as one test.
+func single(name string, check func(context.Context) error) step {
+	return step{name, func(ctx context.Context, t *tally) (string, error) {
+		err := check(ctx)
+		if err != nil {
+			t.fail(name)
+			return "", err
+		}
+		t.pass()
+		return "", nil
+	}}
+}
+
+// command runs a program in the top directory; its output is in the error if it fails.
+func command(ctx context.Context, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s\n%s %s: %w", bytes.TrimSpace(out), name, strings.Join(args, " "), err)
+	}
+	return nil
+}
+
+// unformatted fails if a Go file is not as gofmt would have it.
+func unformatted(ctx context.Context) error {
+	files, err := exec.CommandContext(ctx, "git", "ls-files", "--cached", "--others", "--exclude-standard", "*.go").Output()
+	if err != nil {
+		return fmt.Errorf("list Go files: %w", err)
+	}
+	out, err := exec.CommandContext(ctx, "gofmt", append([]string{"-l"}, strings.Fields(string(files))...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("gofmt: %w\n%s", err, out)
+	}
+	if len(out) > 0 {
+		return fmt.Errorf("not formatted:\n%s", bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// installBrowser installs Debian's Chromium for the dashboard's test where that is possible and it is missing.
+func installBrowser(ctx context.Context) error {
+	if _, err := exec.LookPath("chromium"); err == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return nil
+	}
+	if err := command(ctx, "apt-get", "update", "-q"); err != nil {
+		return err
+	}
+	return command(ctx, "apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium", "fonts-dejavu-core")
+}
+
+// buildWithoutCgo proves that the scheduler needs neither the engine nor an embedded service.
+func buildWithoutCgo(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", os.DevNull, "./cmd/tidemill")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s\nbuild cmd/tidemill with CGO_ENABLED=0: %w", bytes.TrimSpace(out), err)
+	}
+	return nil
+}
