@@ -1,0 +1,37 @@
+# Two images: the scheduler (`--target scheduler`) and, for agents that run executors in containers or for CI that
+# registers versions, the executor (`--target executor`). Neither runs as root.
+#
+#   docker build --target scheduler -t tidemill .
+#   docker build --target executor --build-arg VERSION=1.5.0 -t tidemill-executor:1.5.0 .
+
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download github.com/mesos/mesos-go github.com/gogo/protobuf go.etcd.io/bbolt
+COPY . .
+
+FROM build AS build-scheduler
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /out/tidemill ./cmd/tidemill \
+ && mkdir -p /out/data
+
+FROM build AS build-executor
+ARG VERSION=0.1.0-dev
+RUN go run ./cmd/tidemill-dev build-executor --version "$VERSION" --output /out/tidemill-executor
+
+# The scheduler is one static file; certificates are for S3 and for masters behind TLS.
+FROM scratch AS scheduler
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build-scheduler /out/tidemill /usr/bin/tidemill
+COPY --from=build-scheduler --chown=65532:65532 /out/data /var/lib/tidemill
+USER 65532:65532
+VOLUME /var/lib/tidemill
+EXPOSE 8080
+ENTRYPOINT ["/usr/bin/tidemill"]
+CMD ["serve", "--data-dir", "/var/lib/tidemill"]
+
+# The executor asks for glibc and nothing else.
+FROM debian:bookworm-slim AS executor
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build-executor /out/tidemill-executor /usr/bin/tidemill-executor
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/tidemill-executor"]
