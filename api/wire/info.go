@@ -1,0 +1,63 @@
+package wire
+
+import "time"
+
+// Info is about this instance and what it is connected to.
+type Info struct {
+	Version     string     `json:"version" doc:"Of the scheduler"`
+	FrameworkID string     `json:"framework_id" doc:"Empty until Mesos has given one"`
+	Leader      string     `json:"leader" doc:"URL of the instance that schedules"`
+	Mesos       Mesos      `json:"mesos"`
+	Agents      []Agent    `json:"agents" doc:"As offers and launches showed them"`
+	Queue       Queue      `json:"queue"`
+	S3          *S3        `json:"s3,omitempty" doc:"Only on the development platform"`
+	Kafka       *Kafka     `json:"kafka,omitempty" doc:"Only on the development platform"`
+	Warehouse   *Warehouse `json:"warehouse,omitempty" doc:"Only on the development platform"`
+}
+
+// Mesos is the master.
+type Mesos struct {
+	Master    string `json:"master" doc:"URL of the master; the last one known"`
+	Connected bool   `json:"connected" doc:"Whether the subscription stands"`
+}
+
+// Agent is a Mesos agent.
+type Agent struct {
+	ID         string            `json:"id"`
+	Host       string            `json:"host"`
+	URL        string            `json:"url"`
+	Attributes map[string]string `json:"attributes"`
+	Tasks      int               `json:"tasks" doc:"Launched there and not ended"`
+	Versions   map[string]int    `json:"versions" doc:"The same by executor version"`
+	Seen       time.Time         `json:"seen" doc:"When it was last heard of"`
+}
+
+// Queue sums up what waits.
+type Queue struct {
+	Pending       int        `json:"pending" doc:"Tasks that wait"`
+	Launched      int        `json:"launched" doc:"Tasks that are launching, starting or running"`
+	OldestPending *time.Time `json:"oldest_pending,omitempty"`
+}
+
+// S3 is the development platform's object store.
+type S3 struct {
+	Endpoint  string `json:"endpoint"`
+	Region    string `json:"region"`
+	AccessKey string `json:"access_key"`
+	SecretKey string `json:"secret_key"`
+}
+
+// Kafka is the development platform's broker.
+type Kafka struct {
+	Brokers []string `json:"brokers"`
+}
+
+// Warehouse is the development platform's warehouse.
+type Warehouse struct {
+	URL string `json:"url"`
+}
+
+// Health is the answer of the probes.
+type Health struct {
+	Status string `json:"status" enum:"ok,standby,disconnected" doc:"disconnected: ready, but Mesos cannot be reached at present"`
+}

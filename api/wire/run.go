@@ -1,0 +1,160 @@
+package wire
+
+import "time"
+
+// Run is one execution of a revision.
+type Run struct {
+	ID              string            `json:"id"`
+	Job             string            `json:"job"`
+	Revision        uint32            `json:"revision"`
+	Kind            string            `json:"kind"`
+	State           string            `json:"state" enum:"pending,running,succeeded,failed,cancelled"`
+	ExecutorVersion string            `json:"executor_version" doc:"The executor version that it began with and finishes on"`
+	Params          map[string]string `json:"params"`
+	Created         time.Time         `json:"created"`
+	Started         *time.Time        `json:"started,omitempty" doc:"When its first task was launched"`
+	Ended           *time.Time        `json:"ended,omitempty"`
+	CancelRequested *time.Time        `json:"cancel_requested,omitempty"`
+	Progress        float64           `json:"progress" minimum:"0" maximum:"1" doc:"Never falls while the run lives"`
+	Stages          []Stage           `json:"stages" doc:"In order; the last one is the current one"`
+	Waiting         string            `json:"waiting,omitempty" doc:"Why tasks wait, in a sentence; see explain"`
+	Output          *Output           `json:"output,omitempty" doc:"What the run made visible"`
+	Error           *RunError         `json:"error,omitempty" doc:"Why the run failed"`
+}
+
+// Ended says whether a run in that state has ended.
+func Ended(state string) bool {
+	return state == "succeeded" || state == "failed" || state == "cancelled"
+}
+
+// Stage is a step of a run.
+type Stage struct {
+	Name  string     `json:"name" example:"map"`
+	Tasks TaskCounts `json:"tasks" doc:"How many tasks are in which state"`
+	Rows  int64      `json:"rows" doc:"Input rows read so far"`
+	Bytes int64      `json:"bytes" doc:"Input bytes read so far, as stored"`
+}
+
+// TaskCounts is how many tasks are in which state.
+type TaskCounts struct {
+	Pending     int `json:"pending"`
+	Launching   int `json:"launching"`
+	Starting    int `json:"starting"`
+	Running     int `json:"running"`
+	Finished    int `json:"finished"`
+	Failed      int `json:"failed"`
+	Killed      int `json:"killed"`
+	Lost        int `json:"lost"`
+	Unreachable int `json:"unreachable"`
+}
+
+// Sum is the number of tasks.
+func (c TaskCounts) Sum() int {
+	return c.Pending + c.Launching + c.Starting + c.Running + c.Finished + c.Failed + c.Killed + c.Lost + c.Unreachable
+}
+
+// Output is what a run made visible.
+type Output struct {
+	URI      string `json:"uri" doc:"The prefix that holds this run's files and nothing else"`
+	Manifest string `json:"manifest" doc:"The manifest's whole URI"`
+	Rows     int64  `json:"rows"`
+	Files    int64  `json:"files" doc:"How many files there are"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// RunError is why a run failed.
+type RunError struct {
+	Kind     string    `json:"kind" doc:"One of invalid, not_found, conflict, unavailable, internal, out_of_memory, timeout, killed, lost"`
+	Message  string    `json:"message"`
+	Task     string    `json:"task,omitempty" doc:"The task that failed"`
+	Pointer  string    `json:"pointer,omitempty" doc:"JSON Pointer into the spec"`
+	Problems []Problem `json:"problems,omitempty" doc:"When there is more than one"`
+}
+
+// Task is one unit that Mesos launches.
+type Task struct {
+	ID              string     `json:"id"`
+	Run             string     `json:"run"`
+	Job             string     `json:"job"`
+	Stage           string     `json:"stage"`
+	Index           uint32     `json:"index" doc:"From 0"`
+	Of              uint32     `json:"of" doc:"How many tasks the stage has"`
+	State           string     `json:"state" enum:"pending,launching,starting,running,finished,failed,killed,lost,unreachable"`
+	ExecutorVersion string     `json:"executor_version"`
+	Progress        float64    `json:"progress" minimum:"0" maximum:"1"`
+	Phase           string     `json:"phase,omitempty" doc:"What it does now, in a word or two"`
+	Counters        Counters   `json:"counters"`
+	Host            string     `json:"host,omitempty" doc:"Where its newest attempt was launched"`
+	Agent           string     `json:"agent,omitempty" doc:"Mesos agent ID of its newest attempt"`
+	NotBefore       *time.Time `json:"not_before,omitempty" doc:"Back-off: not to be launched earlier"`
+	Created         time.Time  `json:"created"`
+	Attempts        []Attempt  `json:"attempts" doc:"Oldest first"`
+}
+
+// Counters measure the work of a task.
+type Counters struct {
+	Rows       int64   `json:"rows" doc:"Input rows read"`
+	Bytes      int64   `json:"bytes" doc:"Input bytes read, as stored"`
+	OutRows    int64   `json:"out_rows"`
+	OutBytes   int64   `json:"out_bytes"`
+	CPUSeconds float64 `json:"cpu_seconds" doc:"Of the task's process, user and system"`
+	PeakMemory int64   `json:"peak_memory" doc:"Bytes, of the task's process"`
+}
+
+// Attempt is one try of a task.
+type Attempt struct {
+	ID       string     `json:"id" doc:"Task ID in Mesos"`
+	Number   uint32     `json:"number" doc:"From 1"`
+	State    string     `json:"state" enum:"pending,launching,starting,running,finished,failed,killed,lost,unreachable"`
+	Agent    string     `json:"agent" doc:"Mesos agent ID"`
+	Host     string     `json:"host"`
+	AgentURL string     `json:"agent_url,omitempty"`
+	Executor string     `json:"executor" doc:"Executor ID in Mesos"`
+	Launched time.Time  `json:"launched"`
+	Running  *time.Time `json:"running,omitempty"`
+	Ended    *time.Time `json:"ended,omitempty"`
+	GivenUp  bool       `json:"given_up,omitempty" doc:"Replaced although Mesos has not said that it ended"`
+	Reason   string     `json:"reason,omitempty" doc:"Mesos' reason for its end"`
+	LogURI   string     `json:"log_uri,omitempty" doc:"Where its logs were uploaded"`
+	Failure  *Failure   `json:"failure,omitempty"`
+}
+
+// Failure is why an attempt failed, and whose fault that is taken for.
+type Failure struct {
+	Class   string `json:"class" enum:"ours,passing,final" doc:"ours: a free retry; passing: uses the spec's retries; final: no retry"`
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Pointer string `json:"pointer,omitempty" doc:"JSON Pointer into the spec"`
+}
+
+// StartRun is the body of POST /v1/jobs/{name}/runs; it may be left out.
+type StartRun struct {
+	Params map[string]string `json:"params,omitempty" doc:"Shown with the run and given to its tasks" maxProperties:"100"`
+}
+
+// Explanation says why a run's tasks wait.
+type Explanation struct {
+	Run     string    `json:"run"`
+	State   string    `json:"state" enum:"pending,running,succeeded,failed,cancelled"`
+	Summary string    `json:"summary" doc:"One sentence"`
+	Waiting []Waiting `json:"waiting" doc:"One entry for each shape of task"`
+}
+
+// Waiting explains the waiting tasks of one shape.
+type Waiting struct {
+	Stage      string         `json:"stage"`
+	Tasks      int            `json:"tasks" doc:"How many wait"`
+	Resources  Resources      `json:"resources" doc:"Of one task"`
+	Since      time.Time      `json:"since"`
+	NotBefore  *time.Time     `json:"not_before,omitempty" doc:"Back-off"`
+	Offers     int            `json:"offers" doc:"Offers looked at"`
+	TurnedDown map[string]int `json:"turned_down" doc:"How many offers were turned down for which reason"`
+	Reason     string         `json:"reason" doc:"One sentence"`
+}
+
+// Resources are what one task gets.
+type Resources struct {
+	CPUs   float64 `json:"cpus"`
+	Memory int64   `json:"memory" doc:"Bytes"`
+	Disk   int64   `json:"disk" doc:"Bytes"`
+}
