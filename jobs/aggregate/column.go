@@ -1,0 +1,125 @@
+package aggregate
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tidemill/tidemill/jobs"
+)
+
+// Column declares a type. Types are the engine's: BOOLEAN, BIGINT, DOUBLE, DECIMAL(p,s), VARCHAR, DATE, TIMESTAMP, …
+type Column struct {
+	Name string
+	Type string // in capitals, without spaces
+}
+
+// Columns are declared types, in the order of the spec, where they are an object: {"dep_delay": "BIGINT"}.
+type Columns []Column
+
+// types that a column may be declared as, beside DECIMAL(p,s).
+var types = []string{
+	"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+	"FLOAT", "DOUBLE", "DECIMAL(p,s)", "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ",
+}
+
+var decimalType = regexp.MustCompile(`^DECIMAL\(([0-9]{1,2}),([0-9]{1,2})\)$`)
+
+const maxColumns = 1000
+
+// DecodeSpec reads the object.
+func (c *Columns) DecodeSpec(d *jobs.Decoder) {
+	names, ok := d.Fields()
+	if !ok {
+		return
+	}
+	if len(names) > maxColumns {
+		d.Problem("want at most %d columns, got %d", maxColumns, len(names))
+		return
+	}
+	seen := map[string]string{}
+	for _, name := range names {
+		at := d.At(name)
+		checkColumnName(at, name)
+		if other, repeated := seen[strings.ToLower(name)]; repeated {
+			at.Problem("the column is declared twice: %q and %q differ only in capitals", other, name)
+		}
+		seen[strings.ToLower(name)] = name
+		text, ok := at.String()
+		if !ok {
+			continue
+		}
+		normal := strings.ToUpper(strings.ReplaceAll(text, " ", ""))
+		if detail := typeProblem(normal); detail != "" {
+			at.Problem("%s", detail)
+			continue
+		}
+		*c = append(*c, Column{Name: name, Type: normal})
+	}
+}
+
+func typeProblem(t string) string {
+	if parts := decimalType.FindStringSubmatch(t); parts != nil {
+		precision, scale := atoi(parts[1]), atoi(parts[2])
+		if precision < 1 || precision > 38 || scale > precision {
+			return "want DECIMAL(p,s) with p from 1 to 38 and s at most p"
+		}
+		return ""
+	}
+	if slices.Contains(types, t) && t != "DECIMAL(p,s)" {
+		return ""
+	}
+	return fmt.Sprintf("unknown type %.60q; types are %s", t, strings.Join(types, ", "))
+}
+
+// atoi reads at most two digits.
+func atoi(digits string) int {
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// Schema describes the object.
+func (Columns) Schema() map[string]any {
+	return map[string]any{
+		"type":          "object",
+		"maxProperties": maxColumns,
+		"propertyNames": columnNameSchema(),
+		"additionalProperties": map[string]any{
+			"type":        "string",
+			"description": "One of " + strings.Join(types, ", ") + ".",
+		},
+		"examples": []any{map[string]any{"dep_delay": "BIGINT", "price": "DECIMAL(18,2)"}},
+	}
+}
+
+// MarshalJSON writes the object in the order of the columns.
+func (c Columns) MarshalJSON() ([]byte, error) {
+	return marshalObject(len(c), func(i int) (string, any) { return c[i].Name, c[i].Type })
+}
+
+const maxColumnName = 128 // bytes
+
+// checkColumnName reports a name that a result or input column cannot have.
+func checkColumnName(d *jobs.Decoder, name string) {
+	switch {
+	case strings.TrimSpace(name) == "":
+		d.Problem("the name of a column is empty")
+	case len(name) > maxColumnName:
+		d.Problem("the name of a column has %d bytes; at most %d are allowed", len(name), maxColumnName)
+	case strings.TrimSpace(name) != name:
+		d.Problem("the name of column %q begins or ends with a space", name)
+	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }):
+		d.Problem("the name of column %q has a character that cannot be printed", name)
+	}
+}
+
+func columnNameSchema() map[string]any {
+	return map[string]any{"type": "string", "minLength": 1, "maxLength": maxColumnName, "pattern": `^\S(.*\S)?$`}
+}

@@ -1,0 +1,110 @@
+package aggregate
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tidemill/tidemill/jobs"
+)
+
+// Name is the kind's name.
+const Name = "aggregate"
+
+// Kind is the kind "aggregate". It has no state.
+type Kind struct{}
+
+var _ jobs.Kind = Kind{}
+
+// Name is "aggregate".
+func (Kind) Name() string { return Name }
+
+// DecodeSection reads a [*Section].
+func (Kind) DecodeSection(d *jobs.Decoder) jobs.Section {
+	s := &Section{}
+	d.Into(s)
+	if !d.Present() {
+		return s
+	}
+	s.Input.settle(d.At("input"))
+	s.Output.settle(d.At("output"))
+	s.checkColumns(d)
+	s.checkPlaces(d)
+	if s.WorkURI == "" && s.Output.URI != "" {
+		s.WorkURI = s.Output.URI + "_work/"
+	}
+	return s
+}
+
+// settle fills in what depends on other fields, and checks the characters of CSV against one another.
+func (in *Input) settle(d *jobs.Decoder) {
+	if in.Format != "csv" {
+		return
+	}
+	if !d.At("escape").Present() {
+		in.Escape = in.Quote
+	}
+	switch {
+	case in.Delimiter == in.Quote:
+		d.At("quote").Problem("quote and delimiter are the same character")
+	case in.Delimiter == in.Escape:
+		d.At("escape").Problem("escape and delimiter are the same character")
+	case in.Quote == "" && in.Escape != "":
+		d.At("escape").Problem("an escape character needs a quote character")
+	}
+}
+
+// compressions of each output format; the first is the default.
+var compressions = map[string][]string{
+	"parquet": {"zstd", "snappy", "none"},
+	"csv":     {"none", "gzip", "zstd"},
+}
+
+func (out *Output) settle(d *jobs.Decoder) {
+	allowed := compressions[out.Format]
+	switch at := d.At("compression"); {
+	case !d.At("format").Sound() || !at.Sound():
+	case out.Compression == "":
+		out.Compression = allowed[0]
+	case !slices.Contains(allowed, out.Compression):
+		at.Problem("%s files are compressed with one of %s, got %q", out.Format, strings.Join(allowed, ", "), out.Compression)
+	}
+}
+
+// checkColumns makes sure that the result has columns and that their names are valid and differ.
+func (s *Section) checkColumns(d *jobs.Decoder) {
+	if len(s.GroupBy) == 0 && len(s.Measures) == 0 && d.At("group_by").Sound() && d.At("measures").Sound() {
+		d.Problem("want at least one element in group_by or one measure")
+	}
+	seen := map[string]bool{} // in small letters: column names differ in more than capitals
+	check := func(at *jobs.Decoder, name string) {
+		checkColumnName(at, name)
+		if seen[strings.ToLower(name)] {
+			at.Problem("the result has two columns %q; names of groups and measures differ in more than capitals", name)
+		}
+		seen[strings.ToLower(name)] = true
+	}
+	for i, g := range s.GroupBy {
+		if at := d.At("group_by").Index(i).At("name"); at.Sound() {
+			check(at, g.Name)
+		}
+	}
+	for _, m := range s.Measures {
+		check(d.At("measures", m.Name), m.Name)
+	}
+}
+
+// checkPlaces makes sure that a run never reads what runs write.
+func (s *Section) checkPlaces(d *jobs.Decoder) {
+	in, out, work := d.At("input", "uri"), d.At("output", "uri"), d.At("work")
+	if in.Present() && in.Sound() && out.Present() && out.Sound() {
+		switch {
+		case s.Input.reaches(s.Output.URI):
+			out.Problem("the output lies inside the input %s: the job would read its own results", s.Input.URI)
+		case strings.HasPrefix(s.Input.URI, s.Output.URI):
+			in.Problem("the input lies inside the output %s: the job would read its own results", s.Output.URI)
+		}
+	}
+	if in.Present() && in.Sound() && work.Present() && work.Sound() && s.Input.reaches(s.WorkURI) {
+		work.Problem("the work area lies inside the input %s: the job would read its own intermediate results", s.Input.URI)
+	}
+}
