@@ -57,11 +57,11 @@ func (d *Decoder) At(path ...string) *Decoder {
 
 // Index is the element of an array.
 func (d *Decoder) Index(i int) *Decoder {
-	at := &Decoder{pointer: JoinPointer(d.pointer, strconv.Itoa(i)), problems: d.problems}
+	c := child{name: strconv.Itoa(i)}
 	if d.node != nil && d.node.kind == '[' && i < len(d.node.children) {
-		at.node = d.node.children[i].node
+		c.node = d.node.children[i].node
 	}
-	return at
+	return d.child(c)
 }
 
 // Fields are the names of an object's fields, in the order of the spec. ok is false, and the problem is reported,
@@ -99,6 +99,10 @@ func (d *Decoder) Number() (x float64, ok bool) {
 
 // Unknown reports the value as a field that is not one of known, with a suggestion.
 func (d *Decoder) Unknown(what, name string, known []string) {
+	if d.problems.full() {
+		d.Problem("unknown %s", what)
+		return
+	}
 	switch suggestion := suggest(name, known); {
 	case suggestion != "":
 		d.Problem("unknown %s %q; did you mean %q?", what, name, suggestion)
@@ -107,6 +111,11 @@ func (d *Decoder) Unknown(what, name string, known []string) {
 	default:
 		d.Problem("unknown %s %q; known are %s", what, name, quoteAll(known))
 	}
+}
+
+// child is one value inside this one, which the caller has found already.
+func (d *Decoder) child(c child) *Decoder {
+	return &Decoder{node: c.node, pointer: JoinPointer(d.pointer, c.name), problems: d.problems}
 }
 
 // Into reads the value, an object, into the struct that into points at, and reports everything in it that the struct's

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -129,7 +130,7 @@ func (r *documentReader) contents(n *node, depth int) bool {
 			}
 		}
 		repeated := n.kind == '{' && seen[c.name]
-		if repeated {
+		if repeated && !r.problems.full() {
 			r.problems.add(string(r.tokens.StackPointer()), "field %q is given more than once, again in line %d",
 				c.name, line(r.data, r.tokens.InputOffset()))
 		}
@@ -145,6 +146,8 @@ func (r *documentReader) contents(n *node, depth int) bool {
 	}
 }
 
+var trailingComma = regexp.MustCompile(`^,\s*[\]}]`)
+
 // syntax reports an error of the tokens.
 func (r *documentReader) syntax(err error) {
 	if errors.Is(err, io.EOF) {
@@ -158,10 +161,13 @@ func (r *documentReader) syntax(err error) {
 	for len(pointer) > maxDepth*maxFieldLen {
 		pointer = parentPointer(pointer)
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		text = "the text ends in the middle of the spec"
-	}
 	offset := syntaxOffset(err, r.tokens)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		text = "the text ends in the middle of the spec"
+	case trailingComma.Match(r.data[min(offset, int64(len(r.data))):]):
+		text = "a comma before the closing bracket"
+	}
 	r.problems.add(pointer, "line %d, column %d: %s", line(r.data, offset), column(r.data, offset), text)
 }
 
@@ -199,12 +205,15 @@ type problemList struct {
 }
 
 func (p *problemList) add(pointer, format string, args ...any) {
-	if len(p.list) == maxProblems {
+	if p.full() {
 		p.more++
 		return
 	}
 	p.list = append(p.list, Problem{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
 }
+
+// full says whether the list is as long as it gets: what is costly to describe need not be described any more.
+func (p *problemList) full() bool { return len(p.list) == maxProblems }
 
 // below says whether there is a problem at pointer or inside its value.
 func (p *problemList) below(pointer string) bool {

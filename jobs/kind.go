@@ -17,7 +17,8 @@ type Kind interface {
 	Name() string
 
 	// DecodeSection reads the section, fills in defaults and reports everything that is wrong with it to d.
-	// It returns a Section even then.
+	// It returns a Section even then, and even for a value that is missing: a pointer to a struct whose tags
+	// (see [Decoder.Into]) also make its part of the schema.
 	DecodeSection(d *Decoder) Section
 
 	// First is the first stage of a run.

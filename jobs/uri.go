@@ -62,7 +62,7 @@ func bucketProblem(bucket string) string {
 		return "the bucket is missing: write s3://bucket/prefix/"
 	}
 	if len(bucket) < 3 || len(bucket) > 255 {
-		return fmt.Sprintf("bucket %s has %d characters; 3 to 255 are allowed", excerpt(bucket), len(bucket))
+		return fmt.Sprintf("bucket %s has %s; 3 to 255 are allowed", excerpt(bucket), plural(len(bucket), "character"))
 	}
 	for i, r := range bucket {
 		if r > 0x7f || !alphanumeric(bucket[i]) && !strings.ContainsRune(".-_", r) {

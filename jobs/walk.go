@@ -20,17 +20,16 @@ func (d *Decoder) object(v reflect.Value, also []string) {
 	for _, f := range known {
 		f.setDefault(v.Field(f.index))
 	}
-	given, ok := d.Fields()
-	if !ok {
+	if !d.want('{') {
 		return
 	}
-	for _, name := range given {
-		i := slices.IndexFunc(known, func(f field) bool { return f.name == name })
+	for _, c := range d.node.children {
+		i := slices.IndexFunc(known, func(f field) bool { return f.name == c.name })
 		switch {
 		case i >= 0:
-			d.At(name).value(v.Field(known[i].index), &known[i])
-		case !slices.Contains(also, name):
-			d.At(name).Unknown("field", name, names)
+			d.child(c).value(v.Field(known[i].index), &known[i])
+		case !slices.Contains(also, c.name):
+			d.child(c).Unknown("field", c.name, names)
 		}
 	}
 	for _, f := range known {
