@@ -1,0 +1,294 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemill/tidemill/scheduler"
+)
+
+// Core is scheduler.Core. Only the loop's goroutine calls it.
+type Core interface {
+	Step(scheduler.Input) scheduler.Actions
+	View() *scheduler.View
+}
+
+// Store is what the loop needs of scheduler/store. Both methods block.
+type Store interface {
+	Load(ctx context.Context) ([]scheduler.Record, error)
+	Commit(ctx context.Context, changes []scheduler.Change) error
+}
+
+// Master is the connection to Mesos.
+type Master interface {
+	// Run stays subscribed and gives events to deliver, in order, until ctx ends (then it returns nil) or Mesos refuses
+	// for good. Nothing that it started is left when it returns. frameworkID is empty the very first time.
+	Run(ctx context.Context, frameworkID string, deliver func(scheduler.Event)) error
+	// Send queues calls to be sent in this order. It does not block.
+	Send(calls []scheduler.Call)
+}
+
+// Observer is told what metrics are made of. Its methods must not block.
+type Observer interface {
+	Count(scheduler.Count)
+	// Committed: a store write of that many changes, from that many events, has ended.
+	Committed(events, changes int, took time.Duration, err error)
+}
+
+// Config is what a Loop is made of. All fields are needed.
+type Config struct {
+	Core     func([]scheduler.Record) (Core, error) // makes the core from what is stored
+	Store    Store
+	Master   Master
+	Observer Observer
+	Log      *slog.Logger
+}
+
+const (
+	queueLength   = 1024
+	maxTurn       = 512 // events whose changes share one commit
+	idleTick      = time.Second
+	announceEvery = 100 * time.Millisecond
+	commitTimeout = 30 * time.Second
+)
+
+// Loop owns a core. Do, View and Wait are safe for concurrent use.
+type Loop struct {
+	cfg     Config
+	core    Core
+	queue   chan item
+	tickets atomic.Uint64
+	waiting map[uint64]chan<- scheduler.Reply // commands without an answer yet; the loop's goroutine only
+	view    atomic.Pointer[scheduler.View]
+	board   board
+	stopped chan struct{} // closed when Run returns
+}
+
+// item is an event on its way to the core, with where the answer goes if it is a command.
+type item struct {
+	event  scheduler.Event
+	ticket uint64
+	answer chan<- scheduler.Reply
+}
+
+// Open loads the records and makes the core. It blocks as long as the store does. View works from here on; Do waits for
+// Run to begin.
+func Open(ctx context.Context, cfg Config) (*Loop, error) {
+	records, err := cfg.Store.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	core, err := cfg.Core(records)
+	if err != nil {
+		return nil, fmt.Errorf("read %d stored records: %w", len(records), err)
+	}
+	l := &Loop{
+		cfg:     cfg,
+		core:    core,
+		queue:   make(chan item, queueLength),
+		waiting: make(map[uint64]chan<- scheduler.Reply),
+		stopped: make(chan struct{}),
+	}
+	view := core.View()
+	l.view.Store(view)
+	l.board.announce(view)
+	return l, nil
+}
+
+// Run connects to Mesos and works until ctx ends, when it returns nil. It returns an error when storing failed or Mesos
+// refuses for good; the process should end then. Commands without an answer are answered as unavailable. It is called
+// once; nothing that it started is left when it returns.
+func (l *Loop) Run(ctx context.Context) error {
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return l.cfg.Master.Run(inner, l.View().FrameworkID, func(e scheduler.Event) {
+			select {
+			case l.queue <- item{event: e}:
+			case <-inner.Done():
+			}
+		})
+	})
+	group.Go(func() error { return l.turns(inner) })
+	err := group.Wait()
+	l.core.Step(scheduler.Input{Now: time.Now(), Random: rand.Uint64(), Event: scheduler.SteppedDown{}})
+	l.view.Store(l.core.View())
+	close(l.stopped)
+	return err
+}
+
+// turns is the goroutine that owns the core.
+func (l *Loop) turns(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var ticked time.Time
+	due := time.Now() // of the next Tick: the first one comes at once
+	for {
+		timer.Reset(time.Until(l.board.soonest(due)))
+		var batch []item
+		select {
+		case <-ctx.Done():
+			return nil
+		case first := <-l.queue:
+			batch = l.gather(first)
+		case <-timer.C:
+		}
+		now := time.Now()
+		if !now.Before(due) {
+			batch = append(batch, item{event: scheduler.Tick{}})
+			ticked = now
+		}
+		if len(batch) > 0 {
+			wake, err := l.turn(ctx, now, batch)
+			if err != nil {
+				return err
+			}
+			due = nextTick(ticked, wake)
+		}
+		l.board.offer(l.view.Load(), now)
+	}
+}
+
+// nextTick is at wake, but never more than idleTick after the last one.
+func nextTick(last, wake time.Time) time.Time {
+	due := last.Add(idleTick)
+	if !wake.IsZero() && wake.Before(due) {
+		due = wake
+	}
+	return due
+}
+
+// gather adds what else waits already.
+func (l *Loop) gather(first item) []item {
+	batch := []item{first}
+	for len(batch) < maxTurn {
+		select {
+		case next := <-l.queue:
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// turn steps through a batch, stores, and then acts. Wake is the earliest that the core asked for after its last step.
+func (l *Loop) turn(ctx context.Context, now time.Time, batch []item) (wake time.Time, err error) {
+	var done outcome
+	for _, one := range batch {
+		if one.answer != nil {
+			l.waiting[one.ticket] = one.answer
+		}
+		done.add(l.core.Step(scheduler.Input{Now: now, Random: rand.Uint64(), Event: one.event}))
+	}
+	if err := l.commit(ctx, len(batch), done.changes); err != nil {
+		return time.Time{}, err
+	}
+	if len(done.calls) > 0 {
+		l.cfg.Master.Send(done.calls)
+	}
+	l.view.Store(l.core.View())
+	for _, reply := range done.replies {
+		if answer, asked := l.waiting[reply.Ticket]; asked {
+			delete(l.waiting, reply.Ticket)
+			answer <- reply // has room for one
+		}
+	}
+	for _, note := range done.notes {
+		l.cfg.Log.LogAttrs(ctx, note.Level, note.Text, note.Attrs...)
+	}
+	for _, count := range done.counts {
+		l.cfg.Observer.Count(count)
+	}
+	return done.wake, nil
+}
+
+// commit stores changes even when ctx has ended meanwhile: what was decided is finished.
+func (l *Loop) commit(ctx context.Context, events int, changes []scheduler.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	begin := time.Now()
+	err := l.cfg.Store.Commit(ctx, changes)
+	l.cfg.Observer.Committed(events, len(changes), time.Since(begin), err)
+	if err != nil {
+		l.cfg.Log.Error("storing failed: giving up leadership", "changes", len(changes), "error", err)
+		return fmt.Errorf("give up leadership: %w", err)
+	}
+	return nil
+}
+
+// Do carries out a command and blocks until what follows from it is stored; View then shows it. The value is what the
+// command's comment says. The error is always a *scheduler.Error: Unavailable when ctx ended first (the command may
+// still be carried out) or the loop has stopped.
+func (l *Loop) Do(ctx context.Context, body scheduler.CommandBody) (any, error) {
+	ticket := l.tickets.Add(1)
+	answer := make(chan scheduler.Reply, 1)
+	command := item{event: scheduler.Command{Ticket: ticket, Body: body}, ticket: ticket, answer: answer}
+	select {
+	case l.queue <- command:
+	case <-l.stopped:
+		return nil, errStopped()
+	case <-ctx.Done():
+		return nil, unavailable("the scheduler is busy: the command was not carried out")
+	}
+	select {
+	case reply := <-answer:
+		return result(reply)
+	case <-ctx.Done():
+		return nil, unavailable("the answer took too long: the command may still be carried out")
+	case <-l.stopped:
+	}
+	select {
+	case reply := <-answer: // it came just before the end
+		return result(reply)
+	default:
+		return nil, errStopped()
+	}
+}
+
+// result keeps a nil *scheduler.Error from becoming an error that is not nil.
+func result(reply scheduler.Reply) (any, error) {
+	if reply.Err != nil {
+		return nil, reply.Err
+	}
+	return reply.Value, nil
+}
+
+func unavailable(text string) *scheduler.Error {
+	return &scheduler.Error{Kind: scheduler.Unavailable, Message: text}
+}
+
+func errStopped() *scheduler.Error { return unavailable("the scheduler is stopping") }
+
+// View is the newest picture of the state. It never blocks, and is never nil.
+func (l *Loop) View() *scheduler.View { return l.view.Load() }
+
+// ErrStopped: Run has returned; there will be no newer view.
+var ErrStopped = errors.New("the scheduler has stopped")
+
+// Wait blocks until there is a view newer than sequence and returns it: pass 0 for the present one. Waiters see at most
+// ten views a second, however much happens. Errors: the context's, ErrStopped.
+func (l *Loop) Wait(ctx context.Context, sequence uint64) (*scheduler.View, error) {
+	for {
+		view, changed := l.board.read()
+		if view.Sequence > sequence {
+			return view, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for a view newer than %d: %w", sequence, ctx.Err())
+		case <-l.stopped:
+			return nil, ErrStopped
+		}
+	}
+}
