@@ -2,14 +2,16 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/tidemill/tidemill/api/dashboard"
 	"github.com/tidemill/tidemill/api/logs"
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/jobs"
@@ -43,10 +45,10 @@ type Artifacts interface {
 
 // Logs reads what tasks wrote; api/logs implements it.
 type Logs interface {
-	// Copy writes one stream ("stdout" or "stderr") of an attempt to w: from the agent's sandbox, or from the work area
-	// when it is no longer there. attempt gives the attempt's newest state and is called often. With follow, Copy blocks
-	// until the attempt has ended and all of its log is written, or ctx ends. Nothing has been written to w when
-	// the error is a *scheduler.Error: NotFound when there is no log (any more), Unavailable when neither place answers.
+	// Copy writes one stream ("stdout" or "stderr") of an attempt to w. attempt gives the attempt's newest state and is
+	// called often. w is written to, be it with no bytes, as soon as it is known that there is a log. With follow, Copy
+	// blocks until the attempt has ended and all of its log is written, or ctx ends. Nothing has been written to w when
+	// the error is a *scheduler.Error: NotFound when there is no log (any more), Unavailable when its place does not answer.
 	Copy(ctx context.Context, w io.Writer, attempt func() logs.Attempt, stream string, follow bool) error
 }
 
@@ -56,19 +58,28 @@ type Config struct {
 	Kinds     jobs.Kinds
 	Artifacts Artifacts
 	Logs      Logs
-	Info      wire.Info                                                  // version, leader and, on the development platform, endpoints; the rest comes from the View
-	Token     storage.Secret                                             // empty: none is needed
-	Metrics   http.Handler                                               // GET /metrics; nil: there are none
-	Observe   func(method, route string, status int, took time.Duration) // after each request; route is the pattern, "" if none fits; may be nil
-	Logger    *slog.Logger                                               // nil: slog.Default()
-	CheckWait time.Duration                                              // how long a submission waits for its checks; 0: 3 s
+	// Info has version, leader and, on the development platform, endpoints; the rest of it comes from the View.
+	Info wire.Info
+	// Token is the bearer token that requests need; empty: none is needed, and only loopback names are answered.
+	Token storage.Secret
+	// Metrics answers GET /metrics.
+	Metrics http.Handler
+	// Observe is told of each request after it. The route is its pattern ("GET /v1/runs/{id}"), or empty if none fits. May be nil.
+	Observe func(method, route string, status int, took time.Duration)
+	Logger  *slog.Logger // nil: slog.Default()
+	// CheckWait is how long a submission waits for its checks; 0: 3 s.
+	CheckWait time.Duration
 }
 
 // Handler is the whole API. Make one with [New].
 type Handler struct {
-	cfg  Config
-	mux  *http.ServeMux
-	huma huma.API
+	cfg         Config
+	mux         *http.ServeMux
+	crossOrigin *http.CrossOriginProtection
+	description []byte // openapi.json
+
+	stopOnce sync.Once
+	stop     chan struct{} // closed when streams must end
 }
 
 // New makes the handler. It starts nothing.
@@ -79,15 +90,59 @@ func New(cfg Config) *Handler {
 	if cfg.CheckWait == 0 {
 		cfg.CheckWait = 3 * time.Second
 	}
-	h := &Handler{cfg: cfg, mux: http.NewServeMux()}
-	h.huma = humago.New(h.mux, huma.DefaultConfig("tidemill", cfg.Info.Version))
+	h := &Handler{cfg: cfg, mux: http.NewServeMux(), crossOrigin: http.NewCrossOriginProtection(), stop: make(chan struct{})}
+	h.describe(h.routes())
 	return h
 }
 
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+// Routes outside of the described API.
+const (
+	artifactRoute = "GET /artifacts/{sum}/{file}"
+	assetRoute    = "GET /assets/{file}"
+)
 
-// Server returns a server for the handler with the limits that it relies on. The caller gives it a listener; its
-// Shutdown also ends event streams and followed logs.
-func (h *Handler) Server() *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+// routes registers everything and returns the described part.
+func (h *Handler) routes() huma.API {
+	described := newDescribed(h.mux, h.cfg.Info.Version)
+	h.jobRoutes(described)
+	h.runRoutes(described)
+	h.taskRoutes(described)
+	h.executorRoutes(described)
+	h.channelRoutes(described)
+	h.infoRoutes(described)
+
+	h.mux.Handle(artifactRoute, http.StripPrefix("/artifacts", h.cfg.Artifacts))
+	h.mux.HandleFunc("GET /openapi.json", h.openAPI)
+	if h.cfg.Metrics != nil {
+		h.mux.Handle("GET /metrics", h.cfg.Metrics)
+	}
+	page := dashboard.Handler()
+	h.mux.Handle("GET /{$}", page)
+	h.mux.Handle(assetRoute, page)
+	return described
+}
+
+// do gives a command to the scheduler, bounded in time, and turns its error into an answer.
+func (h *Handler) do(ctx context.Context, body scheduler.CommandBody) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, doTimeout)
+	defer cancel()
+	value, err := h.cfg.Scheduler.Do(ctx, body)
+	if err != nil {
+		return nil, h.refusal(ctx, err)
+	}
+	return value, nil
+}
+
+// command is do with the type that the command's Reply.Value has.
+func command[T any](ctx context.Context, h *Handler, body scheduler.CommandBody) (T, error) {
+	var none T
+	value, err := h.do(ctx, body)
+	if err != nil {
+		return none, err
+	}
+	typed, ok := value.(T)
+	if !ok {
+		return none, h.refusal(ctx, fmt.Errorf("answer to %T: got %T, want %T", body, value, none))
+	}
+	return typed, nil
 }

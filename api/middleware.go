@@ -1,0 +1,198 @@
+package api
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tidemill/tidemill/api/wire"
+)
+
+// ServeHTTP answers one request. Event streams and followed logs last until they end, the client goes away or the
+// server is shut down.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	answer := &answerWriter{ResponseWriter: w}
+	_, route := h.mux.Handler(r)
+	defer func() {
+		if h.cfg.Observe != nil {
+			h.cfg.Observe(r.Method, route, answer.status, time.Since(begin))
+		}
+	}()
+	defer h.recover(answer, r)
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	if err := h.admit(r, route); err != nil {
+		drain(r.Body)
+		writeProblem(answer, err)
+		return
+	}
+	h.serve(answer, r, route)
+}
+
+// serve answers an admitted request.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route string) {
+	if route == "" {
+		h.noRoute(w, r)
+		return
+	}
+	if err := deadlines(w, bodyTimeout, answerTimeout); err != nil {
+		h.cfg.Logger.WarnContext(r.Context(), "set deadlines", "error", err)
+	}
+	if takesJSON(r, route) {
+		if !isJSON(r.Header.Get("Content-Type")) {
+			drain(r.Body)
+			writeProblem(w, problem(http.StatusUnsupportedMediaType, fmt.Sprintf(
+				"the body must be JSON, not %q; send Content-Type: application/json (curl --json @spec.json does)", r.Header.Get("Content-Type"))))
+			return
+		}
+		if r.ContentLength > maxJSON {
+			drain(r.Body)
+			writeProblem(w, tooLarge())
+			return
+		}
+		body := r.Body
+		r.Body = io.NopCloser(body) // closing it would end the connection of a client that is still sending
+		defer drain(body)
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+func tooLarge() *wire.Error {
+	return problem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is too large: at most %d bytes of JSON are taken", maxJSON))
+}
+
+// takesJSON says whether the request may have a JSON body.
+func takesJSON(r *http.Request, route string) bool {
+	return (r.Method == http.MethodPost || r.Method == http.MethodPut) && route != uploadRoute && r.ContentLength != 0
+}
+
+// noRoute answers a path or method that nothing serves. It asks the mux which of the two it is, and what is allowed.
+func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
+	drain(r.Body)
+	asked := &discardWriter{header: http.Header{}, status: http.StatusOK}
+	handler, _ := h.mux.Handler(r)
+	handler.ServeHTTP(asked, r)
+	if asked.status == http.StatusMethodNotAllowed {
+		allow := asked.header.Get("Allow")
+		w.Header().Set("Allow", allow)
+		writeProblem(w, problem(asked.status, fmt.Sprintf("%s is not possible here; allowed: %s", r.Method, allow)))
+		return
+	}
+	writeProblem(w, problem(http.StatusNotFound, fmt.Sprintf("there is nothing at %q; /openapi.json lists what there is", r.URL.Path)))
+}
+
+// open says which routes need no token: probes, artefacts (whose path is their capability) and the page's own files,
+// which hold no data.
+func open(route string) bool {
+	switch route {
+	case "GET /healthz", "GET /readyz", artifactRoute, "GET /{$}", assetRoute:
+		return true
+	}
+	return false
+}
+
+// admit refuses requests that must not be answered.
+func (h *Handler) admit(r *http.Request, route string) error {
+	if err := h.crossOrigin.Check(r); err != nil {
+		return problem(http.StatusForbidden, "a page of another origin may not change anything here")
+	}
+	if open(route) {
+		return nil
+	}
+	if h.cfg.Token.Empty() {
+		// Without a token only loopback is served; a name that merely resolves to it is a page that rebinds its name.
+		if !loopbackName(r.Host) {
+			return problem(http.StatusForbidden, fmt.Sprintf("without a token only requests to a loopback address are answered, not to %q", r.Host))
+		}
+		return nil
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") && sameSecret(strings.TrimSpace(token), h.cfg.Token.Reveal()) {
+		return nil
+	}
+	challenge, detail := `Bearer realm="tidemill"`, "a bearer token is needed: send Authorization: Bearer …"
+	if scheme != "" {
+		challenge, detail = challenge+`, error="invalid_token"`, "the token is wrong"
+	}
+	return huma.ErrorWithHeaders(problem(http.StatusUnauthorized, detail), http.Header{"Www-Authenticate": {challenge}})
+}
+
+// sameSecret compares in constant time, whatever the lengths.
+func sameSecret(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// loopbackName says whether a Host header names this machine's loopback.
+func loopbackName(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+// recover turns a panic into a 500, or into a broken connection when the answer has begun.
+func (h *Handler) recover(w *answerWriter, r *http.Request) {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	if err, ok := reason.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(reason)
+	}
+	h.cfg.Logger.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path, "panic", reason, "stack", string(debug.Stack()))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	writeProblem(w, problem(http.StatusInternalServerError, "something went wrong here; the log of the service says what"))
+}
+
+// answerWriter remembers the status.
+type answerWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *answerWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *answerWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// discardWriter keeps status and headers only.
+type discardWriter struct {
+	header http.Header
+	status int
+}
+
+func (w *discardWriter) Header() http.Header         { return w.header }
+func (w *discardWriter) WriteHeader(status int)      { w.status = status }
+func (w *discardWriter) Write(p []byte) (int, error) { return len(p), nil }

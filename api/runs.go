@@ -1,0 +1,168 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tidemill/tidemill/api/wire"
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler"
+)
+
+type runPath struct {
+	ID string `path:"id" maxLength:"250" doc:"The run"`
+}
+
+type runOutput struct {
+	Location string `header:"Location" doc:"Of a new run"`
+	Body     wire.Run
+}
+
+type startInput struct {
+	jobPath
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"200" doc:"A repeat with the same key gives the first run"`
+	Body           *wire.StartRun
+}
+
+type listRunsInput struct {
+	Job   string   `query:"job" maxLength:"200" doc:"Only runs of this job"`
+	State []string `query:"state" enum:"pending,running,succeeded,failed,cancelled" doc:"Only runs in one of these states, separated by commas"`
+	pageInput
+}
+
+type listTasksInput struct {
+	runPath
+	State []string `query:"state" enum:"pending,launching,starting,running,finished,failed,killed,lost,unreachable" doc:"Only tasks in one of these states, separated by commas"`
+	pageInput
+}
+
+type explainOutput struct{ Body wire.Explanation }
+
+func (h *Handler) runRoutes(described huma.API) {
+	const tag = "runs"
+	start := operation("start-run", http.MethodPost, "/v1/jobs/{name}/runs", tag, "Start a run of a job's newest revision",
+		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+	start.DefaultStatus = http.StatusAccepted
+	huma.Register(described, start, h.startRun)
+	huma.Register(described, operation("list-runs", http.MethodGet, "/v1/runs", tag, "List runs, newest first"), h.listRuns)
+	huma.Register(described, operation("get-run", http.MethodGet, "/v1/runs/{id}", tag, "Read a run", http.StatusNotFound), h.getRun)
+	huma.Register(described, operation("list-tasks", http.MethodGet, "/v1/runs/{id}/tasks", tag, "List a run's tasks, by stage and index", http.StatusNotFound), h.listTasks)
+	huma.Register(described, operation("explain-run", http.MethodGet, "/v1/runs/{id}/explain", tag, "Say why a run's tasks wait", http.StatusNotFound), h.explain)
+	cancel := operation("cancel-run", http.MethodPost, "/v1/runs/{id}/cancel", tag, "Stop a run; nothing changes if it has ended", http.StatusNotFound)
+	cancel.DefaultStatus = http.StatusAccepted
+	huma.Register(described, cancel, h.cancel)
+	h.eventRoute(described)
+}
+
+func (h *Handler) run(id string) (*scheduler.RunView, error) {
+	run := h.cfg.Scheduler.View().Runs[id]
+	if run == nil {
+		return nil, problem(http.StatusNotFound, fmt.Sprintf("there is no run %q", id))
+	}
+	return run, nil
+}
+
+func (h *Handler) startRun(ctx context.Context, in *startInput) (*runOutput, error) {
+	start := scheduler.StartRun{Job: in.Name, IdempotencyKey: in.IdempotencyKey}
+	if in.Body != nil {
+		start.Params = in.Body.Params
+	}
+	result, err := command[scheduler.StartRunResult](ctx, h, start)
+	if err != nil {
+		return nil, err
+	}
+	return &runOutput{Location: "/v1/runs/" + url.PathEscape(result.Run.ID), Body: h.present(result.Run)}, nil
+}
+
+// present shows a run as the newest view has it. A run that the view no longer keeps is shown as the command gave it.
+func (h *Handler) present(run *proto.Run) wire.Run {
+	if view := h.cfg.Scheduler.View().Runs[run.ID]; view != nil {
+		return showRun(view)
+	}
+	return showRun(&scheduler.RunView{Run: run})
+}
+
+func (h *Handler) cancel(ctx context.Context, in *runPath) (*runOutput, error) {
+	run, err := command[*proto.Run](ctx, h, scheduler.CancelRun{Run: in.ID})
+	if err != nil {
+		return nil, err
+	}
+	return &runOutput{Body: h.present(run)}, nil
+}
+
+func (h *Handler) getRun(_ context.Context, in *runPath) (*runOutput, error) {
+	run, err := h.run(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &runOutput{Body: showRun(run)}, nil
+}
+
+func (h *Handler) listRuns(_ context.Context, in *listRunsInput) (*listOutput[wire.Run], error) {
+	var all []*scheduler.RunView
+	for _, run := range h.cfg.Scheduler.View().Runs {
+		if in.Job != "" && run.Run.Job != in.Job {
+			continue
+		}
+		if len(in.State) == 0 || slices.Contains(in.State, jobs.RunStateName(run.Run.State)) {
+			all = append(all, run)
+		}
+	}
+	slices.SortFunc(all, func(a, b *scheduler.RunView) int { return cmp.Compare(runKey(a), runKey(b)) })
+	return page(all, in.pageInput, runKey, showRun)
+}
+
+// runKey sorts runs, the newest first.
+func runKey(run *scheduler.RunView) string {
+	return newestFirst(run.Run.Created, run.Run.ID)
+}
+
+func (h *Handler) listTasks(_ context.Context, in *listTasksInput) (*listOutput[wire.Task], error) {
+	run, err := h.run(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	// Tasks come in order and are only ever added at the end: their place is their key.
+	type placed struct {
+		*scheduler.TaskView
+		key string
+	}
+	var all []placed
+	for i, task := range run.Tasks {
+		if len(in.State) == 0 || slices.Contains(in.State, jobs.TaskStateName(task.Task.State)) {
+			all = append(all, placed{task, fmt.Sprintf("%09d", i)})
+		}
+	}
+	return page(all, in.pageInput,
+		func(t placed) string { return t.key },
+		func(t placed) wire.Task { return showTask(run.Run, t.TaskView) })
+}
+
+func (h *Handler) explain(_ context.Context, in *runPath) (*explainOutput, error) {
+	run, err := h.run(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &explainOutput{Body: wire.Explanation{
+		Run: run.Run.ID, State: jobs.RunStateName(run.Run.State), Waiting: []wire.Waiting{},
+	}}
+	for _, waiting := range run.Waiting {
+		out.Body.Waiting = append(out.Body.Waiting, showWaiting(waiting))
+	}
+	switch {
+	case jobs.Terminal(run.Run.State):
+		out.Body.Summary = fmt.Sprintf("the run has ended: it is %s", out.Body.State)
+	case len(run.Waiting) == 0:
+		out.Body.Summary = "nothing waits"
+	default:
+		out.Body.Summary = run.Waiting[0].Reason
+	}
+	return out, nil
+}

@@ -1,0 +1,92 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// Limits of requests and answers. Streams (events, followed logs, uploads) have a deadline for each step instead of one
+// for the whole.
+const (
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 30 * time.Second // for a JSON body, or for the next piece of an upload
+	answerTimeout = time.Minute      // for a whole answer, or for the next piece of a stream
+	doTimeout     = 10 * time.Second // for one command to the scheduler; two of them and the wait for checks fit into bodyTimeout
+	idleTimeout   = 2 * time.Minute  // between requests of one connection
+	maxHeader     = 64 << 10
+	maxJSON       = 1 << 20
+	maxDrain      = 64 << 20 // of a refused body, so that its sender gets to read the answer
+)
+
+// Server returns a server for the handler with the limits that it relies on. The caller gives it a listener; its
+// Shutdown also ends event streams and followed logs.
+func (h *Handler) Server() *http.Server {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+	}
+	server.RegisterOnShutdown(h.endStreams)
+	return server
+}
+
+func (h *Handler) endStreams() { h.stopOnce.Do(func() { close(h.stop) }) }
+
+// deadlines sets how long the request may take to come and its answer to go. Servers that know no deadlines (tests with
+// a recorder) go without.
+func deadlines(w http.ResponseWriter, read, write time.Duration) error {
+	control := http.NewResponseController(w)
+	err := errors.Join(control.SetReadDeadline(after(read)), control.SetWriteDeadline(after(write)))
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return err
+}
+
+// after is a deadline so far from now; 0 is none.
+func after(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}
+
+// drain reads what is left of a body: a client that is still sending would otherwise see a broken connection instead of
+// the answer. It gives up at maxDrain or when the read deadline has passed.
+func drain(body io.Reader) {
+	if _, err := io.CopyN(io.Discard, body, maxDrain); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return // the client has gone away: nobody waits for the answer
+	}
+}
+
+// uploadBody gives each piece of a large body its own deadline.
+type uploadBody struct {
+	body    io.Reader
+	control *http.ResponseController
+}
+
+func (b *uploadBody) Read(p []byte) (int, error) {
+	if err := b.control.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	n, err := b.body.Read(p)
+	if err == io.EOF {
+		// The server goes on reading to notice a client that goes away; it must not take the deadline for that.
+		if clear := b.control.SetReadDeadline(time.Time{}); clear != nil && !errors.Is(clear, http.ErrNotSupported) {
+			return n, clear
+		}
+	}
+	return n, err
+}
+
+// isJSON says whether a Content-Type is JSON; none is taken for it.
+func isJSON(contentType string) bool {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+	return mediaType == "" || mediaType == "application/json" || strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json")
+}

@@ -1,0 +1,260 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/tidemill/tidemill/api/wire"
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler"
+)
+
+// This file turns records and views into the shapes of the wire.
+
+func showJobView(job *scheduler.JobView) wire.Job {
+	newest := &proto.Revision{Job: job.Job.Name}
+	if n := len(job.Revisions); n > 0 {
+		newest = job.Revisions[n-1]
+	}
+	return showJob(job.Job, newest)
+}
+
+func showJob(job *proto.Job, revision *proto.Revision) wire.Job {
+	return wire.Job{
+		Name:     job.Name,
+		Kind:     revision.Kind,
+		Revision: revision.Number,
+		Spec:     json.RawMessage(revision.Spec),
+		Checks:   jobs.CheckStateName(revision.Checks),
+		Problems: showProblems(revision.Problems),
+		Created:  moment(job.Created),
+		Updated:  moment(job.Updated),
+	}
+}
+
+func showRevision(revision *proto.Revision) wire.Revision {
+	return wire.Revision{
+		Job:      revision.Job,
+		Number:   revision.Number,
+		Kind:     revision.Kind,
+		Spec:     json.RawMessage(revision.Spec),
+		Checks:   jobs.CheckStateName(revision.Checks),
+		Problems: showProblems(revision.Problems),
+		Created:  revision.Created.UTC(),
+	}
+}
+
+func showProblems(found []proto.Problem) []wire.Problem {
+	var out []wire.Problem
+	for _, p := range found {
+		out = append(out, wire.Problem{Pointer: p.Pointer, Detail: p.Detail})
+	}
+	return out
+}
+
+func showRun(run *scheduler.RunView) wire.Run {
+	r := run.Run
+	out := wire.Run{
+		ID:              r.ID,
+		Job:             r.Job,
+		Revision:        r.Revision,
+		Kind:            r.Kind,
+		State:           jobs.RunStateName(r.State),
+		ExecutorVersion: r.ExecutorVersion,
+		Params:          r.Params,
+		Created:         r.Created.UTC(),
+		Started:         utc(r.Started),
+		Ended:           utc(r.Ended),
+		CancelRequested: utc(r.CancelRequested),
+		Progress:        min(max(run.Progress, 0), 1),
+		Stages:          showStages(run),
+	}
+	if out.Params == nil {
+		out.Params = map[string]string{}
+	}
+	if len(run.Waiting) > 0 && !jobs.Terminal(r.State) {
+		out.Waiting = run.Waiting[0].Reason
+	}
+	if o := r.Output; o != nil {
+		out.Output = &wire.Output{URI: o.URI, Manifest: o.Manifest, Rows: o.Rows, Files: o.Files, Bytes: o.Bytes}
+	}
+	if e := r.Error; e != nil {
+		out.Error = &wire.RunError{Kind: e.Kind, Message: e.Message, Task: e.Task, Pointer: e.Pointer, Problems: showProblems(e.Problems)}
+	}
+	return out
+}
+
+func showStages(run *scheduler.RunView) []wire.Stage {
+	out := make([]wire.Stage, len(run.Run.Stages))
+	index := make(map[string]int, len(out))
+	for i, stage := range run.Run.Stages {
+		out[i].Name = stage.Name
+		index[stage.Name] = i
+	}
+	for _, task := range run.Tasks {
+		i, ok := index[task.Task.Stage]
+		if !ok {
+			continue
+		}
+		count(&out[i].Tasks, task.Task.State)
+		counters := showCounters(task)
+		out[i].Rows += counters.Rows
+		out[i].Bytes += counters.Bytes
+	}
+	return out
+}
+
+func count(c *wire.TaskCounts, state proto.TaskState) {
+	switch state {
+	case proto.TASK_PENDING:
+		c.Pending++
+	case proto.TASK_LAUNCHING:
+		c.Launching++
+	case proto.TASK_STARTING:
+		c.Starting++
+	case proto.TASK_RUNNING:
+		c.Running++
+	case proto.TASK_FINISHED:
+		c.Finished++
+	case proto.TASK_FAILED:
+		c.Failed++
+	case proto.TASK_KILLED:
+		c.Killed++
+	case proto.TASK_LOST:
+		c.Lost++
+	case proto.TASK_UNREACHABLE:
+		c.Unreachable++
+	}
+}
+
+// showCounters are the final ones of a task that has finished, and what was last heard of one that runs.
+func showCounters(task *scheduler.TaskView) wire.Counters {
+	c := task.Task.Counters
+	if task.Progress != nil && task.Task.State != proto.TASK_FINISHED {
+		c = task.Progress.Counters
+	}
+	return wire.Counters{
+		Rows: c.Rows, Bytes: c.Bytes, OutRows: c.OutRows, OutBytes: c.OutBytes,
+		CPUSeconds: c.Cpu.Seconds(), PeakMemory: c.PeakMemory,
+	}
+}
+
+func showTask(run *proto.Run, task *scheduler.TaskView) wire.Task {
+	t := task.Task
+	out := wire.Task{
+		ID:              t.ID,
+		Run:             t.Run,
+		Job:             run.Job,
+		Stage:           t.Stage,
+		Index:           t.Index,
+		Of:              t.Of,
+		State:           jobs.TaskStateName(t.State),
+		ExecutorVersion: run.ExecutorVersion,
+		Counters:        showCounters(task),
+		NotBefore:       utc(t.NotBefore),
+		Created:         t.Created.UTC(),
+		Attempts:        make([]wire.Attempt, len(t.Attempts)),
+	}
+	switch {
+	case t.State == proto.TASK_FINISHED:
+		out.Progress = 1
+	case task.Progress != nil:
+		out.Progress = min(max(task.Progress.Fraction, 0), 1)
+		out.Phase = task.Progress.Phase
+	}
+	for i := range t.Attempts {
+		out.Attempts[i] = showAttempt(&t.Attempts[i])
+		out.Host, out.Agent = t.Attempts[i].Host, t.Attempts[i].AgentID
+	}
+	return out
+}
+
+func showAttempt(a *proto.Attempt) wire.Attempt {
+	out := wire.Attempt{
+		ID:       a.MesosID,
+		Number:   a.Number,
+		State:    jobs.TaskStateName(a.State),
+		Agent:    a.AgentID,
+		Host:     a.Host,
+		AgentURL: a.AgentURL,
+		Executor: a.ExecutorID,
+		Launched: a.Launched.UTC(),
+		Running:  utc(a.Running),
+		Ended:    utc(a.Ended),
+		GivenUp:  a.GivenUp,
+		Reason:   a.Reason,
+		LogURI:   a.LogURI,
+	}
+	if f := a.Failure; f != nil {
+		out.Failure = &wire.Failure{Class: className(f.Class), Kind: f.Kind, Message: f.Message, Pointer: f.Pointer}
+	}
+	return out
+}
+
+func className(class proto.Class) string {
+	switch class {
+	case proto.CLASS_OURS:
+		return "ours"
+	case proto.CLASS_PASSING:
+		return "passing"
+	}
+	return "final"
+}
+
+func showWaiting(w scheduler.Waiting) wire.Waiting {
+	out := wire.Waiting{
+		Stage:      w.Stage,
+		Tasks:      w.Tasks,
+		Resources:  wire.Resources{CPUs: w.Resources.CPUs, Memory: w.Resources.Memory, Disk: w.Resources.Disk},
+		Since:      w.Since.UTC(),
+		NotBefore:  moment(w.NotBefore),
+		Offers:     w.Offers,
+		TurnedDown: w.TurnedDown,
+		Reason:     w.Reason,
+	}
+	if out.TurnedDown == nil {
+		out.TurnedDown = map[string]int{}
+	}
+	return out
+}
+
+// moment is t, or nil if it is not set.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return utc(&t)
+}
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}
+
+func showVersion(v *scheduler.VersionView) wire.Executor {
+	out := wire.Executor{
+		Version:    v.Version.Version,
+		Registered: v.Version.Registered.UTC(),
+		Artifacts:  make([]wire.Artifact, len(v.Version.Artifacts)),
+		Channels:   append([]string{}, v.Channels...),
+		Runs:       v.Runs,
+		Tasks:      v.Tasks,
+	}
+	for i, a := range v.Version.Artifacts {
+		out.Artifacts[i] = wire.Artifact{
+			OS: a.OS, Arch: a.Arch, SHA256: a.SHA256, Size: a.Size_,
+			Protocol: wire.Protocol{Min: a.Description.ProtocolMin, Max: a.Description.ProtocolMax},
+			Kinds:    append([]string{}, a.Description.Kinds...),
+			Features: append([]string{}, a.Description.Features...),
+		}
+	}
+	return out
+}
+
+func showChannel(c *proto.Channel) wire.Channel {
+	return wire.Channel{Name: c.Name, Version: c.Version, Updated: c.Updated.UTC()}
+}

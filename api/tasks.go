@@ -1,0 +1,147 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/tidemill/tidemill/api/logs"
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler"
+)
+
+type logsInput struct {
+	ID      string `path:"id" maxLength:"250" doc:"The task, or one of its attempts by its ID in Mesos"`
+	Stream  string `query:"stream" enum:"stdout,stderr" default:"stdout"`
+	Follow  bool   `query:"follow" doc:"Go on until the attempt has ended"`
+	Attempt uint32 `query:"attempt" minimum:"0" doc:"Its number, from 1; the newest unless given"`
+}
+
+func (h *Handler) taskRoutes(described huma.API) {
+	op := operation("task-logs", http.MethodGet, "/v1/tasks/{id}/logs", "runs", "Read a task's log", http.StatusNotFound)
+	op.Description = "From the agent while it has the log, afterwards the last 4 MiB, which were uploaded when the task ended."
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "What the task wrote",
+		Content:     map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: "string"}}},
+	}}
+	huma.Register(described, op, func(_ context.Context, in *logsInput) (*huma.StreamResponse, error) {
+		attempt, err := h.attempt(in.ID, in.Attempt)
+		if err != nil {
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
+			r, w := humago.Unwrap(ctx)
+			h.log(r.Context(), w, attempt, in.Stream, in.Follow)
+		}}, nil
+	})
+}
+
+// log writes a task's log as it comes. A problem is answered as such as long as nothing was written; later the
+// connection is broken, so that the client does not take it for the end.
+func (h *Handler) log(ctx context.Context, w http.ResponseWriter, attempt func() logs.Attempt, stream string, follow bool) {
+	ctx, cancel := h.untilShutdown(ctx)
+	defer cancel()
+	out := &logWriter{w: w, control: http.NewResponseController(w)}
+	err := h.cfg.Logs.Copy(ctx, out, attempt, stream, follow)
+	switch {
+	case err == nil && !out.begun:
+		_, _ = out.Write(nil) // an empty log; a client that has gone away needs no answer
+	case err != nil && !out.begun:
+		writeProblem(w, h.refusal(ctx, err))
+	case err != nil && ctx.Err() == nil:
+		h.cfg.Logger.WarnContext(ctx, "log broken off", "task", attempt().MesosID, "error", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// attempt finds an attempt by the ID of its task or its own, and the number if it is not 0. The function that it
+// returns gives the newest state, or the last one when the run is no longer kept.
+func (h *Handler) attempt(id string, number uint32) (func() logs.Attempt, error) {
+	run, task := findTask(h.cfg.Scheduler.View(), id)
+	if task == nil {
+		parsed, n, err := jobs.ParseMesosTaskID(id)
+		if err == nil {
+			run, task = findTask(h.cfg.Scheduler.View(), parsed)
+		}
+		if task == nil || number != 0 && number != n {
+			return nil, problem(http.StatusNotFound, fmt.Sprintf("there is no task %q", id))
+		}
+		number = n
+	}
+	attempts := task.Attempts
+	switch {
+	case len(attempts) == 0:
+		return nil, problem(http.StatusNotFound, fmt.Sprintf("task %q has no log yet: it has not been launched", task.ID))
+	case number == 0:
+		number = uint32(len(attempts))
+	case int(number) > len(attempts):
+		return nil, problem(http.StatusNotFound, fmt.Sprintf("task %q has no attempt %d", task.ID, number))
+	}
+	spec := h.spec(run)
+	last := logs.Attempt{Attempt: &attempts[number-1], Spec: spec}
+	return func() logs.Attempt {
+		if _, task := findTask(h.cfg.Scheduler.View(), task.ID); task != nil && int(number) <= len(task.Attempts) {
+			last.Attempt = &task.Attempts[number-1]
+		}
+		return last
+	}, nil
+}
+
+func findTask(view *scheduler.View, id string) (*proto.Run, *proto.Task) {
+	runID, _, _, err := jobs.ParseTaskID(id)
+	if err != nil || view.Runs[runID] == nil {
+		return nil, nil
+	}
+	run := view.Runs[runID]
+	for _, task := range run.Tasks {
+		if task.Task.ID == id {
+			return run.Run, task.Task
+		}
+	}
+	return nil, nil
+}
+
+// spec is that of a run, or nil if it is no longer kept.
+func (h *Handler) spec(run *proto.Run) []byte {
+	job := h.cfg.Scheduler.View().Jobs[run.Job]
+	if job == nil {
+		return nil
+	}
+	for _, revision := range job.Revisions {
+		if revision.Number == run.Revision {
+			return revision.Spec
+		}
+	}
+	return nil
+}
+
+// logWriter sends each piece at once. Each write has its own deadline, so that a client that reads nothing is dropped.
+type logWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	begun   bool
+}
+
+func (l *logWriter) Write(p []byte) (int, error) {
+	if !l.begun {
+		l.begun = true
+		l.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		l.w.WriteHeader(http.StatusOK)
+	}
+	if err := deadlines(l.w, 0, answerTimeout); err != nil {
+		return 0, err
+	}
+	n, err := l.w.Write(p)
+	if err != nil {
+		return n, err
+	}
+	if err := l.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return n, err
+	}
+	return n, nil
+}
