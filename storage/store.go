@@ -11,8 +11,8 @@ import (
 type Object struct {
 	Key      string
 	Size     int64     // bytes
-	ETag     string    // names this version; opaque, compared only for equality
-	Modified time.Time // by the store's clock
+	ETag     string    // names these bytes; opaque, compared only for equality; the same bytes may have the same
+	Modified time.Time // by the store's clock; zero where Put does not know it
 }
 
 // Range selects bytes of an object. The zero Range is the whole of the current

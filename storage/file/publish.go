@@ -50,15 +50,15 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int6
 
 // Copy implements storage.Store.
 func (s *Store) Copy(ctx context.Context, from, to string) error {
+	path, err := s.path(to)
+	if err != nil {
+		return err
+	}
 	body, obj, err := s.Get(ctx, from, storage.Range{})
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	path, err := s.path(to)
-	if err != nil {
-		return err
-	}
 	root, err := s.open(ctx, "copy", from)
 	if err != nil {
 		return err

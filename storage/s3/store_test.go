@@ -1,0 +1,89 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemill/tidemill/storage"
+	"github.com/tidemill/tidemill/storage/storagetest"
+)
+
+func target(t *testing.T, wrap func(storage.Store) storage.Store) storagetest.Target {
+	client := connect(t, serverConfig(server.URL()))
+	wrong := serverConfig(server.URL())
+	wrong.SecretKey = storage.NewSecret("not-the-secret")
+	names := map[storage.Store]string{}
+	return storagetest.Target{
+		Empty: func(t *testing.T) storage.Store {
+			name := newBucket(t)
+			s := wrap(client.Bucket(name))
+			names[s] = name
+			return s
+		},
+		Missing: wrap(client.Bucket("no-such-bucket")),
+		Denied:  wrap(connect(t, wrong).Bucket(newBucket(t))),
+		Leftovers: func(t *testing.T, s storage.Store) []string {
+			t.Helper()
+			return unfinished(t, names[s])
+		},
+	}
+}
+
+func TestConformance(t *testing.T) {
+	storagetest.Run(t, target(t, func(s storage.Store) storage.Store { return s }))
+}
+
+func TestConformanceOfDecorators(t *testing.T) {
+	storagetest.Run(t, target(t, func(s storage.Store) storage.Store {
+		return storage.NewCounter(storage.WithRetry(s, storage.DefaultBackoff))
+	}))
+}
+
+func TestNobodyThere(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := connect(t, serverConfig("http://"+l.Addr().String())).Bucket("flights")
+	_, err = s.Stat(t.Context(), "2013/01.csv")
+	if !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("got error %v, want ErrUnavailable", err)
+	}
+	for _, part := range []string{"s3://flights/2013/01.csv", "refused"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("got error %q, want one with %q", err, part)
+		}
+	}
+	withoutKeys(t, err.Error())
+}
+
+func TestDeadline(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := newClient(t.Context(), serverConfig("http://"+l.Addr().String()), 50*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	_, err = client.Bucket("flights").Stat(t.Context(), "k")
+	if !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("silent server: got error %v, want ErrUnavailable", err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = connect(t, serverConfig("http://"+l.Addr().String())).Bucket("flights").Stat(ctx, "k")
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("deadline of the caller: got error %v, want context.DeadlineExceeded alone", err)
+	}
+}
