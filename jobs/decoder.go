@@ -105,11 +105,11 @@ func (d *Decoder) Unknown(what, name string, known []string) {
 	}
 	switch suggestion := suggest(name, known); {
 	case suggestion != "":
-		d.Problem("unknown %s %q; did you mean %q?", what, name, suggestion)
+		d.Problem("unknown %s %s; did you mean %q?", what, excerpt(name), suggestion)
 	case len(known) == 0:
-		d.Problem("unknown %s %q", what, name)
+		d.Problem("unknown %s %s", what, excerpt(name))
 	default:
-		d.Problem("unknown %s %q; known are %s", what, name, quoteAll(known))
+		d.Problem("unknown %s %s; known are %s", what, excerpt(name), quoteAll(known))
 	}
 }
 
@@ -155,7 +155,11 @@ func (d *Decoder) mismatch(want string) {
 	case d.node == nil:
 		d.missing()
 	case d.node.kind == 'n':
-		d.Problem("want %s, got null; leave the field out to get its default", want)
+		d.Problem("want %s, got null; leave it out instead", want)
+	case d.node.kind == '"' && want == kindNames['0'] && jsonNumber.MatchString(d.node.text):
+		d.Problem("want %s, got a string; remove the quotes", want)
+	case d.node.kind != '{' && d.node.kind != '[' && want == kindNames['"']:
+		d.Problem("want %s, got %s; put it in quotes", want, kindNames[d.node.kind])
 	default:
 		d.Problem("want %s, got %s", want, kindNames[d.node.kind])
 	}

@@ -117,8 +117,13 @@ func (r *documentReader) contents(n *node, depth int) bool {
 		}
 		c := child{name: strconv.Itoa(index)}
 		if n.kind == '{' {
+			before := r.tokens.InputOffset()
 			name, err := r.tokens.ReadToken()
-			if err != nil {
+			switch {
+			case err != nil && bareName.Match(r.data[before:]):
+				r.problems.add(string(r.tokens.StackPointer()), "line %d: the name of a field must be in double quotes", line(r.data, syntaxOffset(err, r.tokens)))
+				return false
+			case err != nil:
 				r.syntax(err)
 				return false
 			}
@@ -146,7 +151,12 @@ func (r *documentReader) contents(n *node, depth int) bool {
 	}
 }
 
-var trailingComma = regexp.MustCompile(`^,\s*[\]}]`)
+// Slips that deserve a better text than the decoder's.
+var (
+	bareName      = regexp.MustCompile(`^[\s,]*['A-Za-z_]`)
+	trailingComma = regexp.MustCompile(`^,\s*[\]}]`)
+	comment       = regexp.MustCompile(`^(//|/\*|#)`)
+)
 
 // syntax reports an error of the tokens.
 func (r *documentReader) syntax(err error) {
@@ -165,13 +175,15 @@ func (r *documentReader) syntax(err error) {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		text = "the text ends in the middle of the spec"
-	case trailingComma.Match(r.data[min(offset, int64(len(r.data))):]):
+	case trailingComma.Match(r.data[offset:]):
 		text = "a comma before the closing bracket"
+	case comment.Match(r.data[offset:]):
+		text = "JSON has no comments"
 	}
 	r.problems.add(pointer, "line %d, column %d: %s", line(r.data, offset), column(r.data, offset), text)
 }
 
-// syntaxOffset is where in the text an error lies.
+// syntaxOffset is where in the text an error lies; at most at its end.
 func syntaxOffset(err error, tokens *jsontext.Decoder) int64 {
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		return e.ByteOffset
@@ -181,12 +193,12 @@ func syntaxOffset(err error, tokens *jsontext.Decoder) int64 {
 
 // line is the number, from 1, of the line that holds offset.
 func line(data []byte, offset int64) int {
-	return 1 + bytes.Count(data[:min(offset, int64(len(data)))], []byte{'\n'})
+	return 1 + bytes.Count(data[:offset], []byte{'\n'})
 }
 
 // column is the number, from 1 and in bytes, of offset in its line.
 func column(data []byte, offset int64) int {
-	before := data[:min(offset, int64(len(data)))]
+	before := data[:offset]
 	return len(before) - bytes.LastIndexByte(before, '\n')
 }
 

@@ -20,7 +20,15 @@ func suggest(name string, known []string) string {
 			best, distance = k, d
 		}
 	}
-	return best
+	if best != "" || len(name) < 3 {
+		return best
+	}
+	for _, k := range known { // an abbreviation, such as mem
+		if strings.HasPrefix(plain(k), plain(name)) {
+			return k
+		}
+	}
+	return ""
 }
 
 // editDistance counts the insertions, deletions, replacements and swaps of neighbours that make a into b.

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -261,7 +262,7 @@ func wholeNumber(text string) (n int64, detail string) {
 	case err != nil:
 		return 0, "the number is too large"
 	case x != math.Trunc(x):
-		return 0, "want a whole number, got " + excerpt(text)
+		return 0, fmt.Sprintf("want a whole number, got %.30s", text)
 	case math.Abs(x) > 1<<53:
 		return 0, "the number is too large"
 	}

@@ -129,7 +129,11 @@ func (y *yamlReader) key(n *yaml.Node, pointer string) (name string, ok bool) {
 var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 func (y *yamlReader) scalar(n *yaml.Node, pointer string) {
-	switch tag := n.ShortTag(); tag {
+	if n.Style&yaml.TaggedStyle != 0 && n.ShortTag() != "!!str" {
+		y.tag(n, pointer)
+		return
+	}
+	switch n.ShortTag() {
 	case "!!str", "!!timestamp":
 		y.text(n.Value)
 	case "!!null":

@@ -15,19 +15,19 @@ import (
 // Column declares a type. Types are the engine's: BOOLEAN, BIGINT, DOUBLE, DECIMAL(p,s), VARCHAR, DATE, TIMESTAMP, …
 type Column struct {
 	Name string
-	Type string // in capitals, without spaces
+	Type string // in capitals; decimals as DECIMAL(p,s)
 }
 
 // Columns are declared types, in the order of the spec, where they are an object: {"dep_delay": "BIGINT"}.
 type Columns []Column
 
-// types that a column may be declared as, beside DECIMAL(p,s).
+// types that a column may be declared as. The first stands for all decimals.
 var types = []string{
-	"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-	"FLOAT", "DOUBLE", "DECIMAL(p,s)", "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ",
+	"DECIMAL(18,2)", "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+	"FLOAT", "DOUBLE", "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ",
 }
 
-var decimalType = regexp.MustCompile(`^DECIMAL\(([0-9]{1,2}),([0-9]{1,2})\)$`)
+var decimalType = regexp.MustCompile(`^DECIMAL\( *([0-9]{1,2}) *, *([0-9]{1,2}) *\)$`)
 
 const maxColumns = 1000
 
@@ -53,36 +53,29 @@ func (c *Columns) DecodeSpec(d *jobs.Decoder) {
 		if !ok {
 			continue
 		}
-		normal := strings.ToUpper(strings.ReplaceAll(text, " ", ""))
-		if detail := typeProblem(normal); detail != "" {
-			at.Problem("%s", detail)
-			continue
+		if normal, ok := normalType(at, text); ok {
+			*c = append(*c, Column{Name: name, Type: normal})
 		}
-		*c = append(*c, Column{Name: name, Type: normal})
 	}
 }
 
-func typeProblem(t string) string {
-	if parts := decimalType.FindStringSubmatch(t); parts != nil {
-		precision, scale := atoi(parts[1]), atoi(parts[2])
-		if precision < 1 || precision > 38 || scale > precision {
-			return "want DECIMAL(p,s) with p from 1 to 38 and s at most p"
+// normalType is a type as [Column] has it.
+func normalType(d *jobs.Decoder, text string) (normal string, ok bool) {
+	name := strings.ToUpper(strings.TrimSpace(text))
+	if parts := decimalType.FindStringSubmatch(name); parts != nil {
+		precision, errP := strconv.Atoi(parts[1])
+		scale, errS := strconv.Atoi(parts[2])
+		if errP != nil || errS != nil || precision < 1 || precision > 38 || scale > precision {
+			d.Problem("want DECIMAL(p,s) with p from 1 to 38 and s at most p")
+			return "", false
 		}
-		return ""
+		return fmt.Sprintf("DECIMAL(%d,%d)", precision, scale), true
 	}
-	if slices.Contains(types, t) && t != "DECIMAL(p,s)" {
-		return ""
+	if !slices.Contains(types[1:], name) {
+		d.Unknown("type", text, types)
+		return "", false
 	}
-	return fmt.Sprintf("unknown type %.60q; types are %s", t, strings.Join(types, ", "))
-}
-
-// atoi reads at most two digits.
-func atoi(digits string) int {
-	n, err := strconv.Atoi(digits)
-	if err != nil {
-		return -1
-	}
-	return n
+	return name, true
 }
 
 // Schema describes the object.

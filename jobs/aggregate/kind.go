@@ -84,7 +84,7 @@ func (s *Section) checkColumns(d *jobs.Decoder) {
 		seen[strings.ToLower(name)] = true
 	}
 	for i, g := range s.GroupBy {
-		if at := d.At("group_by").Index(i).At("name"); at.Sound() {
+		if at := d.At("group_by").Index(i).At("name"); at.Present() && at.Sound() {
 			check(at, g.Name)
 		}
 	}
@@ -98,10 +98,10 @@ func (s *Section) checkPlaces(d *jobs.Decoder) {
 	in, out, work := d.At("input", "uri"), d.At("output", "uri"), d.At("work")
 	if in.Present() && in.Sound() && out.Present() && out.Sound() {
 		switch {
+		case s.Input.URI != s.Output.URI && strings.HasPrefix(s.Input.URI, s.Output.URI):
+			in.Problem("the input lies inside the output %s: the job would read its own results", s.Output.URI)
 		case s.Input.reaches(s.Output.URI):
 			out.Problem("the output lies inside the input %s: the job would read its own results", s.Input.URI)
-		case strings.HasPrefix(s.Input.URI, s.Output.URI):
-			in.Problem("the input lies inside the output %s: the job would read its own results", s.Output.URI)
 		}
 	}
 	if in.Present() && in.Sound() && work.Present() && work.Sound() && s.Input.reaches(s.WorkURI) {

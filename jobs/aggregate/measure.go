@@ -71,6 +71,10 @@ func decodeMeasure(d *jobs.Decoder, name string) Measure {
 	if !ok {
 		return m
 	}
+	if most := len(Functions()) + 1; len(given) > most {
+		d.Problem("a measure has one function, got %d fields", len(given))
+		return m
+	}
 	var functions, unknown []string
 	for _, field := range given {
 		switch {
