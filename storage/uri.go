@@ -43,7 +43,7 @@ func ParseURI(s string) (URI, error) {
 			return URI{}, invalidURI(s, "a file has no host: write file:///path with three slashes")
 		}
 		u.Key = rest[1:]
-		if reason := checkSegments(strings.TrimSuffix(u.Key, "/")); reason != "" {
+		if reason := checkSegments(u.Key); reason != "" {
 			return URI{}, invalidURI(s, reason)
 		}
 	default:
@@ -61,14 +61,12 @@ func (u URI) String() string { return u.Scheme + "://" + u.Bucket + "/" + u.Key 
 // Join is the URI below u, with one slash between its key and each element.
 // Elements are taken as they are; a slash at the end of the last one stays.
 func (u URI) Join(elem ...string) URI {
-	key := strings.TrimSuffix(u.Key, "/")
 	for _, e := range elem {
-		if key != "" {
-			key = strings.TrimSuffix(key, "/") + "/"
+		if u.Key != "" {
+			u.Key = strings.TrimSuffix(u.Key, "/") + "/"
 		}
-		key += e
+		u.Key += e
 	}
-	u.Key = key
 	return u
 }
 
@@ -130,10 +128,14 @@ func isAlphanumeric(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
 
-// checkSegments refuses what a file system would read as another path.
+// checkSegments refuses what a file system would read as another path. A slash
+// at the end says that it is a folder's.
 func checkSegments(path string) string {
 	if path == "" {
 		return ""
+	}
+	if path != "/" {
+		path = strings.TrimSuffix(path, "/")
 	}
 	for segment := range strings.SplitSeq(path, "/") {
 		switch segment {

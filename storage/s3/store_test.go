@@ -12,35 +12,25 @@ import (
 	"github.com/tidemill/tidemill/storage/storagetest"
 )
 
-func target(t *testing.T, wrap func(storage.Store) storage.Store) storagetest.Target {
+func TestConformance(t *testing.T) {
 	client := connect(t, serverConfig(server.URL()))
 	wrong := serverConfig(server.URL())
 	wrong.SecretKey = storage.NewSecret("not-the-secret")
 	names := map[storage.Store]string{}
-	return storagetest.Target{
+	storagetest.Run(t, storagetest.Target{
 		Empty: func(t *testing.T) storage.Store {
 			name := newBucket(t)
-			s := wrap(client.Bucket(name))
+			s := storage.Store(client.Bucket(name))
 			names[s] = name
 			return s
 		},
-		Missing: wrap(client.Bucket("no-such-bucket")),
-		Denied:  wrap(connect(t, wrong).Bucket(newBucket(t))),
+		Missing: client.Bucket("no-such-bucket"),
+		Denied:  connect(t, wrong).Bucket(newBucket(t)),
 		Leftovers: func(t *testing.T, s storage.Store) []string {
 			t.Helper()
 			return unfinished(t, names[s])
 		},
-	}
-}
-
-func TestConformance(t *testing.T) {
-	storagetest.Run(t, target(t, func(s storage.Store) storage.Store { return s }))
-}
-
-func TestConformanceOfDecorators(t *testing.T) {
-	storagetest.Run(t, target(t, func(s storage.Store) storage.Store {
-		return storage.NewCounter(storage.WithRetry(s, storage.DefaultBackoff))
-	}))
+	})
 }
 
 func TestNobodyThere(t *testing.T) {
