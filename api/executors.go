@@ -39,7 +39,7 @@ type executorOutput struct {
 }
 
 type uploadInput struct {
-	versionPath
+	Version  string `path:"version" maxLength:"200" doc:"The executor version" example:"1.4.0"`
 	Platform string `path:"platform" maxLength:"200" doc:"Operating system and architecture" example:"linux-amd64"`
 	Checksum string `header:"X-Checksum-Sha256" doc:"SHA-256 of the body, in hex"`
 
@@ -154,7 +154,7 @@ func (h *Handler) listExecutors(_ context.Context, in *listInput) (*listOutput[w
 	}
 	key := func(v *scheduler.VersionView) string { return newestFirst(v.Version.Registered, v.Version.Version) }
 	sort.Slice(all, func(i, j int) bool { return key(all[i]) < key(all[j]) })
-	return page(all, in.pageInput, key, showVersion)
+	return page(all, in.Page, key, showVersion)
 }
 
 func (h *Handler) getExecutor(_ context.Context, in *versionPath) (*executorOutput, error) {

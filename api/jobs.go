@@ -35,11 +35,12 @@ type postJobInput struct {
 }
 
 type putJobInput struct {
-	jobPath
-	postJobInput
+	Name    string `path:"name" maxLength:"200" doc:"The job; the spec must have the same name"`
+	DryRun  bool   `query:"dry_run" doc:"Validate and check only, store nothing"`
+	RawBody []byte `contentType:"application/json"`
 }
 
-type listInput struct{ pageInput }
+type listInput struct{ Page }
 
 func (h *Handler) jobRoutes(described huma.API) {
 	const tag = "jobs"
@@ -48,12 +49,14 @@ func (h *Handler) jobRoutes(described huma.API) {
 	post := operation("post-job", http.MethodPost, "/v1/jobs", tag, "Submit a new job", unusable...)
 	post.Description = "201 for a new job; 200 for the same spec again; 409 for another spec under that name. Waits up to 3 s for an executor to check the spec's expressions."
 	post.DefaultStatus = http.StatusCreated
+	post.SkipValidateBody = true // jobs.Decode does, better
 	huma.Register(described, post, func(ctx context.Context, in *postJobInput) (*jobOutput, error) {
 		return h.submit(ctx, in.RawBody, "", true, in.DryRun)
 	})
 
 	put := operation("put-job", http.MethodPut, "/v1/jobs/{name}", tag, "Submit a job or a new revision of it", unusable...)
 	put.Description = "201 for a new job; 200 for a new revision, or for the same spec again. Waits up to 3 s for an executor to check the spec's expressions."
+	put.SkipValidateBody = true
 	huma.Register(described, put, func(ctx context.Context, in *putJobInput) (*jobOutput, error) {
 		return h.submit(ctx, in.RawBody, in.Name, false, in.DryRun)
 	})
@@ -166,12 +169,12 @@ func (h *Handler) listJobs(_ context.Context, in *listInput) (*listOutput[wire.J
 	}
 	name := func(job *scheduler.JobView) string { return job.Job.Name }
 	sort.Slice(all, func(i, j int) bool { return name(all[i]) < name(all[j]) })
-	return page(all, in.pageInput, name, showJobView)
+	return page(all, in.Page, name, showJobView)
 }
 
 type revisionsInput struct {
-	jobPath
-	pageInput
+	Name string `path:"name" maxLength:"200" doc:"The job"`
+	Page
 }
 
 func (h *Handler) listRevisions(_ context.Context, in *revisionsInput) (*listOutput[wire.Revision], error) {
@@ -180,7 +183,7 @@ func (h *Handler) listRevisions(_ context.Context, in *revisionsInput) (*listOut
 		return nil, err
 	}
 	number := func(r *proto.Revision) string { return fmt.Sprintf("%010d", r.Number) }
-	return page(job.Revisions, in.pageInput, number, showRevision)
+	return page(job.Revisions, in.Page, number, showRevision)
 }
 
 func (h *Handler) deleteJob(ctx context.Context, in *jobPath) (*jobOutput, error) {

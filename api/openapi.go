@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -73,9 +74,19 @@ func (h *Handler) describe(described huma.API) {
 	api := described.OpenAPI()
 	api.Components.Schemas.Map()["JobSpec"] = &huma.Schema{Extensions: jobs.Schema(h.cfg.Kinds)}
 	spec := map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/JobSpec"}}}
-	for _, op := range []*huma.Operation{api.Paths["/v1/jobs"].Post, api.Paths["/v1/jobs/{name}"].Put} {
+	post, put, upload := api.Paths["/v1/jobs"].Post, api.Paths["/v1/jobs/{name}"].Put, api.Paths[uploadPath].Put
+	for _, op := range []*huma.Operation{post, put} {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: spec}
 	}
+	// These answer 201 for what is new and 200 otherwise; huma describes one of the two.
+	for _, op := range []*huma.Operation{post, put, upload} {
+		answer := op.Responses[strconv.Itoa(op.DefaultStatus)]
+		for _, status := range []int{http.StatusOK, http.StatusCreated} {
+			op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Headers: answer.Headers, Content: answer.Content}
+		}
+	}
+	ready := api.Paths["/readyz"].Get.Responses
+	ready["503"] = &huma.Response{Description: "Not ready", Content: ready["200"].Content}
 	text, err := json.Marshal(api)
 	if err != nil {
 		panic(fmt.Sprintf("describe the API: %v", err)) // the same at every start: a test finds it

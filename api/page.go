@@ -10,8 +10,8 @@ import (
 	"github.com/tidemill/tidemill/api/wire"
 )
 
-// pageInput are the parameters of every list.
-type pageInput struct {
+// Page are the parameters of every list. It is exported because huma looks only into such embedded structs.
+type Page struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many items a page has at most"`
 	Cursor string `query:"cursor" maxLength:"1000" doc:"next of the page before"`
 }
@@ -23,7 +23,7 @@ type listOutput[T any] struct {
 
 // page cuts one page out of items, which are sorted by key. A cursor is the last key of the page before: items that
 // come or go meanwhile shift nothing. show is called only for what is on the page.
-func page[S, T any](items []S, in pageInput, key func(S) string, show func(S) T) (*listOutput[T], error) {
+func page[S, T any](items []S, in Page, key func(S) string, show func(S) T) (*listOutput[T], error) {
 	begin := 0
 	if in.Cursor != "" {
 		last, err := base64.RawURLEncoding.DecodeString(in.Cursor)

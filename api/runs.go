@@ -26,7 +26,7 @@ type runOutput struct {
 }
 
 type startInput struct {
-	jobPath
+	Name           string `path:"name" maxLength:"200" doc:"The job"`
 	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"200" doc:"A repeat with the same key gives the first run"`
 	Body           *wire.StartRun
 }
@@ -34,13 +34,13 @@ type startInput struct {
 type listRunsInput struct {
 	Job   string   `query:"job" maxLength:"200" doc:"Only runs of this job"`
 	State []string `query:"state" enum:"pending,running,succeeded,failed,cancelled" doc:"Only runs in one of these states, separated by commas"`
-	pageInput
+	Page
 }
 
 type listTasksInput struct {
-	runPath
+	ID    string   `path:"id" maxLength:"250" doc:"The run"`
 	State []string `query:"state" enum:"pending,launching,starting,running,finished,failed,killed,lost,unreachable" doc:"Only tasks in one of these states, separated by commas"`
-	pageInput
+	Page
 }
 
 type explainOutput struct{ Body wire.Explanation }
@@ -116,7 +116,7 @@ func (h *Handler) listRuns(_ context.Context, in *listRunsInput) (*listOutput[wi
 		}
 	}
 	slices.SortFunc(all, func(a, b *scheduler.RunView) int { return cmp.Compare(runKey(a), runKey(b)) })
-	return page(all, in.pageInput, runKey, showRun)
+	return page(all, in.Page, runKey, showRun)
 }
 
 // runKey sorts runs, the newest first.
@@ -140,7 +140,7 @@ func (h *Handler) listTasks(_ context.Context, in *listTasksInput) (*listOutput[
 			all = append(all, placed{task, fmt.Sprintf("%09d", i)})
 		}
 	}
-	return page(all, in.pageInput,
+	return page(all, in.Page,
 		func(t placed) string { return t.key },
 		func(t placed) wire.Task { return showTask(run.Run, t.TaskView) })
 }

@@ -36,7 +36,8 @@ type Reader struct {
 
 const (
 	chunk       = 256 << 10 // bytes read from an agent at a time
-	openTimeout = 15 * time.Second
+	maxUploaded = 8 << 20   // bytes of an uploaded log; executors upload the last 4 MiB
+	readTimeout = 15 * time.Second
 )
 
 // Copy writes one stream of an attempt to w; see api.Logs.
@@ -105,17 +106,16 @@ func (r *Reader) copyUploaded(ctx context.Context, w io.Writer, a Attempt, strea
 	if a.LogURI == "" {
 		return noLog(a, missing)
 	}
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	body, err := r.open(ctx, a, stream)
+	data, err := r.read(ctx, a, stream)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return &scheduler.Error{Kind: scheduler.NotFound, Message: fmt.Sprintf("the log of %s has been removed", a.MesosID)}
 	case err != nil:
 		return &scheduler.Error{Kind: scheduler.Unavailable, Message: fmt.Sprintf("the log of %s cannot be read from the work area: %v", a.MesosID, err)}
 	}
-	_, err = io.Copy(w, body)
-	if err = errors.Join(err, body.Close()); err != nil {
+	if _, err := w.Write(data); err != nil {
 		return fmt.Errorf("send log of %s: %w", a.MesosID, err)
 	}
 	return nil
@@ -133,7 +133,7 @@ func noLog(a Attempt, missing error) error {
 	return &scheduler.Error{Kind: scheduler.Unavailable, Message: fmt.Sprintf("the log of %s cannot be read: %v", a.MesosID, missing)}
 }
 
-func (r *Reader) open(ctx context.Context, a Attempt, stream string) (io.ReadCloser, error) {
+func (r *Reader) read(ctx context.Context, a Attempt, stream string) ([]byte, error) {
 	uri, err := storage.ParseURI(a.LogURI)
 	if err != nil {
 		return nil, err
@@ -148,8 +148,8 @@ func (r *Reader) open(ctx context.Context, a Attempt, stream string) (io.ReadClo
 	if err != nil {
 		return nil, err
 	}
-	body, _, err := store.Get(ctx, uri.Key, storage.Range{})
-	return body, err
+	data, _, err := storage.ReadAll(ctx, store, uri.Key, maxUploaded)
+	return data, err
 }
 
 func (r *Reader) pause(ctx context.Context) error {
