@@ -18,14 +18,14 @@ import (
 // Connection is the connection to the master that leads. Run and Send may be called from different goroutines;
 // Run once only.
 type Connection struct {
-	cfg     Config
-	master  *url.URL
-	client  *http.Client
-	log     *slog.Logger
-	pace    pace
-	current atomic.Pointer[subscription] // nil while there is none
-	ordered *lane                        // every call but
-	acks    *lane                        // acknowledgements
+	cfg       Config
+	master    *url.URL
+	transport *http.Transport
+	log       *slog.Logger
+	pace      pace
+	current   atomic.Pointer[subscription] // nil while there is none
+	ordered   *lane                        // every call but
+	acks      *lane                        // acknowledgements
 }
 
 // pace holds the times that tests shorten.
@@ -62,15 +62,13 @@ func New(cfg Config) (*Connection, error) {
 	return &Connection{
 		cfg:    cfg,
 		master: master,
-		client: &http.Client{
-			// HTTP/1.1 only: a subscription then has a connection of its own.
-			Transport: &http.Transport{
-				DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-				TLSHandshakeTimeout: 10 * time.Second,
-				MaxIdleConnsPerHost: 4,
-				IdleConnTimeout:     time.Minute,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		// No http.Client: it fails on the redirects of a standby before it asks what to do with them. HTTP/1.1 only: a
+		// subscription then has a connection of its own.
+		transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+			TLSHandshakeTimeout: 10 * time.Second,
+			MaxIdleConnsPerHost: 4,
+			IdleConnTimeout:     time.Minute,
 		},
 		log:     cfg.Log,
 		pace:    defaultPace,
@@ -95,7 +93,7 @@ func (c *Connection) Run(ctx context.Context, frameworkID string, deliver func(s
 	defer func() {
 		stop()
 		senders.Wait()
-		c.client.CloseIdleConnections()
+		c.transport.CloseIdleConnections()
 	}()
 
 	for failures := 0; ; failures++ {

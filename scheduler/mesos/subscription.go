@@ -256,7 +256,7 @@ func (c *Connection) post(ctx context.Context, target *url.URL, streamID string,
 	if !c.cfg.Secret.Empty() {
 		request.SetBasicAuth(c.cfg.Principal, c.cfg.Secret.Reveal())
 	}
-	return c.client.Do(request)
+	return c.transport.RoundTrip(request)
 }
 
 // answer reads a short answer to its end, so that the connection can be used again.

@@ -1,0 +1,683 @@
+package mesos
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	mesosgo "github.com/mesos/mesos-go/api/v1/lib"
+	sched "github.com/mesos/mesos-go/api/v1/lib/scheduler"
+	"go.uber.org/goleak"
+
+	"github.com/tidemill/tidemill/scheduler"
+	"github.com/tidemill/tidemill/storage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// master is a scripted HTTP master: each SUBSCRIBE is handled by the next of its scripts, the last one again and again.
+type master struct {
+	*httptest.Server
+	t       *testing.T
+	answer  func(*sched.Call) (status int, body string) // to calls other than SUBSCRIBE; nil: 202
+	mu      sync.Mutex
+	scripts []func(*stream)
+	calls   []*sched.Call
+	headers []http.Header
+}
+
+// stream is one subscription, as the master sees it.
+type stream struct {
+	http.ResponseWriter
+	request *http.Request
+	call    *sched.Call
+	t       *testing.T
+}
+
+func newMaster(t *testing.T, scripts ...func(*stream)) *master {
+	m := &master{t: t, scripts: scripts}
+	m.Server = httptest.NewServer(m)
+	t.Cleanup(m.Close)
+	return m
+}
+
+func (m *master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the client went away
+	}
+	call := new(sched.Call)
+	if err := call.Unmarshal(body); err != nil {
+		m.t.Errorf("decode call: %v", err)
+	}
+	if r.Header.Get("Content-Type") != protobuf || r.Header.Get("Accept") != protobuf {
+		m.t.Errorf("headers: got %v", r.Header)
+	}
+	m.mu.Lock()
+	m.calls = append(m.calls, call)
+	m.headers = append(m.headers, r.Header.Clone())
+	script := m.scripts[0]
+	if call.Type == sched.Call_SUBSCRIBE && len(m.scripts) > 1 {
+		m.scripts = m.scripts[1:]
+	}
+	m.mu.Unlock()
+	if call.Type == sched.Call_SUBSCRIBE {
+		if r.Header.Get(streamHeader) != "" {
+			m.t.Error("SUBSCRIBE has a stream ID")
+		}
+		script(&stream{ResponseWriter: w, request: r, call: call, t: m.t})
+		return
+	}
+	status, text := http.StatusAccepted, ""
+	if m.answer != nil {
+		status, text = m.answer(call)
+	}
+	w.WriteHeader(status)
+	if _, err := io.WriteString(w, text); err != nil {
+		m.t.Logf("answer %v: %v", call.Type, err)
+	}
+}
+
+func (m *master) received(kind sched.Call_Type) []*sched.Call {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(m.calls), func(c *sched.Call) bool { return c.Type != kind })
+}
+
+// The steps of scripts.
+
+func (s *stream) open() {
+	s.Header().Set("Content-Type", protobuf)
+	s.Header().Set(streamHeader, "stream-1")
+	s.WriteHeader(http.StatusOK)
+	s.flush()
+}
+
+func (s *stream) flush() {
+	if err := http.NewResponseController(s.ResponseWriter).Flush(); err != nil {
+		s.t.Logf("flush: %v", err)
+	}
+}
+
+func (s *stream) raw(text string) {
+	if _, err := io.WriteString(s.ResponseWriter, text); err != nil {
+		s.t.Logf("write: %v", err)
+	}
+	s.flush()
+}
+
+func (s *stream) record(data []byte) { s.raw(fmt.Sprintf("%d\n%s", len(data), data)) }
+
+func (s *stream) event(e *sched.Event) {
+	data, err := e.Marshal()
+	if err != nil {
+		s.t.Errorf("encode event: %v", err)
+	}
+	s.record(data)
+}
+
+// subscribed answers as Mesos does: SUBSCRIBED, then a heartbeat. An interval of 0 is not sent.
+func (s *stream) subscribed(heartbeat time.Duration) {
+	s.open()
+	e := &sched.Event{Type: sched.Event_SUBSCRIBED, Subscribed: &sched.Event_Subscribed{
+		FrameworkID: &mesosgo.FrameworkID{Value: "fw-1"},
+		MasterInfo:  &mesosgo.MasterInfo{ID: "master-1", IP: 1, Port: ptr(uint32(5050))},
+	}}
+	if heartbeat > 0 {
+		e.Subscribed.HeartbeatIntervalSeconds = ptr(heartbeat.Seconds())
+	}
+	s.event(e)
+	s.event(&sched.Event{Type: sched.Event_HEARTBEAT})
+}
+
+func (s *stream) rescind(id string) {
+	s.event(&sched.Event{Type: sched.Event_RESCIND, Rescind: &sched.Event_Rescind{OfferID: mesosgo.OfferID{Value: id}}})
+}
+
+func (s *stream) fail(text string) {
+	s.event(&sched.Event{Type: sched.Event_ERROR, Error: &sched.Event_Error{Message: text}})
+}
+
+// stay keeps the stream open until the client goes away.
+func (s *stream) stay() { <-s.request.Context().Done() }
+
+// good is a subscription that holds.
+func good(s *stream) {
+	s.subscribed(15 * time.Second)
+	s.rescind("after")
+	s.stay()
+}
+
+// session is a Connection that runs against a master.
+type session struct {
+	*Connection
+	t      *testing.T
+	mu     sync.Mutex
+	seen   []scheduler.Event
+	more   chan struct{}
+	ended  chan error
+	cancel context.CancelFunc
+}
+
+func connect(t *testing.T, url string, change func(*Connection)) *session {
+	t.Helper()
+	c, err := New(Config{Master: url, Name: "tidemill", User: "nobody", Role: "data/batch", WebUIURL: "http://127.0.0.1:8080"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.pace.backoffMin, c.pace.backoffMax = time.Millisecond, 20*time.Millisecond
+	if change != nil {
+		change(c)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	s := &session{Connection: c, t: t, more: make(chan struct{}, 1), ended: make(chan error, 1), cancel: cancel}
+	go func() { s.ended <- c.Run(ctx, "", s.deliver) }()
+	t.Cleanup(s.close)
+	return s
+}
+
+func (s *session) deliver(e scheduler.Event) {
+	s.mu.Lock()
+	s.seen = append(s.seen, e)
+	s.mu.Unlock()
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+func (s *session) events() []scheduler.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.seen)
+}
+
+// until waits for events to satisfy done.
+func (s *session) until(what string, done func([]scheduler.Event) bool) {
+	s.t.Helper()
+	limit := time.After(15 * time.Second)
+	for !done(s.events()) {
+		select {
+		case <-s.more:
+		case err := <-s.ended:
+			s.ended <- err
+			s.t.Fatalf("waiting for %s: run ended: %v; events %v", what, err, s.events())
+		case <-limit:
+			s.t.Fatalf("waiting for %s: events %v", what, s.events())
+		}
+	}
+}
+
+// subscriptions waits for the n-th Subscribed whose stream is known to work.
+func (s *session) subscriptions(n int) {
+	s.t.Helper()
+	s.until(fmt.Sprintf("%d subscriptions", n), func(events []scheduler.Event) bool {
+		return count[scheduler.Subscribed](events) >= n && slices.Contains(events, scheduler.Event(scheduler.Rescind{OfferID: "after"}))
+	})
+}
+
+func count[E scheduler.Event](events []scheduler.Event) (n int) {
+	for _, e := range events {
+		if _, ok := e.(E); ok {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *session) close() {
+	s.cancel()
+	select {
+	case <-s.ended:
+	case <-time.After(10 * time.Second):
+		s.t.Error("run did not end")
+	}
+}
+
+func TestSubscribe(t *testing.T) {
+	m := newMaster(t, good)
+	s := connect(t, m.URL, func(c *Connection) {
+		c.cfg.Principal, c.cfg.Secret = "tidemill", storage.NewSecret("s3cret")
+	})
+	s.subscriptions(1)
+	want := scheduler.Subscribed{FrameworkID: "fw-1", Master: m.URL, MasterID: "master-1"}
+	if got := s.events()[0]; got != want {
+		t.Errorf("got %#v, want %#v", got, want)
+	}
+	info := m.received(sched.Call_SUBSCRIBE)[0].Subscribe.FrameworkInfo
+	if info.ID != nil || info.User != "nobody" || info.Name != "tidemill" || !info.GetCheckpoint() ||
+		info.GetFailoverTimeout() != 14*24*3600 || !slices.Equal(info.Roles, []string{"data/batch"}) || info.Role != nil ||
+		info.GetPrincipal() != "tidemill" || info.GetWebUiURL() != "http://127.0.0.1:8080" {
+		t.Errorf("framework: got %v", info)
+	}
+	var have []string
+	for _, c := range info.Capabilities {
+		have = append(have, c.Type.String())
+	}
+	if want := []string{"MULTI_ROLE", "PARTITION_AWARE", "TASK_KILLING_STATE", "RESERVATION_REFINEMENT"}; !slices.Equal(have, want) {
+		t.Errorf("capabilities: got %v, want %v", have, want)
+	}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("tidemill:s3cret"))
+	if got := m.headers[0].Get("Authorization"); got != basic {
+		t.Errorf("authorization: got %q", got)
+	}
+}
+
+// TestFaults has one bad subscription each, after which a good one must follow by itself.
+func TestFaults(t *testing.T) {
+	for name, test := range map[string]struct {
+		script  func(*stream)
+		refused bool // the first one never became a subscription
+		reason  string
+	}{
+		"hangs before any answer":     {script: func(s *stream) { s.stay() }, refused: true},
+		"hangs before SUBSCRIBED":     {script: func(s *stream) { s.open(); s.stay() }, refused: true},
+		"no heartbeats":               {script: func(s *stream) { s.subscribed(0); s.stay() }, reason: "silent"},
+		"no heartbeats, own interval": {script: func(s *stream) { s.subscribed(10 * time.Millisecond); s.stay() }, reason: "silent"},
+		"half a record":               {script: func(s *stream) { s.subscribed(0); s.raw("100\nabc") }, reason: "record"},
+		"half a record, then hangs":   {script: func(s *stream) { s.subscribed(0); s.raw("100\nabc"); s.stay() }, reason: "silent"},
+		"oversized record":            {script: func(s *stream) { s.subscribed(0); s.raw("999999999\n"); s.stay() }, reason: "record"},
+		"length beyond 63 bits":       {script: func(s *stream) { s.subscribed(0); s.raw("18446744073709551615\nabc"); s.stay() }, reason: "record"},
+		"no number as length":         {script: func(s *stream) { s.subscribed(0); s.raw("{\"type\": 1}\n"); s.stay() }, reason: "record"},
+		"hostile bytes":               {script: func(s *stream) { s.subscribed(0); s.record(hostile); s.stay() }, reason: "decode event"},
+		"garbage":                     {script: func(s *stream) { s.subscribed(0); s.record([]byte{0xff, 0xff}); s.stay() }, reason: "decode event"},
+		"closes":                      {script: func(s *stream) { s.subscribed(0) }, reason: "closed"},
+		"error later on":              {script: func(s *stream) { s.subscribed(0); s.fail("Something else"); s.stay() }, reason: "Something else"},
+		"SUBSCRIBED without an ID": {script: func(s *stream) {
+			s.open()
+			s.event(&sched.Event{Type: sched.Event_SUBSCRIBED, Subscribed: &sched.Event_Subscribed{FrameworkID: &mesosgo.FrameworkID{}}})
+			s.stay()
+		}, refused: true},
+		"does not lead":    {script: func(s *stream) { s.WriteHeader(http.StatusServiceUnavailable) }, refused: true},
+		"fails":            {script: func(s *stream) { s.WriteHeader(http.StatusInternalServerError) }, refused: true},
+		"answers as a web": {script: func(s *stream) { s.Header().Set("Content-Type", "text/html"); s.raw("<p>") }, refused: true},
+		"redirects in circles": {script: func(s *stream) {
+			s.Header().Set("Location", "//"+s.request.Host)
+			s.WriteHeader(http.StatusTemporaryRedirect)
+		}, refused: true},
+		"redirects to nowhere": {script: func(s *stream) {
+			s.Header().Set("Location", "//127.0.0.1:1/api/v1/scheduler")
+			s.WriteHeader(http.StatusTemporaryRedirect)
+		}, refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMaster(t, test.script, good)
+			s := connect(t, m.URL, func(c *Connection) { c.pace.heartbeat = 40 * time.Millisecond })
+			if test.refused {
+				s.subscriptions(1)
+				if got := s.events()[0]; got != (scheduler.Subscribed{FrameworkID: "fw-1", Master: m.URL, MasterID: "master-1"}) {
+					t.Errorf("first event: got %#v", got)
+				}
+				return
+			}
+			s.subscriptions(2)
+			down, ok := s.events()[1].(scheduler.Disconnected)
+			if !ok || !strings.Contains(down.Reason, test.reason) {
+				t.Errorf("second event: got %#v, want Disconnected with %q", s.events()[1], test.reason)
+			}
+			if id := m.received(sched.Call_SUBSCRIBE)[1].FrameworkID; id == nil || id.Value != "fw-1" {
+				t.Errorf("framework ID of the second SUBSCRIBE: got %v", id)
+			}
+		})
+	}
+}
+
+func TestFatal(t *testing.T) {
+	status := func(code int, text string) func(*stream) {
+		return func(s *stream) {
+			s.WriteHeader(code)
+			s.raw(text)
+		}
+	}
+	for name, test := range map[string]struct {
+		script func(*stream)
+		want   error
+		text   string
+	}{
+		"failed over":         {func(s *stream) { s.subscribed(0); s.fail("Framework failed over"); s.stay() }, ErrFailedOver, ""},
+		"removed":             {func(s *stream) { s.open(); s.fail("Framework has been removed"); s.stay() }, ErrRemoved, "never be used again"},
+		"bad role":            {func(s *stream) { s.open(); s.fail("'FrameworkInfo.roles' contains invalid role"); s.stay() }, ErrRefused, "invalid role"},
+		"unauthenticated":     {status(401, "401 Unauthorized."), ErrRefused, "check mesos principal and secret"},
+		"forbidden":           {status(403, ""), ErrRefused, "403"},
+		"not valid":           {status(400, "Failed to validate scheduler::Call"), ErrRefused, "Failed to validate"},
+		"no such path":        {status(404, ""), ErrRefused, "404"},
+		"another framework's": {func(s *stream) { s.subscribed(0) }, ErrRefused, `"fw-0"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMaster(t, test.script)
+			c, err := New(Config{Master: m.URL, Name: "tidemill", User: "nobody", Role: "r"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := ""
+			if strings.HasPrefix(name, "another") {
+				id = "fw-0"
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			err = c.Run(ctx, id, func(scheduler.Event) {})
+			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
+				t.Errorf("run: got %v, want %v with %q", err, test.want, test.text)
+			}
+			if n := len(m.received(sched.Call_SUBSCRIBE)); n != 1 {
+				t.Errorf("SUBSCRIBE was sent %d times, want once", n)
+			}
+		})
+	}
+}
+
+func TestRedirect(t *testing.T) {
+	leader := newMaster(t, good)
+	host := strings.TrimPrefix(leader.URL, "http://")
+	for _, location := range []string{
+		"//" + host + "/master/api/v1/scheduler", "//" + host, host, leader.URL, leader.URL + "/api/v1/scheduler", host + "/api/v1/scheduler",
+	} {
+		t.Run(location, func(t *testing.T) {
+			standby := newMaster(t, func(s *stream) {
+				s.Header().Set("Location", location)
+				s.WriteHeader(http.StatusTemporaryRedirect)
+			})
+			s := connect(t, standby.URL, nil)
+			s.subscriptions(1)
+			if got := s.events()[0].(scheduler.Subscribed).Master; got != leader.URL {
+				t.Errorf("master: got %s, want %s", got, leader.URL)
+			}
+			before := len(leader.received(sched.Call_REVIVE))
+			s.Send([]scheduler.Call{scheduler.Revive{Roles: []string{"r"}}})
+			eventually(t, "REVIVE at the leader", func() bool { return len(leader.received(sched.Call_REVIVE)) == before+1 })
+		})
+	}
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(10 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("waiting for %s", what)
+		}
+	}
+}
+
+func TestCallsKeepTheirOrder(t *testing.T) {
+	m := newMaster(t, good)
+	var mu sync.Mutex
+	inFlight, most := 0, 0
+	m.answer = func(c *sched.Call) (int, string) {
+		if c.Type == sched.Call_ACKNOWLEDGE {
+			return http.StatusAccepted, ""
+		}
+		mu.Lock()
+		inFlight++
+		most = max(most, inFlight)
+		mu.Unlock()
+		time.Sleep(time.Millisecond) // long enough for another to overtake it, if it could
+		mu.Lock()
+		inFlight--
+		mu.Unlock()
+		return http.StatusAccepted, ""
+	}
+	s := connect(t, m.URL, nil)
+	s.subscriptions(1)
+	for i := range 20 {
+		s.Send([]scheduler.Call{
+			scheduler.Revive{Roles: []string{"r"}},
+			scheduler.Acknowledge{MesosID: fmt.Sprint(i), AgentID: "a", UUID: []byte("u")},
+			scheduler.Decline{OfferIDs: []string{fmt.Sprint(i)}},
+			scheduler.Suppress{Roles: []string{"r"}},
+		})
+	}
+	eventually(t, "all calls", func() bool {
+		return len(m.received(sched.Call_SUPPRESS)) == 20 && len(m.received(sched.Call_ACKNOWLEDGE)) == 20
+	})
+	var order []string
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, c := range m.calls[1:] {
+		if m.headers[i+1].Get(streamHeader) != "stream-1" || c.FrameworkID.GetValue() != "fw-1" {
+			t.Errorf("%v: stream %q, framework %v", c.Type, m.headers[i+1].Get(streamHeader), c.FrameworkID)
+		}
+		if c.Type != sched.Call_ACKNOWLEDGE {
+			order = append(order, c.Type.String())
+		}
+	}
+	for i := range order {
+		if want := []string{"REVIVE", "DECLINE", "SUPPRESS"}[i%3]; order[i] != want {
+			t.Fatalf("call %d: got %s, want %s", i, order[i], want)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if most != 1 {
+		t.Errorf("calls in flight at one time: got %d, want 1", most)
+	}
+}
+
+func failures(events []scheduler.Event) (all []scheduler.CallFailed) {
+	for _, e := range events {
+		if f, ok := e.(scheduler.CallFailed); ok {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func TestRefusedCall(t *testing.T) {
+	for _, status := range []int{400, 403, 404, 500, 503} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			m := newMaster(t, good)
+			m.answer = func(c *sched.Call) (int, string) {
+				if c.Type == sched.Call_KILL {
+					return status, "no, because"
+				}
+				return http.StatusAccepted, ""
+			}
+			s := connect(t, m.URL, nil)
+			s.subscriptions(1)
+			kill := scheduler.Kill{MesosID: "t", AgentID: "a"}
+			s.Send([]scheduler.Call{kill, scheduler.Revive{Roles: []string{"r"}}})
+			s.until("CallFailed", func(e []scheduler.Event) bool { return len(failures(e)) == 1 })
+			want := scheduler.CallFailed{Call: kill, Status: status, Reason: "no, because"}
+			if got := failures(s.events())[0]; got != want {
+				t.Errorf("got %#v, want %#v", got, want)
+			}
+			eventually(t, "the next call", func() bool { return len(m.received(sched.Call_REVIVE)) == 1 })
+			if n := len(m.received(sched.Call_SUBSCRIBE)); n != 1 {
+				t.Errorf("SUBSCRIBE was sent %d times: a refused call ended the subscription", n)
+			}
+		})
+	}
+}
+
+// Calls for a subscription that is over are reported and never sent under another one.
+func TestCallsWithoutSubscription(t *testing.T) {
+	m := newMaster(t, func(s *stream) { s.subscribed(0) }, func(s *stream) { s.stay() })
+	s := connect(t, m.URL, nil)
+	s.until("Disconnected", func(e []scheduler.Event) bool { return count[scheduler.Disconnected](e) == 1 })
+	s.Send([]scheduler.Call{scheduler.Revive{Roles: []string{"r"}}, scheduler.Acknowledge{MesosID: "t"}})
+	s.until("two failures", func(e []scheduler.Event) bool { return len(failures(e)) == 2 })
+	for _, f := range failures(s.events()) {
+		if f.Status != 0 {
+			t.Errorf("status: got %d, want 0", f.Status)
+		}
+	}
+	if n := len(m.received(sched.Call_REVIVE)); n != 0 {
+		t.Error("the call was sent")
+	}
+}
+
+// The answer to a call gets lost. Calls that may be repeated are; after a lost ACCEPT there is a new subscription, so
+// that reconciliation settles what became of it.
+func TestLostAnswers(t *testing.T) {
+	lose := func(kind sched.Call_Type, times int) func(*sched.Call) (int, string) {
+		var mu sync.Mutex
+		return func(c *sched.Call) (int, string) {
+			mu.Lock()
+			defer mu.Unlock()
+			if c.Type == kind && times > 0 {
+				times--
+				panic(http.ErrAbortHandler)
+			}
+			return http.StatusAccepted, ""
+		}
+	}
+	t.Run("REVIVE is repeated", func(t *testing.T) {
+		m := newMaster(t, good)
+		m.answer = lose(sched.Call_REVIVE, 2)
+		s := connect(t, m.URL, nil)
+		s.subscriptions(1)
+		s.Send([]scheduler.Call{scheduler.Revive{Roles: []string{"r"}}, scheduler.Suppress{Roles: []string{"r"}}})
+		eventually(t, "the call after it", func() bool { return len(m.received(sched.Call_SUPPRESS)) == 1 })
+		if n := len(m.received(sched.Call_REVIVE)); n != 3 {
+			t.Errorf("REVIVE was sent %d times, want 3", n)
+		}
+		if f := failures(s.events()); len(f) != 0 {
+			t.Errorf("failures: got %v", f)
+		}
+	})
+	t.Run("not for ever", func(t *testing.T) {
+		m := newMaster(t, good)
+		m.answer = lose(sched.Call_REVIVE, 1000)
+		s := connect(t, m.URL, nil)
+		s.subscriptions(1)
+		s.Send([]scheduler.Call{scheduler.Revive{Roles: []string{"r"}}})
+		s.until("CallFailed", func(e []scheduler.Event) bool { return len(failures(e)) == 1 })
+	})
+	t.Run("ACCEPT subscribes anew", func(t *testing.T) {
+		m := newMaster(t, good)
+		m.answer = lose(sched.Call_ACCEPT, 1000)
+		s := connect(t, m.URL, nil)
+		s.subscriptions(1)
+		s.Send([]scheduler.Call{scheduler.Accept{OfferIDs: []string{"o"}, AgentID: "a"}})
+		s.subscriptions(2)
+		if n := len(m.received(sched.Call_ACCEPT)); n != 1 {
+			t.Errorf("ACCEPT was sent %d times, want once", n)
+		}
+	})
+}
+
+func TestHungCall(t *testing.T) {
+	m := newMaster(t, good)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	m.answer = func(c *sched.Call) (int, string) {
+		if c.Type == sched.Call_KILL {
+			<-release
+		}
+		return http.StatusAccepted, ""
+	}
+	s := connect(t, m.URL, func(c *Connection) { c.pace.callTimeout = 20 * time.Millisecond })
+	s.subscriptions(1)
+	s.Send([]scheduler.Call{scheduler.Kill{MesosID: "t"}, scheduler.Revive{Roles: []string{"r"}}})
+	s.until("CallFailed", func(e []scheduler.Event) bool { return len(failures(e)) == 1 })
+	eventually(t, "the next call", func() bool { return len(m.received(sched.Call_REVIVE)) == 1 })
+}
+
+// A consumer that takes its time is not a silent master.
+func TestSlowConsumer(t *testing.T) {
+	m := newMaster(t, func(s *stream) {
+		s.subscribed(0)
+		s.rescind("slow")
+		for s.request.Context().Err() == nil {
+			s.event(&sched.Event{Type: sched.Event_HEARTBEAT})
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	c, err := New(Config{Master: m.URL, Name: "tidemill", User: "nobody", Role: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.pace.heartbeat = 20 * time.Millisecond // a silence of 100 ms is too much
+	ctx, cancel := context.WithCancel(t.Context())
+	var lost bool
+	err = c.Run(ctx, "", func(e scheduler.Event) {
+		switch e.(type) {
+		case scheduler.Rescind:
+			time.Sleep(300 * time.Millisecond) // the slowness under test
+			time.AfterFunc(100*time.Millisecond, cancel)
+		case scheduler.Disconnected:
+			lost = ctx.Err() == nil
+		}
+	})
+	if err != nil || lost {
+		t.Errorf("run: got %v, subscription lost: %v", err, lost)
+	}
+}
+
+func TestInverseOffersAreDeclined(t *testing.T) {
+	m := newMaster(t, func(s *stream) {
+		s.subscribed(0)
+		s.event(&sched.Event{Type: sched.Event_INVERSE_OFFERS, InverseOffers: &sched.Event_InverseOffers{InverseOffers: []mesosgo.InverseOffer{
+			{OfferID: mesosgo.OfferID{Value: "i1"}, AgentID: &mesosgo.AgentID{Value: "a1"}},
+		}}})
+		s.rescind("after")
+		s.stay()
+	})
+	s := connect(t, m.URL, func(c *Connection) { c.pace.heartbeat = time.Minute })
+	s.subscriptions(1)
+	eventually(t, "the answer", func() bool { return len(m.received(sched.Call_DECLINE_INVERSE_OFFERS)) == 1 })
+	c := m.received(sched.Call_DECLINE_INVERSE_OFFERS)[0]
+	if c.FrameworkID.GetValue() != "fw-1" || c.DeclineInverseOffers.InverseOfferIDs[0].Value != "i1" {
+		t.Errorf("got %v", c)
+	}
+}
+
+func TestLargeRecord(t *testing.T) {
+	big := strings.Repeat("x", 8<<20)
+	m := newMaster(t, func(s *stream) {
+		s.subscribed(0)
+		s.rescind(big)
+		s.rescind("after")
+		s.stay()
+	})
+	s := connect(t, m.URL, nil)
+	s.until("both records", func(e []scheduler.Event) bool { return count[scheduler.Rescind](e) == 2 })
+	if got := s.events()[1].(scheduler.Rescind).OfferID; got != big {
+		t.Errorf("record of 8 MiB: got %d bytes", len(got))
+	}
+}
+
+func TestValidate(t *testing.T) {
+	ok := Config{Master: "http://127.0.0.1:5050", Name: "n", User: "u", Role: "r"}
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"good":                     {func(*Config) {}, ""},
+		"no scheme":                {func(c *Config) { c.Master = "127.0.0.1:5050" }, "http://host:port"},
+		"zk":                       {func(c *Config) { c.Master = "zk://a:2181/mesos" }, "http://host:port"},
+		"credentials in the URL":   {func(c *Config) { c.Master = "http://u:p@127.0.0.1" }, "by themselves"},
+		"no user":                  {func(c *Config) { c.User = "" }, "mesos user is empty"},
+		"secret without principal": {func(c *Config) { c.Secret = storage.NewSecret("x") }, "without a principal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := ok
+			test.change(&c)
+			_, err := New(c)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	c := &Connection{pace: defaultPace}
+	for failures, want := range map[int]time.Duration{0: 100 * time.Millisecond, 3: 800 * time.Millisecond, 7: 10 * time.Second, 1000: 10 * time.Second} {
+		for range 100 {
+			if got := c.backoff(failures); got < want/2 || got > want {
+				t.Fatalf("after %d failures: got %v, want %v to %v", failures, got, want/2, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package mesos
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidemill/tidemill/storage"
+)
+
+// agent serves one file as a Mesos agent does: its bytes raw within a JSON string, control characters escaped.
+type agent struct {
+	*httptest.Server
+	mu   sync.Mutex
+	data []byte
+}
+
+func newAgent(t testing.TB, data string) *agent {
+	a := &agent{data: []byte(data)}
+	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := r.URL.Query()
+		switch {
+		case r.URL.Path != "/files/read":
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		case query.Get("path") == "/secret/stdout":
+			w.WriteHeader(http.StatusForbidden)
+			return
+		case query.Get("path") != "/sandbox/tasks/a b/stdout":
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		offset, err := strconv.Atoi(query.Get("offset"))
+		if err != nil {
+			t.Errorf("offset: %v", err)
+		}
+		page := []byte{}
+		if offset < 0 {
+			offset = len(a.data)
+		} else if offset < len(a.data) {
+			length, err := strconv.Atoi(query.Get("length"))
+			if err != nil {
+				t.Errorf("length: %v", err)
+			}
+			page = a.data[offset:min(len(a.data), offset+length)]
+		}
+		if _, err := fmt.Fprintf(w, `{"data":%s,"offset":%d}`, quote(page), offset); err != nil {
+			t.Logf("answer: %v", err)
+		}
+	}))
+	t.Cleanup(a.Close)
+	return a
+}
+
+func (a *agent) write(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.data = append(a.data, text...)
+}
+
+// quote writes bytes as Mesos' JSON does.
+func quote(data []byte) []byte {
+	out := []byte{'"'}
+	for _, c := range data {
+		switch {
+		case c == '"' || c == '\\' || c == '/':
+			out = append(out, '\\', c)
+		case c == '\n':
+			out = append(out, `\n`...)
+		case c < 0x20 || c == 0x7f:
+			out = fmt.Appendf(out, `\u%04x`, c)
+		default:
+			out = append(out, c)
+		}
+	}
+	return append(out, '"')
+}
+
+const logFile = "/sandbox/tasks/a b/stdout"
+
+func TestSandboxReads(t *testing.T) {
+	content := "first\nünïcödé €\x00\x7f\xff\xfe \"quoted\" \\ /\n"
+	a := newAgent(t, content)
+	box := &Sandbox{}
+	size, err := box.Size(t.Context(), a.URL, logFile)
+	if err != nil || size != int64(len(content)) {
+		t.Errorf("size: got %d, %v, want %d", size, err, len(content))
+	}
+	// Whatever the pages, also when they end within a character, the bytes are the same.
+	for length := int64(1); length < size; length++ {
+		var got []byte
+		for {
+			part, err := box.ReadAt(t.Context(), a.URL, logFile, int64(len(got)), length)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(part) == 0 {
+				break
+			}
+			got = append(got, part...)
+		}
+		if string(got) != content {
+			t.Fatalf("in pages of %d: got %q, want %q", length, got, content)
+		}
+	}
+}
+
+func TestSandboxRefuses(t *testing.T) {
+	a := newAgent(t, "x")
+	box := &Sandbox{Principal: "p", Secret: storage.NewSecret("hush")}
+	for name, test := range map[string]struct {
+		url, path string
+		offset    int64
+		want      error
+	}{
+		"no file":         {a.URL, "/sandbox/other", 0, ErrNoFile},
+		"not allowed":     {a.URL, "/secret/stdout", 0, nil},
+		"negative offset": {a.URL, logFile, -1, nil},
+		"no URL":          {"", logFile, 0, nil},
+		"odd URL":         {"file:///etc/passwd", logFile, 0, nil},
+		"nobody there":    {"http://127.0.0.1:1", logFile, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := box.ReadAt(t.Context(), test.url, test.path, test.offset, 100)
+			if err == nil || test.want != nil && !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "hush") {
+				t.Errorf("the secret is in the error: %v", err)
+			}
+		})
+	}
+}
+
+// syncBuffer is written by one goroutine and looked at by another.
+type syncBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *syncBuffer) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.String()
+}
+
+func TestSandboxFollows(t *testing.T) {
+	a := newAgent(t, "one\n")
+	box := &Sandbox{Poll: 2 * time.Millisecond}
+	var out syncBuffer
+	ended, done := make(chan struct{}), make(chan error, 1)
+	var to int64
+	go func() {
+		offset, err := box.Follow(t.Context(), a.URL, logFile, 0, &out, ended)
+		to = offset
+		done <- err
+	}()
+	eventually(t, "the first line", func() bool { return out.text() == "one\n" })
+	a.write("two\n")
+	eventually(t, "the second line", func() bool { return out.text() == "one\ntwo\n" })
+	a.write(strings.Repeat("x", pageSize+5))
+	close(ended)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(len("one\ntwo\n") + pageSize + 5); to != want || int64(len(out.text())) != want {
+		t.Errorf("got %d bytes up to %d, want %d", len(out.text()), to, want)
+	}
+}
+
+func TestSandboxFollowStops(t *testing.T) {
+	a := newAgent(t, "one\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	box := &Sandbox{Poll: time.Millisecond}
+	if _, err := box.Follow(ctx, a.URL, logFile, 0, &bytes.Buffer{}, make(chan struct{})); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want deadline exceeded", err)
+	}
+	if to, err := box.Follow(t.Context(), a.URL, logFile, 1, &bytes.Buffer{}, nil); to != 4 || err != nil {
+		t.Errorf("what is there: got %d, %v", to, err)
+	}
+}
+
+func TestUnquoteIsTheInverse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.SliceOf(rapid.Byte()).Draw(t, "bytes")
+		got, err := unquote(quote(want))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+	})
+}
+
+func TestUnquoteEscapes(t *testing.T) {
+	for in, want := range map[string]string{
+		`"\u00e9\ud83d\ude00"`: "é😀",
+		`"\b\f\r\t\/"`:         "\b\f\r\t/",
+		`"\ud83d!"`:            "\uFFFD!",
+	} {
+		if got, err := unquote([]byte(in)); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v, want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{``, `"`, `x`, `"\"`, `"\u12"`, `"\u12zz"`, `"\x"`, `12`} {
+		if got, err := unquote([]byte(in)); err == nil {
+			t.Errorf("%s: got %q and no error", in, got)
+		}
+	}
+}
+
+func FuzzUnquote(f *testing.F) {
+	f.Add([]byte(`"a\u00e9\ud83d\ude00\\"`))
+	f.Add([]byte(`"\ud83d"`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		out, err := unquote(data)
+		if err == nil && len(out) > len(data) {
+			t.Errorf("%d bytes became %d", len(data), len(out))
+		}
+	})
+}
