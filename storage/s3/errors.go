@@ -19,6 +19,7 @@ var kinds = map[string]error{
 	"NoSuchBucket":               storage.ErrNoBucket,
 	"PreconditionFailed":         storage.ErrCondition,
 	"InvalidAccessKeyId":         storage.ErrDenied,
+	"XAdminUserNotFound":         storage.ErrDenied, // versitygw's InvalidAccessKeyId, with status 404
 	"ExpiredToken":               storage.ErrDenied,
 	"InvalidToken":               storage.ErrDenied,
 	"TokenRefreshRequired":       storage.ErrDenied,
