@@ -2,16 +2,13 @@ package mesos
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -21,7 +18,6 @@ import (
 // agent serves one file as a Mesos agent does: its bytes raw within a JSON string, control characters escaped.
 type agent struct {
 	*httptest.Server
-	mu   sync.Mutex
 	data []byte
 }
 
@@ -40,16 +36,12 @@ func newAgent(t testing.TB, data string) *agent {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
 		offset, err := strconv.Atoi(query.Get("offset"))
 		if err != nil {
 			t.Errorf("offset: %v", err)
 		}
 		page := []byte{}
-		if offset < 0 {
-			offset = len(a.data)
-		} else if offset < len(a.data) {
+		if offset < len(a.data) {
 			length, err := strconv.Atoi(query.Get("length"))
 			if err != nil {
 				t.Errorf("length: %v", err)
@@ -62,12 +54,6 @@ func newAgent(t testing.TB, data string) *agent {
 	}))
 	t.Cleanup(a.Close)
 	return a
-}
-
-func (a *agent) write(text string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.data = append(a.data, text...)
 }
 
 // quote writes bytes as Mesos' JSON does.
@@ -94,12 +80,8 @@ func TestSandboxReads(t *testing.T) {
 	content := "first\nünïcödé €\x00\x7f\xff\xfe \"quoted\" \\ /\n"
 	a := newAgent(t, content)
 	box := &Sandbox{}
-	size, err := box.Size(t.Context(), a.URL, logFile)
-	if err != nil || size != int64(len(content)) {
-		t.Errorf("size: got %d, %v, want %d", size, err, len(content))
-	}
 	// Whatever the pages, also when they end within a character, the bytes are the same.
-	for length := int64(1); length < size; length++ {
+	for length := int64(1); length <= int64(len(content)); length++ {
 		var got []byte
 		for {
 			part, err := box.ReadAt(t.Context(), a.URL, logFile, int64(len(got)), length)
@@ -141,61 +123,6 @@ func TestSandboxRefuses(t *testing.T) {
 				t.Errorf("the secret is in the error: %v", err)
 			}
 		})
-	}
-}
-
-// syncBuffer is written by one goroutine and looked at by another.
-type syncBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *syncBuffer) text() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.String()
-}
-
-func TestSandboxFollows(t *testing.T) {
-	a := newAgent(t, "one\n")
-	box := &Sandbox{Poll: 2 * time.Millisecond}
-	var out syncBuffer
-	ended, done := make(chan struct{}), make(chan error, 1)
-	var to int64
-	go func() {
-		offset, err := box.Follow(t.Context(), a.URL, logFile, 0, &out, ended)
-		to = offset
-		done <- err
-	}()
-	eventually(t, "the first line", func() bool { return out.text() == "one\n" })
-	a.write("two\n")
-	eventually(t, "the second line", func() bool { return out.text() == "one\ntwo\n" })
-	a.write(strings.Repeat("x", pageSize+5))
-	close(ended)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if want := int64(len("one\ntwo\n") + pageSize + 5); to != want || int64(len(out.text())) != want {
-		t.Errorf("got %d bytes up to %d, want %d", len(out.text()), to, want)
-	}
-}
-
-func TestSandboxFollowStops(t *testing.T) {
-	a := newAgent(t, "one\n")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	box := &Sandbox{Poll: time.Millisecond}
-	if _, err := box.Follow(ctx, a.URL, logFile, 0, &bytes.Buffer{}, make(chan struct{})); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want deadline exceeded", err)
-	}
-	if to, err := box.Follow(t.Context(), a.URL, logFile, 1, &bytes.Buffer{}, nil); to != 4 || err != nil {
-		t.Errorf("what is there: got %d, %v", to, err)
 	}
 }
 
