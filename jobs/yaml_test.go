@@ -62,8 +62,8 @@ func TestFromYAMLHostile(t *testing.T) {
 		"deep indents":    deep("- ", "x", "", 5_000),
 		"bad UTF-8":       "name: a\xff",
 		"long name":       strings.Repeat("k", 5_000) + ": 1",
-		"all fields bad":  strings.Repeat("- 0x1\n", 100_000),
-		"all repeated":    strings.Repeat("a: 1\n", 100_000),
+		"all fields bad":  strings.Repeat("- 0x1\n", 20_000),
+		"all repeated":    strings.Repeat("a: 1\n", 20_000),
 		"control":         "name: \"a\x00b\"",
 		"unfinished deep": strings.Repeat("[", 5_000),
 	} {

@@ -8,5 +8,10 @@
 //	  └─▶ map × splits ─▶ reduce × 1 ─▶ done
 //	                   └▶ reduce × n ─▶ commit ─▶ done
 //
-// The package is pure; executor/aggregate does the work.
+// [Section] is what the spec says, [Kind] reads it and follows the graph; the stages' messages are in
+// proto/aggregate.proto. The package is pure; executor/aggregate does the work, and uses [Input.Matches] for what
+// belongs to an input, so that what was checked here is what is read there.
+//
+// The SQL in a section is only measured here, not understood: an executor of the version that will run it checks what
+// [Section.Expressions] lists.
 package aggregate

@@ -17,7 +17,7 @@ const (
 
 // Bounds on what a plan may ask for. The executor keeps far below them; they bound what a broken one can cost.
 const (
-	maxSplits     = 1_000_000
+	maxSplits     = 100_000
 	maxPartitions = 10_000
 )
 
