@@ -43,7 +43,7 @@ const (
 // Copy writes one stream of an attempt to w; see api.Logs.
 func (r *Reader) Copy(ctx context.Context, w io.Writer, attempt func() Attempt, stream string, follow bool) error {
 	if follow {
-		if err := r.begun(ctx, attempt); err != nil {
+		if err := r.begun(ctx, w, attempt); err != nil {
 			return err
 		}
 	}
@@ -58,9 +58,13 @@ func (r *Reader) Copy(ctx context.Context, w io.Writer, attempt func() Attempt, 
 	return r.copyUploaded(ctx, w, attempt(), stream, err)
 }
 
-// begun waits until the attempt has a log or has ended without one.
-func (r *Reader) begun(ctx context.Context, attempt func() Attempt) error {
+// begun waits until the attempt has a log or has ended without one. It tells a client that has to wait for it that
+// the log will come.
+func (r *Reader) begun(ctx context.Context, w io.Writer, attempt func() Attempt) error {
 	for a := attempt(); a.Directory == "" && !ended(a); a = attempt() {
+		if _, err := w.Write(nil); err != nil {
+			return err
+		}
 		if err := r.pause(ctx); err != nil {
 			return err
 		}

@@ -1,0 +1,193 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidemill/tidemill/api/wire"
+)
+
+// ErrUnreachable: no answer came, or none that is tidemill's. Check the address, and whether the service runs.
+var ErrUnreachable = errors.New("cannot reach the server")
+
+// Config says where the server is.
+type Config struct {
+	Server string       // http://host:port
+	Token  string       // bearer token; empty: none is sent
+	HTTP   *http.Client // nil: one of the client's own
+}
+
+// Client calls one server. Make one with [New]. Its methods block until the answer is there or ctx ends, and may be
+// called by many goroutines.
+type Client struct {
+	base  *url.URL
+	token string
+	http  *http.Client
+}
+
+const (
+	attempts     = 4 // of a call that may be repeated
+	firstBackoff = 200 * time.Millisecond
+	maxBackoff   = 5 * time.Second
+	answerWait   = 40 * time.Second // for the head of an answer; a submission may wait for its checks
+	maxAnswer    = 64 << 20
+	maxProblem   = 1 << 20
+)
+
+// New makes a client. It does not connect.
+func New(cfg Config) (*Client, error) {
+	base, err := url.Parse(cfg.Server)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.User != nil {
+		return nil, fmt.Errorf("read server address %q: want http://host:port", cfg.Server)
+	}
+	base.Path = strings.TrimRight(base.Path, "/")
+	c := &Client{base: base, token: cfg.Token, http: cfg.HTTP}
+	if c.http == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.ResponseHeaderTimeout = answerWait
+		c.http = &http.Client{Transport: transport}
+	}
+	return c, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// call is one request. A body is kept whole, so that it can be sent again.
+type call struct {
+	method string
+	path   []string // segments, not yet escaped
+	query  url.Values
+	header map[string]string
+	body   []byte // JSON; nil: none
+	repeat bool   // may be sent again when no answer came
+}
+
+func get(path ...string) call { return call{method: http.MethodGet, path: path, repeat: true} }
+
+// do sends the call and decodes a good answer into out, unless that is nil.
+func (c *Client) do(ctx context.Context, call call, out any) (status int, err error) {
+	response, err := c.send(ctx, call)
+	if err != nil {
+		return 0, err
+	}
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		return 0, fmt.Errorf("read answer to %s %s: %w", call.method, response.Request.URL.Path, err)
+	}
+	if out == nil {
+		return response.StatusCode, nil
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return 0, fmt.Errorf("%w: what answers at %s is not tidemill: %w", ErrUnreachable, c.base, err)
+	}
+	return response.StatusCode, nil
+}
+
+// send gives the first good answer, whose body the caller closes, or the error of the last attempt.
+func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
+	for attempt := 1; ; attempt++ {
+		response, wait, err := c.once(ctx, call)
+		if err == nil || !call.repeat || attempt == attempts || wait < 0 || ctx.Err() != nil {
+			return response, err
+		}
+		if wait == 0 {
+			wait = firstBackoff << (attempt - 1)
+			wait += rand.N(wait / 2)
+		}
+		select {
+		case <-time.After(min(wait, maxBackoff)):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// once sends the call one time. wait says how long to wait before another attempt: 0 for the caller's choice, negative
+// when another one would not help.
+func (c *Client) once(ctx context.Context, call call) (_ *http.Response, wait time.Duration, err error) {
+	request, err := c.request(ctx, call)
+	if err != nil {
+		return nil, -1, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, -1, ctx.Err()
+		}
+		var inner *url.Error
+		if errors.As(err, &inner) {
+			err = inner.Err // without the URL, which is named below
+		}
+		return nil, 0, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, err)
+	}
+	if response.StatusCode < 300 {
+		return response, 0, nil
+	}
+	err = refusal(response)
+	switch response.StatusCode {
+	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusTooManyRequests:
+		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After")) // 0 if it says nothing
+		return nil, time.Duration(max(seconds, 0)) * time.Second, err
+	}
+	return nil, -1, err
+}
+
+func (c *Client) request(ctx context.Context, call call) (*http.Request, error) {
+	var body io.Reader
+	if call.body != nil {
+		body = bytes.NewReader(call.body)
+	}
+	target := *c.base
+	raw := target.EscapedPath()
+	for _, segment := range call.path {
+		target.Path += "/" + segment
+		raw += "/" + url.PathEscape(segment)
+	}
+	target.RawPath = raw
+	target.RawQuery = call.query.Encode()
+	request, err := http.NewRequestWithContext(ctx, call.method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("make request %s %s: %w", call.method, target.Path, err)
+	}
+	if call.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range call.header {
+		request.Header.Set(name, value)
+	}
+	c.authorize(request)
+	return request, nil
+}
+
+func (c *Client) authorize(request *http.Request) {
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+}
+
+// refusal reads an answer that is not a good one, and closes it.
+func refusal(response *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxProblem))
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		return fmt.Errorf("read answer %s: %w", response.Status, err)
+	}
+	mediaType, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	problem := &wire.Error{}
+	if err != nil || mediaType != "application/problem+json" || json.Unmarshal(data, problem) != nil {
+		return &wire.Error{Type: "about:blank", Title: http.StatusText(response.StatusCode), Status: response.StatusCode,
+			Detail: fmt.Sprintf("the server answered %s", response.Status)}
+	}
+	return problem
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/progress"
+	"github.com/spf13/cobra"
+
+	"github.com/tidemill/tidemill/api/wire"
+)
+
+func newWatchCommand() *cobra.Command {
+	return verb(&cobra.Command{
+		Use:   "watch RUN",
+		Short: "Follow a run until it has ended: a bar on a terminal, lines otherwise",
+		Args:  cobra.ExactArgs(1),
+	}, func(ctx context.Context, s *shell, args []string) error {
+		return watchRun(ctx, s, args[0])
+	})
+}
+
+// watchRun follows a run on stderr and prints on stdout what it has come to. A run that did not succeed is an error.
+func watchRun(ctx context.Context, s *shell, id string) error {
+	var view runView = &runLines{out: s.err}
+	if isTerminal(s.err) {
+		view = newRunBar(s.err)
+	}
+	run, err := s.Watch(ctx, id, view.show)
+	view.end(run)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		err = writeJSON(s.out, run)
+	} else {
+		fields := [][2]string{{"run", run.ID}, {"state", run.State}, {"took", formatTook(run.Started, run.Ended)}}
+		err = writeFields(s.out, append(fields, outcome(run)...))
+	}
+	if err == nil && run.State != "succeeded" {
+		return &exitError{code: exitFailed}
+	}
+	return err
+}
+
+// runView shows a run as it changes.
+type runView interface {
+	show(wire.Run) error
+	end(wire.Run) // the last that was seen; the zero run if none was
+}
+
+// runLines writes a line for each change that matters.
+type runLines struct {
+	out  io.Writer
+	last string
+}
+
+func (l *runLines) show(run wire.Run) error {
+	line := describeRun(run)
+	text := fmt.Sprintf("%3d %%  %s", int(run.Progress*10)*10, line)
+	if text == l.last {
+		return nil
+	}
+	l.last = text
+	_, err := fmt.Fprintf(l.out, "%3d %%  %s\n", int(run.Progress*100), line)
+	return err
+}
+
+func (l *runLines) end(wire.Run) {}
+
+// describeRun is a run in one line.
+func describeRun(run wire.Run) string {
+	line := run.State
+	if stages := formatStages(run.Stages); stages != "" {
+		line += "  " + stages
+	}
+	if run.Waiting != "" {
+		line += "  (" + run.Waiting + ")"
+	}
+	return line
+}
+
+// runBar draws a bar.
+type runBar struct {
+	writer  progress.Writer
+	tracker *progress.Tracker
+	drawn   chan struct{} // closed when the drawing has ended
+}
+
+const barSteps = 1000
+
+func newRunBar(out io.Writer) *runBar {
+	b := &runBar{writer: progress.NewWriter(), tracker: &progress.Tracker{Total: barSteps, Units: progress.UnitsDefault}, drawn: make(chan struct{})}
+	b.writer.SetOutputWriter(out)
+	b.writer.SetTrackerLength(30)
+	b.writer.SetUpdateFrequency(100 * time.Millisecond)
+	b.writer.SetStyle(progress.StyleBlocks)
+	b.writer.Style().Visibility.Value = false
+	b.writer.Style().Visibility.ETA = false
+	b.writer.AppendTracker(b.tracker)
+	go func() {
+		defer close(b.drawn)
+		b.writer.Render()
+	}()
+	return b
+}
+
+func (b *runBar) show(run wire.Run) error {
+	b.tracker.UpdateMessage(describeRun(run))
+	if !wire.Ended(run.State) { // the tracker would take its last step for its end
+		b.tracker.SetValue(min(int64(run.Progress*barSteps), barSteps-1))
+	}
+	return nil
+}
+
+func (b *runBar) end(run wire.Run) {
+	if run.State == "succeeded" {
+		b.tracker.MarkAsDone()
+	} else {
+		b.tracker.MarkAsErrored()
+	}
+	b.writer.Stop()
+	<-b.drawn
+}
