@@ -7,6 +7,9 @@ import (
 	"unicode/utf8"
 )
 
+// Suggest returns the known name that was probably meant by one that is not known, or "".
+func Suggest(name string, known []string) string { return suggest(name, known) }
+
 // suggest returns the known name that was probably meant, or "".
 func suggest(name string, known []string) string {
 	const longest = 64 // bounds the work; no known name is longer
