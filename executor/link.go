@@ -43,6 +43,7 @@ const (
 	subscribedTimeout = 20 * time.Second // from SUBSCRIBE to SUBSCRIBED
 	missedHeartbeats  = 5                // an agent that misses so many hangs
 	deadCalls         = 2                // so many calls in a row without an answer: it hangs, or it is gone and we were not told
+	maxBackoff        = time.Second      // agents that were started again wait two seconds for their executors
 )
 
 // connect starts a subscription that names what is not acknowledged.
@@ -81,7 +82,7 @@ func (e *Executor) lost(err error) {
 		e.log.Warn("lost the agent", "error", err)
 	}
 	e.link.up, e.link.connecting, e.link.refused = false, false, 0
-	e.link.retry = now.Add(time.Duration(rand.Int64N(int64(e.config.Environment.SubscriptionBackoff) + 1)))
+	e.link.retry = now.Add(rand.N(min(e.config.Environment.SubscriptionBackoff, maxBackoff) + 1))
 	if e.end != nil {
 		return
 	}
