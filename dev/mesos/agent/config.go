@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "github.com/mesos/mesos-go/api/v1/lib"
+
+	"github.com/tidemill/tidemill/dev/mesos/hook"
+	"github.com/tidemill/tidemill/dev/mesos/internal/resource"
+)
+
+// Config says how an agent behaves. Master and WorkDir must be set; zero elsewhere
+// means Mesos' own values, except where said otherwise.
+type Config struct {
+	// Master is the master's URL, such as http://127.0.0.1:5050.
+	Master string
+	// WorkDir holds sandboxes, the fetcher's cache and the agent's own state.
+	WorkDir string
+	// Listen is the address of the executor API and the files; 127.0.0.1:0 if empty.
+	// With port 0 an agent that is started again takes the port that it had.
+	Listen string
+	// Hostname is shown in offers; localhost if empty.
+	Hostname string
+	// Resources are those of the agent; "cpus:4;mem:4096;disk:10240;ports:[31000-31099]"
+	// if empty.
+	Resources string
+	// Attributes are shown in offers, as in "zone:a;rack:r1".
+	Attributes string
+	// ExecutorEnvironment is given to each executor and command task besides the
+	// MESOS_* variables and PATH; the agent's own environment is not.
+	ExecutorEnvironment map[string]string
+
+	// ExecutorRegistrationTimeout is how long an executor may take from its launch to
+	// its SUBSCRIBE; 1 min.
+	ExecutorRegistrationTimeout time.Duration
+	// ExecutorReregistrationTimeout is how long the executors of an agent that was
+	// started again may take to come back; 10 s (Mesos: 2 s).
+	ExecutorReregistrationTimeout time.Duration
+	// ShutdownGracePeriod is how long an executor may take to shut down if it does not
+	// say itself; 5 s.
+	ShutdownGracePeriod time.Duration
+	// RecoveryTimeout is told to the executors: how long they wait for an agent to come
+	// back; 15 min.
+	RecoveryTimeout time.Duration
+	// UpdateRetryInterval is when an update is sent again that nobody acknowledged, the
+	// first time; it doubles up to 10 min; 10 s.
+	UpdateRetryInterval time.Duration
+	// MemoryPollInterval is the time between two looks at what the containers use;
+	// 500 ms. Negative: memory is not limited.
+	MemoryPollInterval time.Duration
+
+	// KeepExecutors lets the executors live when Run ends because of its context, for
+	// the next agent on this work directory. Otherwise they are shut down and the agent
+	// leaves its master for good.
+	KeepExecutors bool
+
+	// Hook judges each executor call and event; nil lets everything pass.
+	Hook hook.Hook
+	// Logger is slog.Default() if nil.
+	Logger *slog.Logger
+}
+
+const (
+	defaultResources = "cpus:4;mem:4096;disk:10240;ports:[31000-31099]"
+	maxUpdateRetry   = 10 * time.Minute
+)
+
+func (c Config) withDefaults() (Config, error) {
+	if u, err := url.Parse(c.Master); err != nil || u.Host == "" {
+		return c, fmt.Errorf("configure agent: master %q is no URL", c.Master)
+	}
+	if c.WorkDir == "" {
+		return c, errors.New("configure agent: no work directory")
+	}
+	dir, err := filepath.Abs(c.WorkDir)
+	if err != nil {
+		return c, fmt.Errorf("configure agent: %w", err)
+	}
+	c.WorkDir = dir
+	c.Master = strings.TrimSuffix(c.Master, "/")
+	setDefault(&c.Listen, "127.0.0.1:0")
+	setDefault(&c.Hostname, "localhost")
+	setDefault(&c.Resources, defaultResources)
+	setDefault(&c.ExecutorRegistrationTimeout, time.Minute)
+	setDefault(&c.ExecutorReregistrationTimeout, 10*time.Second)
+	setDefault(&c.ShutdownGracePeriod, 5*time.Second)
+	setDefault(&c.RecoveryTimeout, 15*time.Minute)
+	setDefault(&c.UpdateRetryInterval, 10*time.Second)
+	setDefault(&c.MemoryPollInterval, 500*time.Millisecond)
+	setDefault(&c.Logger, slog.Default())
+	return c, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// agentInfo is what the configuration says about the agent; ID and port are added
+// when they are known.
+func (c Config) agentInfo() (*v1.AgentInfo, error) {
+	resources, err := resource.Parse(c.Resources)
+	if err != nil {
+		return nil, fmt.Errorf("configure agent: %w", err)
+	}
+	attributes, err := resource.ParseAttributes(c.Attributes)
+	if err != nil {
+		return nil, fmt.Errorf("configure agent: %w", err)
+	}
+	return &v1.AgentInfo{Hostname: c.Hostname, Resources: resources, Attributes: attributes}, nil
+}

@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	v1 "github.com/mesos/mesos-go/api/v1/lib"
+
+	"github.com/tidemill/tidemill/dev/mesos/internal/process"
+	"github.com/tidemill/tidemill/dev/mesos/internal/resource"
+)
+
+// watchMemory ends containers that use more memory than their tasks and executor
+// brought along.
+func (a *Agent) watchMemory() {
+	if a.cfg.MemoryPollInterval < 0 {
+		return
+	}
+	ticker := time.NewTicker(a.cfg.MemoryPollInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-a.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for e, limit := range a.memoryLimits() {
+			const megabyte = 1 << 20
+			if used := float64(process.Memory(e.process.PID)) / megabyte; used > limit {
+				a.limitMemory(e, used)
+			}
+		}
+	}
+}
+
+// memoryLimits lists the containers that run, with their limits in MB.
+func (a *Agent) memoryLimits() map[*executor]float64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	limits := map[*executor]float64{}
+	for _, f := range a.frameworks {
+		for _, e := range f.executors {
+			if e.process.PID != 0 && e.phase < terminated && e.memory > 0 {
+				limits[e] = e.memory
+			}
+		}
+	}
+	return limits
+}
+
+func (a *Agent) limitMemory(e *executor, used float64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if used <= e.memory {
+		return // it was raised meanwhile
+	}
+	star := "*"
+	held := resource.Scalar(resource.Mem, used)
+	held.Role = &star
+	a.kill(e, &termination{
+		reason: v1.REASON_CONTAINER_LIMITATION_MEMORY,
+		message: fmt.Sprintf("Memory limit exceeded: Requested: %.0fMB Maximum Used: %.0fMB\n\nMEMORY STATISTICS: \nrss %.0f\n",
+			e.memory, used, used*(1<<20)),
+		limitation: &v1.TaskResourceLimitation{Resources: []v1.Resource{held}},
+	})
+}

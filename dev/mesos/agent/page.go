@@ -1,0 +1,5 @@
+package agent
+
+import "net/http"
+
+func (a *Agent) servePage(w http.ResponseWriter, r *http.Request) {}

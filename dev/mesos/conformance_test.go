@@ -1,0 +1,67 @@
+package mesos_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// scenario is a recording with what its replay needs. Waits of the recording are made
+// short by shorter intervals, not by leaving anything out.
+type scenario struct {
+	name       string
+	agents     int           // 1 if zero
+	allocation time.Duration // between two rounds of offers
+	second     time.Duration // one of the demo executor's
+	configure  func(*lab)
+}
+
+var scenarios = []scenario{
+	{name: "subscribe_and_heartbeat", configure: func(l *lab) {
+		// Heartbeats come after 15 s there and after 100 ms here.
+		l.master.HeartbeatInterval, l.heartbeats = 100*time.Millisecond, true
+	}},
+	{name: "command_task_finishes", allocation: 2 * time.Second},
+	{name: "executor_lifecycle", second: time.Second, configure: func(l *lab) {
+		// There is a round of offers while it shuts down.
+		l.agent.ExecutorEnvironment["DEMO_SHUTDOWN"] = "1500ms"
+	}},
+	{name: "executor_fetched_over_http", allocation: 2 * time.Second, second: 100 * time.Millisecond},
+	{name: "executor_cannot_be_fetched"},
+	{name: "executor_killed", allocation: 2 * time.Second},
+	{name: "decline_suppress_revive", agents: 2, allocation: 100 * time.Millisecond, configure: func(l *lab) {
+		l.scaleRefusals = true
+	}},
+	{name: "launch_errors", allocation: 300 * time.Millisecond},
+	{name: "kill_unknown_and_reconcile", allocation: 3 * time.Second},
+	{name: "unacknowledged_updates_are_retried", second: 100 * time.Millisecond, configure: func(l *lab) {
+		// Updates come again after 10 s there and after 2.5 s here.
+		l.agent.UpdateRetryInterval = 2500 * time.Millisecond
+	}},
+	{name: "framework_failover", second: 400 * time.Millisecond},
+	{name: "agent_restart_with_recovery", second: 600 * time.Millisecond, configure: func(l *lab) {
+		l.separate = true
+	}},
+	{name: "protocol_errors"},
+	{name: "agent_marked_gone", agents: 2, allocation: 3 * time.Second},
+	{name: "credentials", configure: func(l *lab) {
+		l.master.Credentials = map[string]string{"rec": "rec-secret"}
+	}},
+}
+
+func TestConformance(t *testing.T) {
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			lab := newLab(t, s)
+			r := &replay{
+				t: t, lab: lab, bound: lab.substitutes(), streams: map[string]*stream{}, answers: map[string][]line{},
+				lines: readLines(t, filepath.Join("testdata", "recordings", s.name+".jsonl")),
+			}
+			r.run()
+			for _, s := range r.streams {
+				s.close()
+			}
+		})
+	}
+}

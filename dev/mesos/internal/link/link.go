@@ -1,0 +1,163 @@
+// Package link is how agents and master of dev/mesos talk: JSON over HTTP, of our
+// own making (a real Mesos uses its internal libprocess messages there).
+//
+// An agent POSTs its Registration to RegisterPath. The answer is a stream of JSON
+// values, one Command each, the first of them Registered; the agent is connected
+// as long as the stream lives. What the agent has to say it POSTs to ReportPath, one
+// Report at a time and in order, with the stream's ID. 409 means that the
+// stream is no longer the agent's: register again. 410 to a Registration means that
+// this agent ID is not wanted any more.
+//
+// Messages of Mesos inside are protobuf bytes: they are stored and passed on as they
+// are.
+package link
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gogo/protobuf/proto"
+	v1 "github.com/mesos/mesos-go/api/v1/lib"
+
+	"github.com/tidemill/tidemill/dev/mesos/internal/wire"
+)
+
+// Paths at the master, and the header that carries the stream's ID.
+const (
+	RegisterPath = "/link/v1/register"
+	ReportPath   = "/link/v1/report"
+	StreamHeader = "Link-Stream-Id"
+)
+
+// Proto is an encoded message of Mesos.
+type Proto []byte
+
+// Encode packs a message; it cannot fail for messages that were decoded before or
+// were made by dev/mesos.
+func Encode(m proto.Message) Proto {
+	body, err := proto.Marshal(m)
+	if err != nil {
+		panic(fmt.Sprintf("link: encode %T: %v", m, err))
+	}
+	return body
+}
+
+// Decode unpacks a message.
+func (p Proto) Decode(m proto.Message) error { return wire.UnmarshalProtobuf(p, m) }
+
+// Registration is how an agent introduces itself, for the first time or again.
+type Registration struct {
+	Agent     Proto            `json:"agent"` // an AgentInfo, with its ID if it had one
+	PID       string           `json:"pid"`   // as in "slave(1)@127.0.0.1:5051"
+	Executors []KnownExecutor  `json:"executors,omitempty"`
+	Tasks     []KnownTask      `json:"tasks,omitempty"`
+	Infos     map[string]Proto `json:"frameworks,omitempty"` // FrameworkInfo by ID
+}
+
+// KnownExecutor is an executor that lives on the agent.
+type KnownExecutor struct {
+	Framework string `json:"framework"`
+	Info      Proto  `json:"info"` // an ExecutorInfo
+	Command   bool   `json:"command,omitempty"`
+}
+
+// KnownTask is a task that the agent still answers for: it lives, or its last
+// update is not acknowledged yet.
+type KnownTask struct {
+	Framework string `json:"framework"`
+	Executor  string `json:"executor"`
+	Info      Proto  `json:"info"`   // a TaskInfo
+	Latest    Proto  `json:"latest"` // its latest TaskStatus
+}
+
+// Command is what a master tells an agent: exactly one field is set.
+type Command struct {
+	Registered *Registered `json:"registered,omitempty"`
+	Run        *Run        `json:"run,omitempty"`
+	Kill       *Kill       `json:"kill,omitempty"`
+	Ack        *Ack        `json:"ack,omitempty"`
+	Message    *Message    `json:"message,omitempty"`
+	Shutdown   *Shutdown   `json:"shutdown,omitempty"`
+}
+
+// Registered is the first command on each stream.
+type Registered struct {
+	AgentID  string        `json:"agent_id"`
+	StreamID string        `json:"stream_id"`
+	Silence  time.Duration `json:"silence"` // how long the agent may be silent before it is unreachable
+}
+
+// TaskRef names a task.
+type TaskRef struct {
+	Framework string `json:"framework"`
+	Task      string `json:"task"`
+}
+
+// Run launches a task, and its executor if that does not run yet.
+type Run struct {
+	Framework Proto `json:"framework"` // a FrameworkInfo with its ID
+	Task      Proto `json:"task"`      // a TaskInfo whose ExecutorInfo names the framework
+}
+
+// Kill asks for the end of a task; Policy is a KillPolicy that overrides the task's.
+type Kill struct {
+	TaskRef
+	Policy Proto `json:"policy,omitempty"`
+}
+
+// Ack acknowledges an update.
+type Ack struct {
+	TaskRef
+	UUID []byte `json:"uuid"`
+}
+
+// Message goes to an executor.
+type Message struct {
+	Framework string `json:"framework"`
+	Executor  string `json:"executor"`
+	Data      []byte `json:"data"`
+}
+
+// Shutdown ends one executor; all of a framework's without an executor; everything
+// and the agent itself without a framework.
+type Shutdown struct {
+	Framework string `json:"framework,omitempty"`
+	Executor  string `json:"executor,omitempty"`
+}
+
+// Report is what an agent tells the master: at most one field is set; an empty one
+// only shows that the agent lives.
+type Report struct {
+	Update  *Update  `json:"update,omitempty"`
+	Exited  *Exited  `json:"exited,omitempty"`
+	Message *Message `json:"message,omitempty"`
+	Leaving *Leaving `json:"leaving,omitempty"`
+}
+
+// Update forwards a status; Latest is the task's newest state, which may be ahead of
+// what is being delivered.
+type Update struct {
+	Framework string `json:"framework"`
+	Status    Proto  `json:"status"` // a TaskStatus
+	Latest    int32  `json:"latest"` // a TaskState
+}
+
+// Exited says that an executor is gone. Command executors count too, but schedulers
+// do not hear of them.
+type Exited struct {
+	Framework string `json:"framework"`
+	Executor  string `json:"executor"`
+	Status    int32  `json:"status"` // as of wait(2): exit code << 8, or the signal
+}
+
+// Leaving says that the agent shuts down for good.
+type Leaving struct{}
+
+// AgentID is the ID that a registering agent had before, if any.
+func (r *Registration) AgentID() string {
+	info := &v1.AgentInfo{}
+	if r.Agent.Decode(info) != nil {
+		return ""
+	}
+	return info.GetID().GetValue()
+}

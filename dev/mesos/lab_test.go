@@ -1,0 +1,354 @@
+package mesos_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidemill/tidemill/dev/mesos/agent"
+	"github.com/tidemill/tidemill/dev/mesos/master"
+)
+
+// lab is our Mesos, set up like the recorded one.
+type lab struct {
+	t      *testing.T
+	name   string
+	dir    string
+	self   string // the test binary
+	client *http.Client
+	master master.Config
+	agent  agent.Config
+
+	heartbeats    bool // each counts; otherwise only the first one of a stream does
+	scaleRefusals bool // "refuse_seconds" count tenths of seconds
+	separate      bool // the agent is a process of its own
+	wasDropped    string
+
+	masterURL   string
+	agentURLs   []string
+	process     *exec.Cmd
+	executorPID int
+	artefacts   *httptest.Server
+	background  sync.WaitGroup
+
+	mu        sync.Mutex
+	requests  []string // of artefacts
+	toAgent   bool     // operators' calls go there now
+	allocated float64
+}
+
+func newLab(t *testing.T, s scenario) *lab {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	l := &lab{t: t, name: s.name, dir: t.TempDir(), self: self, client: &http.Client{Transport: &http.Transport{}}}
+	l.master = master.Config{Logger: quiet, BatchReleases: true, AllocationInterval: s.allocation}
+	l.agent = agent.Config{
+		Logger: quiet, MemoryPollInterval: -1, // as the recorded one, which limited nothing
+		ExecutorEnvironment: map[string]string{"DEMO_SECOND": max(s.second, time.Millisecond).String()},
+	}
+	if s.configure != nil {
+		s.configure(l)
+	}
+	l.artefacts = httptest.NewServer(http.HandlerFunc(l.serveArtefact))
+	ctx, cancel := context.WithCancel(context.Background())
+	m, err := master.New(l.master)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.masterURL = m.URL()
+	l.background.Go(func() { l.check(m.Run(ctx)) })
+	t.Cleanup(func() {
+		cancel()
+		l.stopProcess()
+		l.artefacts.Close()
+		l.background.Wait()
+		l.client.CloseIdleConnections()
+	})
+	for i := range max(s.agents, 1) {
+		l.startAgent(ctx, i)
+	}
+	l.awaitAgents(max(s.agents, 1))
+	return l
+}
+
+func (l *lab) check(err error) {
+	if err != nil && err != agent.ErrGone {
+		l.t.Error(err)
+	}
+}
+
+func (l *lab) startAgent(ctx context.Context, i int) {
+	cfg := l.agent
+	cfg.Master = l.masterURL
+	cfg.WorkDir = filepath.Join(l.dir, fmt.Sprintf("agent-%d", i))
+	cfg.Attributes = []string{"zone:a;rack:r1", "zone:b;rack:r2"}[i]
+	if l.separate {
+		l.startProcess(cfg)
+		return
+	}
+	a, err := agent.New(cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.agentURLs = append(l.agentURLs, a.URL())
+	l.background.Go(func() { l.check(a.Run(ctx)) })
+}
+
+// startProcess starts the agent as a process, and waits until its port is open.
+func (l *lab) startProcess(cfg agent.Config) {
+	args := []string{
+		"mesos-agent", "--master", cfg.Master, "--work-dir", cfg.WorkDir, "--attributes", cfg.Attributes,
+		"--memory-poll-interval", "-1s", "--recovery-timeout", "1m", // as recorded
+	}
+	for name, value := range cfg.ExecutorEnvironment {
+		args = append(args, "--executor-env", name+"="+value)
+	}
+	l.process = exec.Command(l.self, args...)
+	out, err := l.process.StdoutPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	log, err := os.OpenFile(filepath.Join(l.dir, "agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer log.Close() //nolint:errcheck // the process has its own
+	l.process.Stderr = log
+	if err := l.process.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	first, err := bufio.NewReader(out).ReadString('\n')
+	url, ready := strings.CutPrefix(strings.TrimSpace(first), "ready ")
+	if err != nil || !ready {
+		l.t.Fatalf("agent did not start: %q, %v", first, err)
+	}
+	l.agentURLs = append(l.agentURLs, url)
+}
+
+// stopProcess ends the agent's process in order, if there is one.
+func (l *lab) stopProcess() {
+	if l.process == nil || l.process.ProcessState != nil {
+		return
+	}
+	if err := l.process.Process.Signal(syscall.SIGTERM); err != nil {
+		l.t.Error(err)
+	}
+	if err := l.process.Wait(); err != nil {
+		l.t.Errorf("agent: %v", err)
+	}
+}
+
+// get reads a JSON view.
+func (l *lab) get(url string) map[string]any {
+	l.t.Helper()
+	response, err := l.client.Get(url)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // read to its end
+	view := map[string]any{}
+	if err := json.NewDecoder(response.Body).Decode(&view); err != nil {
+		l.t.Fatalf("%s: %v", url, err)
+	}
+	return view
+}
+
+// eventually polls until the condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+func (l *lab) awaitAgents(n int) {
+	l.t.Helper()
+	eventually(l.t, "agents register", func() bool {
+		return l.get(l.masterURL + "/metrics/snapshot")["master/slaves_connected"] == float64(n)
+	})
+}
+
+func (l *lab) url() string { return l.masterURL }
+
+// operatorURL is the master's, and the agent's from the call on that only agents
+// answer, as recorded.
+func (l *lab) operatorURL(recorded line) string {
+	if recorded.Raw != nil && strings.Contains(*recorded.Raw, "GET_CONTAINERS") || l.name == "executor_fetched_over_http" {
+		l.toAgent = true
+	}
+	if l.toAgent {
+		return l.agentURLs[0]
+	}
+	return l.masterURL
+}
+
+// substitutes are the places where our runs must differ from the recorded ones.
+func (l *lab) substitutes() bindings {
+	b := bindings{
+		"/var/log/demo-executor": filepath.Join(l.dir, "executor.log"),
+		"/var/lib/mesos/agent-0": filepath.Join(l.dir, "agent-0"),
+		"http://127.0.0.1:8099/": l.artefacts.URL + "/",
+		"//localhost:5050":       strings.Replace(strings.TrimPrefix(l.masterURL, "http:"), "127.0.0.1", "localhost", 1),
+	}
+	if l.name != "executor_fetched_over_http" { // there it is fetched
+		b["exec ./demo-executor"] = "exec " + l.self + " demo-executor"
+	}
+	return b
+}
+
+// serveArtefact serves the demo executor and notes who asks.
+func (l *lab) serveArtefact(w http.ResponseWriter, r *http.Request) {
+	l.mu.Lock()
+	l.requests = append(l.requests, r.Method+" "+r.URL.Path)
+	l.mu.Unlock()
+	fmt.Fprintf(w, "#!/bin/sh\nexec %s demo-executor\n", l.self)
+}
+
+// request expects one that was recorded, in the recorded order.
+func (l *lab) request(t *testing.T, recorded line) {
+	t.Helper()
+	want := recorded.Method + " " + recorded.Path
+	eventually(t, want, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.requests) > 0
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.requests[0] != want {
+		t.Errorf("line %d: recorded %s, got %s", recorded.number, want, l.requests[0])
+	}
+	l.requests = l.requests[1:]
+}
+
+// note does to our cluster what was done to the recorded one.
+func (l *lab) note(what string, r *replay) {
+	switch {
+	case what == "SIGKILL executor":
+		if err := syscall.Kill(l.executorPID, syscall.SIGKILL); err != nil {
+			l.t.Fatal(err)
+		}
+	case what == "SIGKILL agent":
+		if err := l.process.Process.Kill(); err != nil {
+			l.t.Fatal(err)
+		}
+		l.process.Wait() //nolint:errcheck // it was killed
+	case what == "agent starts again":
+		l.startAgent(l.t.Context(), 0)
+	case strings.HasPrefix(what, "the stream is dropped"):
+		l.wasDropped = "scheduler-b"
+		r.streams[l.wasDropped].close()
+		eventually(l.t, "framework is disconnected", func() bool {
+			return l.get(l.masterURL + "/metrics/snapshot")["master/frameworks_disconnected"] == 1.0
+		})
+	}
+}
+
+// ourCall changes a recorded call where our times are shorter.
+func (l *lab) ourCall(body any) any {
+	if !l.scaleRefusals {
+		return body
+	}
+	return rewrite(body, func(key string, value any) any {
+		if seconds, ok := value.(float64); ok && key == "refuse_seconds" {
+			return seconds / 10
+		}
+		return value
+	})
+}
+
+// recordedEvent is an event as it would have been recorded with our configuration.
+func (l *lab) recordedEvent(body any) any {
+	interval := l.master.HeartbeatInterval
+	if interval == 0 {
+		return body
+	}
+	return rewrite(body, func(key string, value any) any {
+		if key == "heartbeat_interval_seconds" {
+			return interval.Seconds()
+		}
+		return value
+	})
+}
+
+// rewrite copies a JSON tree with its leaves changed.
+func rewrite(tree any, change func(key string, value any) any) any {
+	switch tree := tree.(type) {
+	case map[string]any:
+		copied := map[string]any{}
+		for key, value := range tree {
+			copied[key] = change(key, rewrite(value, change))
+		}
+		return copied
+	case []any:
+		copied := make([]any, len(tree))
+		for i := range tree {
+			copied[i] = rewrite(tree[i], change)
+		}
+		return copied
+	}
+	return tree
+}
+
+// notCompared are parts of operators' views that ours do not have or must have
+// otherwise.
+var notCompared = map[string]string{
+	"flags":             "ours has its own configuration",
+	"build_date":        "of the build",
+	"build_time":        "of the build",
+	"build_user":        "of the build",
+	"git_sha":           "of the build",
+	"git_branch":        "of the build",
+	"start_time":        "the time of this run",
+	"elected_time":      "the time of this run",
+	"registered_time":   "the time of this run",
+	"reregistered_time": "the time of this run",
+	"offer_constraints": "mesos-go's messages do not know them",
+}
+
+// comparableView leaves out what is not compared, and empty lists, which Mesos writes
+// or not from view to view.
+func (l *lab) comparableView(view any) any {
+	switch view := view.(type) {
+	case map[string]any:
+		kept := map[string]any{}
+		for key, value := range view {
+			value = l.comparableView(value)
+			list, isList := value.([]any)
+			if _, skip := notCompared[key]; !skip && (!isList || len(list) > 0) {
+				kept[key] = value
+			}
+		}
+		return kept
+	case []any:
+		kept := make([]any, len(view))
+		for i := range view {
+			kept[i] = l.comparableView(view[i])
+		}
+		return kept
+	}
+	return view
+}
+
+// toleratesExecutorEvent: the recorded executor stopped reading when it had got
+// SHUTDOWN, so that acknowledgements of its last updates were not recorded.
+func (l *lab) toleratesExecutorEvent(body any) bool { return text(body, "type") == "ACKNOWLEDGED" }

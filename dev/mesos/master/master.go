@@ -1,0 +1,168 @@
+package master
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	v1 "github.com/mesos/mesos-go/api/v1/lib"
+
+	"github.com/tidemill/tidemill/dev/mesos/internal/allocator"
+)
+
+// Version is the Mesos whose behaviour was recorded.
+const Version = "1.12.0"
+
+// Master is one Mesos master. All state is behind mu; what is sent under mu is only
+// queued.
+type Master struct {
+	cfg      Config
+	log      *slog.Logger
+	listener net.Listener
+	id       string
+	started  time.Time
+
+	mu            sync.Mutex
+	alloc         *allocator.Allocator
+	agents        map[string]*agent
+	unreachable   map[string]*agent
+	gone          map[string]bool
+	frameworks    map[string]*framework
+	completed     []*framework
+	offers        map[string]*offer
+	nextAgent     int
+	nextFramework int
+	nextOffer     int
+	counters      counters
+	closing       bool
+}
+
+// New makes a master and opens its port, so that URL can be told; Run serves it.
+func New(cfg Config) (*Master, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("start master: %w", err)
+	}
+	return &Master{
+		cfg:         cfg,
+		log:         cfg.Logger.With("component", "mesos-master"),
+		listener:    listener,
+		id:          uuid.NewString(),
+		started:     time.Now(),
+		alloc:       allocator.New(cfg.AllocationInterval, rand.Shuffle),
+		agents:      map[string]*agent{},
+		unreachable: map[string]*agent{},
+		gone:        map[string]bool{},
+		frameworks:  map[string]*framework{},
+		offers:      map[string]*offer{},
+	}, nil
+}
+
+// URL is where the master answers, such as http://127.0.0.1:5050.
+func (m *Master) URL() string { return "http://" + m.listener.Addr().String() }
+
+// Run serves until ctx ends; then all connections are closed and nothing that it
+// started runs any more. It is called once.
+func (m *Master) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &http.Server{
+		Handler:           m.handler(),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(m.log.Handler(), slog.LevelDebug),
+	}
+	var background sync.WaitGroup
+	background.Go(func() { m.every(ctx, m.cfg.AllocationInterval, m.allocate) })
+	background.Go(func() { m.every(ctx, m.cfg.AgentTimeout/8, m.checkAgents) })
+	background.Go(func() {
+		<-ctx.Done()
+		// Handlers end with ctx; those that do not within the second are cut off.
+		deadline, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer done()
+		if server.Shutdown(deadline) != nil {
+			server.Close() //nolint:errcheck // nothing is left to be done
+		}
+	})
+	m.log.Info("master serves", "url", m.URL(), "master", m.id)
+	err := server.Serve(m.listener)
+	cancel()
+	background.Wait()
+	m.stopTimers()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve master: %w", err)
+}
+
+// every calls do under the lock, at each interval.
+func (m *Master) every(ctx context.Context, interval time.Duration, do func(now time.Time)) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			m.mu.Lock()
+			do(time.Now())
+			m.mu.Unlock()
+		}
+	}
+}
+
+func (m *Master) stopTimers() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closing = true
+	for _, f := range m.frameworks {
+		f.stopFailover()
+	}
+}
+
+func (m *Master) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, prefix := range []string{"", "/master"} {
+		mux.HandleFunc(prefix+"/api/v1/scheduler", m.serveScheduler)
+		mux.HandleFunc(prefix+"/api/v1", m.serveOperator)
+		m.handleViews(mux, prefix)
+	}
+	m.handleLink(mux)
+	mux.HandleFunc("GET /{$}", m.servePage)
+	return mux
+}
+
+// info describes the master to schedulers.
+func (m *Master) info() *v1.MasterInfo {
+	address := m.listener.Addr().(*net.TCPAddr)
+	port := uint32(address.Port)
+	port32 := int32(address.Port)
+	hostname, ip, version := "localhost", address.IP.String(), Version
+	pid := "master@" + address.String()
+	var packed uint32
+	if v4 := address.IP.To4(); v4 != nil {
+		packed = binary.LittleEndian.Uint32(v4) // network order in memory, as Mesos has it
+	}
+	const quotaV2 = v1.MasterInfo_Capability_Type(3) // mesos-go does not know it yet
+	return &v1.MasterInfo{
+		ID: m.id, IP: packed, Port: &port, PID: &pid, Hostname: &hostname, Version: &version,
+		Address: &v1.Address{Hostname: &hostname, IP: &ip, Port: port32},
+		Capabilities: []v1.MasterInfo_Capability{
+			{Type: v1.MasterInfo_Capability_AGENT_UPDATE}, {Type: v1.MasterInfo_Capability_AGENT_DRAINING}, {Type: quotaV2},
+		},
+	}
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }

@@ -1,0 +1,5 @@
+package master
+
+import "net/http"
+
+func (m *Master) servePage(w http.ResponseWriter, r *http.Request) {}
