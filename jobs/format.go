@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -54,7 +55,7 @@ func problemError(detail string) error {
 	if detail == "" {
 		return nil
 	}
-	return fmt.Errorf("%s", detail)
+	return errors.New(detail)
 }
 
 func nameProblem(s string) string {

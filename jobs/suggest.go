@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -58,11 +57,16 @@ func editDistance(a, b string) int {
 	return last[len(t)]
 }
 
-// quoteAll lists names for people, sorted as given.
-func quoteAll(names []string) string {
+// quoteAll lists names for people.
+func quoteAll(names []string) string { return joinQuoted(names, ", ") }
+
+// orList joins alternatives for people.
+func orList(names []string) string { return joinQuoted(names, " or ") }
+
+func joinQuoted(names []string, separator string) string {
 	quoted := make([]string, 0, len(names))
 	for _, name := range names {
 		quoted = append(quoted, strconv.Quote(name))
 	}
-	return strings.Join(slices.Clip(quoted), ", ")
+	return strings.Join(quoted, separator)
 }
