@@ -89,7 +89,7 @@ func (c *Client) Update(ctx context.Context, status mesos.TaskStatus) error {
 	return c.call(ctx, &mesosexec.Call{Type: mesosexec.Call_UPDATE, Update: &mesosexec.Call_Update{Status: status}})
 }
 
-// Message sends data to the scheduler. It may get lost on the way, unnoticed.
+// Message sends data, which is not nil, to the scheduler. It may get lost on the way, unnoticed.
 func (c *Client) Message(ctx context.Context, data []byte) error {
 	return c.call(ctx, &mesosexec.Call{Type: mesosexec.Call_MESSAGE, Message: &mesosexec.Call_Message{Data: data}})
 }
