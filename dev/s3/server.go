@@ -115,10 +115,12 @@ func (s *Server) start(ctx context.Context, objects string) error {
 	}
 	root := auth.Account{Access: s.config.AccessKey, Secret: s.config.SecretKey, Role: auth.RoleAdmin}
 	ready := make(chan struct{})
-	ctx, s.cancel = context.WithCancel(ctx)
+	// Ended before it listens, versitygw would go on to listen for ever.
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
 	go func() {
 		defer close(s.done)
-		s.err = embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
+		s.err = embedgw.RunVersityGW(run, quietUploads{backend}, &embedgw.Config{
 			RootUserAccess:    root.Access,
 			RootUserSecret:    root.Secret,
 			Region:            s.config.Region,
@@ -129,25 +131,30 @@ func (s *Server) start(ctx context.Context, objects string) error {
 			KeepAlive:         true,
 			Quiet:             true,
 			IAMService:        auth.NewIAMServiceSingle(root), // the default announces itself on standard output
-			S3Options:         []s3api.Option{s3api.WithOnListen(func() { close(ready) })},
+			S3Options:         []s3api.Option{s3api.WithOnListen(func() { close(ready) }), quietConnections()},
 		})
 	}()
+	if err := s.await(ctx, ready); err != nil {
+		s.cancel()
+		<-s.done
+		return cmp.Or(s.err, err) // what versitygw says is nearer to the cause
+	}
+	context.AfterFunc(ctx, cancel)
+	return nil
+}
+
+// await returns when the server answers.
+func (s *Server) await(ctx context.Context, listening <-chan struct{}) error {
 	timer := time.NewTimer(startTimeout)
 	defer timer.Stop()
 	select {
-	case <-ready:
-		return nil
+	case <-listening:
+		return askReady(ctx, s.URL())
 	case <-s.done:
-		s.cancel()
-		return cmp.Or(s.err, context.Cause(ctx))
+		return errors.New("it has ended")
 	case <-timer.C:
-		err = fmt.Errorf("wait for it to listen: nothing after %s", startTimeout)
-	case <-ctx.Done():
-		err = ctx.Err()
+		return fmt.Errorf("wait for it to listen: nothing after %s", startTimeout)
 	}
-	s.cancel()
-	<-s.done
-	return err
 }
 
 // choosePort replaces port 0: versitygw does not tell which port it was given.

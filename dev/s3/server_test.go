@@ -1,16 +1,21 @@
 package s3_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.uber.org/goleak"
 
 	devs3 "github.com/tidemill/tidemill/dev/s3"
@@ -26,7 +31,6 @@ func TestStartServesAndStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	output := captureOutput(t)
 	for range 2 { // a second server over the same folder finds what the first one left
 		s, err := devs3.Start(t.Context(), devs3.Config{DataDir: dir, AccessKey: "who", SecretKey: "never-printed"})
 		if err != nil {
@@ -55,9 +59,6 @@ func TestStartServesAndStops(t *testing.T) {
 		if _, err := http.Get(s.URL()); err == nil {
 			t.Error("still answers after stop")
 		}
-	}
-	if got := output(); got != "" {
-		t.Errorf("got output %q, want none", got)
 	}
 	if after, err := os.Getwd(); err != nil || after != before {
 		t.Errorf("got working directory %q (%v), want %q", after, err, before)
@@ -101,30 +102,93 @@ func TestStartWithCancelledContext(t *testing.T) {
 	}
 }
 
-// captureOutput collects standard output and standard error until the function
-// that it returns is called.
-func captureOutput(t *testing.T) func() string {
-	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "output"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, stderr := os.Stdout, os.Stderr
-	os.Stdout, os.Stderr = f, f
-	restore := func() { os.Stdout, os.Stderr = stdout, stderr }
-	t.Cleanup(restore)
-	return func() string {
-		restore()
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(f)
+const quietEnv = "TIDEMILL_TEST_QUIET" // the data folder, for the process of TestStaysQuiet
+
+// A process that does nothing but serve S3 to clients that break off prints
+// nothing of its own.
+func TestStaysQuiet(t *testing.T) {
+	if dir := os.Getenv(quietEnv); dir != "" {
+		s, err := devs3.Start(t.Context(), devs3.Config{DataDir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Close(); err != nil {
+		if err := s.CreateBucket(t.Context(), "flights"); err != nil {
 			t.Fatal(err)
 		}
-		return string(data)
+		breakConnections(t, s)
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		return
 	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestStaysQuiet$", "-test.timeout=30s")
+	cmd.Env = append(os.Environ(), quietEnv+"="+t.TempDir())
+	output, err := cmd.CombinedOutput()
+	if got, want := string(output), "PASS\n"; err != nil || got != want {
+		t.Errorf("got %v and output %q, want %q", err, got, want)
+	}
+}
+
+// breakConnections goes away in the middle of a header, of an upload and of a
+// download, as a client that is killed does.
+func breakConnections(t *testing.T, s *devs3.Server) {
+	t.Helper()
+	for _, text := range []string{
+		"GET /flights HTTP/1.1\r\nHost: x",
+		"PUT /flights/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc",
+		"nonsense\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(*net.TCPConn).SetLinger(0); err != nil { // a reset instead of an end
+			t.Fatal(err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := sdk.New(sdk.Options{
+		BaseEndpoint: aws.String(s.URL()), Region: s.Region(), UsePathStyle: true, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey(), s.SecretKey(), ""),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	body := &cancelling{ReadSeeker: bytes.NewReader(make([]byte, 8<<20)), cancel: cancel}
+	_, err := client.PutObject(ctx, &sdk.PutObjectInput{Bucket: aws.String("flights"), Key: aws.String("broken"), Body: body})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("broken upload: got error %v, want context.Canceled", err)
+	}
+}
+
+// cancelling ends its context in the middle of being sent, the second time that
+// it is read: the first is for the signature.
+type cancelling struct {
+	io.ReadSeeker
+	starts, read int
+	cancel       context.CancelFunc
+}
+
+func (c *cancelling) Seek(offset int64, whence int) (int64, error) {
+	c.read = 0
+	return c.ReadSeeker.Seek(offset, whence)
+}
+
+func (c *cancelling) Read(p []byte) (int, error) {
+	if c.read == 0 {
+		c.starts++
+	}
+	n, err := c.ReadSeeker.Read(p)
+	c.read += n
+	if c.starts > 1 && c.read > 2<<20 {
+		c.cancel()
+	}
+	return n, err
 }
