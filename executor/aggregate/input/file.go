@@ -1,0 +1,135 @@
+package input
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/executor/task"
+	"github.com/tidemill/tidemill/jobs/aggregate"
+	"github.com/tidemill/tidemill/storage"
+)
+
+// Compressions of a file.
+const (
+	Plain = "none"
+	Gzip  = "gzip"
+	Zstd  = "zstd"
+)
+
+// File is one object of the input, in the version that was listed.
+type File struct {
+	Key         string `json:"key"`
+	Size        int64  `json:"size"` // bytes as stored
+	ETag        string `json:"etag"`
+	Compression string `json:"compression"`
+}
+
+// Set is the files of an input, with what reaches them.
+type Set struct {
+	Store storage.Store
+	Base  storage.URI // of any object in the store; its key does not count
+	Files []File
+}
+
+// URI is the whole URI of a file.
+func (s *Set) URI(file int) string {
+	uri := s.Base
+	uri.Key = s.Files[file].Key
+	return uri.String()
+}
+
+// Bytes is the size of all files as stored.
+func (s *Set) Bytes() (total int64) {
+	for _, file := range s.Files {
+		total += file.Size
+	}
+	return total
+}
+
+// pointerURI is where problems with the place of the input point.
+const pointerURI = "/aggregate/input/uri"
+
+// List finds the files of in. That there are none, or no such bucket, is a final failure that points at the spec.
+func List(ctx context.Context, store storage.Store, in *aggregate.Input) (*Set, error) {
+	prefix, err := storage.ParseURI(in.Prefix())
+	if err != nil {
+		return nil, task.Final(pointerURI, "list input: %w", err)
+	}
+	set := &Set{Store: store, Base: prefix}
+	if in.Prefix() == in.URI && !strings.HasSuffix(in.URI, "/") {
+		err = set.single(ctx, in, prefix.Key)
+	} else {
+		err = set.below(ctx, in, prefix)
+	}
+	switch {
+	case errors.Is(err, storage.ErrNoBucket):
+		return nil, notFound("the bucket of %s does not exist", in.URI)
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, notFound("there is no object %s; a prefix ends in a slash", in.URI)
+	case err != nil:
+		return nil, err
+	case len(set.Files) == 0:
+		return nil, notFound("there are no objects at %s (names that begin with _ or . do not count)", in.URI)
+	}
+	return set, nil
+}
+
+func notFound(format string, args ...any) *task.Failure {
+	failure := task.Final(pointerURI, format, args...)
+	failure.Kind = "not_found"
+	return failure
+}
+
+func (s *Set) single(ctx context.Context, in *aggregate.Input, key string) error {
+	object, err := s.Store.Stat(ctx, key)
+	if err != nil {
+		return err
+	}
+	s.add(in, object)
+	return nil
+}
+
+func (s *Set) below(ctx context.Context, in *aggregate.Input, prefix storage.URI) error {
+	folder := prefix.Key[:strings.LastIndexByte(prefix.Key, '/')+1]
+	for object, err := range s.Store.List(ctx, prefix.Key, "") {
+		if err != nil {
+			return fmt.Errorf("list input: %w", err)
+		}
+		uri := prefix
+		uri.Key = object.Key
+		if strings.HasSuffix(object.Key, "/") || hidden(strings.TrimPrefix(object.Key, folder)) || !in.Matches(uri.String()) {
+			continue
+		}
+		s.add(in, object)
+	}
+	return nil
+}
+
+// hidden names are those of files that are not data by custom: _SUCCESS, _work/…, .part-0.crc.
+func hidden(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
+		if strings.HasPrefix(segment, "_") || strings.HasPrefix(segment, ".") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Set) add(in *aggregate.Input, object storage.Object) {
+	s.Files = append(s.Files, File{Key: object.Key, Size: object.Size, ETag: object.ETag, Compression: compression(in.Compression, object.Key)})
+}
+
+func compression(declared, key string) string {
+	if declared != "auto" {
+		return declared
+	}
+	switch {
+	case strings.HasSuffix(key, ".gz"), strings.HasSuffix(key, ".gzip"):
+		return Gzip
+	case strings.HasSuffix(key, ".zst"), strings.HasSuffix(key, ".zstd"):
+		return Zstd
+	}
+	return Plain
+}
