@@ -1,21 +1,193 @@
 package scheduler
 
-// Core is the whole state of the scheduler and the only thing that changes it.
+import (
+	"log/slog"
+	"time"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+// Core is the whole state of the scheduler and the only thing that changes it. See the package's documentation for
+// what its caller must do.
 type Core struct {
 	cfg Config
+
+	// The step that is being done.
+	now     time.Time
+	random  uint64
+	out     *Actions
+	changes changes
+
+	leading   bool
+	resumed   bool // the first step after New has looked at everything that was loaded
+	framework *proto.Framework
+	mesos     connection
+
+	jobs      map[string]*job
+	runs      map[string]*run
+	keys      map[string]*run // by idempotency key
+	ended     []*run          // that may be dropped, oldest end first
+	versions  map[string]*version
+	channels  map[string]*proto.Channel
+	checks    map[CheckKey]*check
+	checkers  map[string]*owner // of checks, by version
+	settled   []CheckKey        // checks with an answer, oldest first
+	checking  []*check          // those without, oldest first
+	executors map[string]*executor
+	attempts  map[string]*attempt // by Mesos task ID; all of every run that is kept
+	agents    map[string]*agent
+
+	demand demand
+	timers timers
+	view   viewCache
 }
 
-// New builds a Core from what is stored. A record that cannot be understood is an error that names its key.
+// connection is the subscription to the master.
+type connection struct {
+	master string    // empty while there is none
+	since  time.Time // when it was accepted
+	asking asking
+	calls  callRepeats
+}
+
+func (m *connection) up() bool { return m.master != "" }
+
+// New builds a Core from what is stored. A record that cannot be understood, or that names another that is not there,
+// is an error that names its key.
 func New(cfg Config, records []Record) (*Core, error) {
-	return &Core{cfg: cfg}, nil
+	c := &Core{
+		cfg:       cfg,
+		leading:   true,
+		jobs:      map[string]*job{},
+		runs:      map[string]*run{},
+		keys:      map[string]*run{},
+		versions:  map[string]*version{},
+		channels:  map[string]*proto.Channel{},
+		checks:    map[CheckKey]*check{},
+		checkers:  map[string]*owner{},
+		executors: map[string]*executor{},
+		attempts:  map[string]*attempt{},
+		agents:    map[string]*agent{},
+	}
+	if err := c.load(records); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Step handles one event and returns all that follows from it. It never blocks.
 func (c *Core) Step(in Input) Actions {
-	return Actions{}
+	if !c.leading {
+		return refuse(in.Event)
+	}
+	var out Actions
+	c.out = &out
+	if now := in.Now.UTC().Round(0); now.After(c.now) {
+		c.now = now // a clock that was put back must not undo what has happened
+	}
+	c.random = in.Random
+	if !c.resumed {
+		c.resumed = true
+		c.resume()
+	}
+	c.fireTimers()
+	c.handle(in.Event)
+	c.steerOffers()
+	out.Store = c.changes.take()
+	out.Wake = c.timers.next()
+	c.out = nil
+	return out
 }
 
-// View returns a picture of the state after the last Step. What has not changed since the last View is shared with it.
-func (c *Core) View() *View {
-	return &View{}
+func (c *Core) handle(event Event) {
+	switch e := event.(type) {
+	case Tick:
+	case Offers:
+		c.offered(e.Offers)
+	case Update:
+		c.updated(e)
+	case Message:
+		c.heard(e)
+	case Command:
+		c.command(e)
+	case Rescind:
+		c.count(MetricRescinds, 1)
+	case Failure:
+		c.failed(e)
+	case CallFailed:
+		c.callFailed(e)
+	case Subscribed:
+		c.subscribed(e)
+	case Disconnected:
+		c.disconnected(e)
+	case SteppedDown:
+		c.leading = false
+		c.mesos.master = ""
+		c.view.changed = true
+		c.note(slog.LevelWarn, "stepped down")
+	}
+}
+
+// command answers a wish from the API.
+func (c *Core) command(cmd Command) {
+	var value any
+	var err *Error
+	switch body := cmd.Body.(type) {
+	case CheckSpec:
+		value, err = c.checkSpec(body)
+	case PutJob:
+		value, err = c.putJob(body)
+	case DeleteJob:
+		value, err = c.deleteJob(body)
+	case StartRun:
+		value, err = c.startRun(body)
+	case CancelRun:
+		value, err = c.cancelRun(body)
+	case RegisterVersion:
+		value, err = c.registerVersion(body)
+	case DeleteVersion:
+		value, err = c.deleteVersion(body)
+	case SetChannel:
+		value, err = c.setChannel(body)
+	default:
+		err = errorf(Internal, "handle command: %T is not known", cmd.Body)
+	}
+	if err != nil {
+		value = nil
+	}
+	c.out.Replies = append(c.out.Replies, Reply{Ticket: cmd.Ticket, Value: value, Err: err})
+}
+
+// refuse is all that a Core does that leads no more.
+func refuse(event Event) Actions {
+	cmd, ok := event.(Command)
+	if !ok {
+		return Actions{}
+	}
+	err := errorf(Unavailable, "this instance does not lead any more; try again")
+	return Actions{Replies: []Reply{{Ticket: cmd.Ticket, Err: err}}}
+}
+
+func (c *Core) call(call Call) { c.out.Calls = append(c.out.Calls, call) }
+
+func (c *Core) note(level slog.Level, text string, attrs ...slog.Attr) {
+	c.out.Notes = append(c.out.Notes, Note{Level: level, Text: text, Attrs: attrs})
+}
+
+func (c *Core) count(metric string, value float64, labels ...string) {
+	c.out.Counts = append(c.out.Counts, Count{Metric: metric, Labels: labels, Value: value})
+}
+
+// roll returns the next random number of this step (splitmix64).
+func (c *Core) roll() uint64 {
+	c.random += 0x9e3779b97f4a7c15
+	z := c.random
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// jitter returns d, give or take a quarter.
+func (c *Core) jitter(d time.Duration) time.Duration {
+	return d*3/4 + time.Duration(float64(d)/2*float64(c.roll()>>11)/(1<<53))
 }

@@ -19,23 +19,23 @@ type MetricDesc struct {
 
 // Names of the metrics.
 const (
-	MetricLaunches      = "tidemill_task_launches_total"
-	MetricTaskStates    = "tidemill_task_updates_total"
-	MetricFailures      = "tidemill_attempt_failures_total"
-	MetricOffers        = "tidemill_offers_total"
-	MetricRescinds      = "tidemill_offers_rescinded_total"
-	MetricOfferToLaunch = "tidemill_pending_to_launch_seconds"
-	MetricLaunchToRun   = "tidemill_launch_to_running_seconds"
-	MetricTaskSeconds   = "tidemill_task_run_seconds"
-	MetricRuns          = "tidemill_runs_ended_total"
-	MetricRunSeconds    = "tidemill_run_seconds"
-	MetricKills         = "tidemill_kills_total"
-	MetricReconciles    = "tidemill_reconciled_tasks_total"
-	MetricSubscriptions = "tidemill_mesos_subscriptions_total"
-	MetricSuppressions  = "tidemill_offer_flow_total"
-	MetricCallsRefused  = "tidemill_mesos_calls_refused_total"
-	MetricRows          = "tidemill_rows_read_total"
-	MetricBytes         = "tidemill_bytes_read_total"
+	MetricLaunches        = "tidemill_task_launches_total"
+	MetricTaskStates      = "tidemill_task_updates_total"
+	MetricFailures        = "tidemill_attempt_failures_total"
+	MetricOffers          = "tidemill_offers_total"
+	MetricRescinds        = "tidemill_offers_rescinded_total"
+	MetricPendingToLaunch = "tidemill_pending_to_launch_seconds"
+	MetricLaunchToRun     = "tidemill_launch_to_running_seconds"
+	MetricTaskSeconds     = "tidemill_task_run_seconds"
+	MetricRuns            = "tidemill_runs_ended_total"
+	MetricRunSeconds      = "tidemill_run_seconds"
+	MetricKills           = "tidemill_kills_total"
+	MetricReconciles      = "tidemill_reconciled_tasks_total"
+	MetricSubscriptions   = "tidemill_mesos_subscriptions_total"
+	MetricOfferFlow       = "tidemill_offer_flow_total"
+	MetricCallsRefused    = "tidemill_mesos_calls_refused_total"
+	MetricRows            = "tidemill_rows_read_total"
+	MetricBytes           = "tidemill_bytes_read_total"
 )
 
 // Metrics lists every metric of the Core. Labels are bounded: job and version names are bounded by what people
@@ -46,7 +46,7 @@ var Metrics = []MetricDesc{
 	{MetricFailures, Counter, "Attempts that did not finish, by failure class (ours, passing, final) and kind.", []string{"class", "kind"}},
 	{MetricOffers, Counter, "Offers by what became of them: received, used, or declined with a reason.", []string{"outcome", "reason"}},
 	{MetricRescinds, Counter, "Offers that Mesos took back.", nil},
-	{MetricOfferToLaunch, Histogram, "Time from the moment at which a task could have been launched to its launch.", nil},
+	{MetricPendingToLaunch, Histogram, "Time from the moment at which a task could have been launched to its launch.", nil},
 	{MetricLaunchToRun, Histogram, "Time from ACCEPT to TASK_RUNNING.", nil},
 	{MetricTaskSeconds, Histogram, "Time that attempts ran, from TASK_RUNNING to their end.", nil},
 	{MetricRuns, Counter, "Runs that ended, by state.", []string{"job", "state"}},
@@ -54,7 +54,7 @@ var Metrics = []MetricDesc{
 	{MetricKills, Counter, "Kill calls, by why.", []string{"reason"}},
 	{MetricReconciles, Counter, "Tasks whose state Mesos was asked for.", nil},
 	{MetricSubscriptions, Counter, "Subscriptions accepted by a master.", nil},
-	{MetricSuppressions, Counter, "Suppress and revive calls.", []string{"call"}},
+	{MetricOfferFlow, Counter, "Suppress and revive calls.", []string{"call"}},
 	{MetricCallsRefused, Counter, "Calls that Mesos refused or that could not be sent.", []string{"call"}},
 	{MetricRows, Counter, "Input rows read by attempts that finished.", []string{"job", "version"}},
 	{MetricBytes, Counter, "Input bytes read by attempts that finished, as stored.", []string{"job", "version"}},

@@ -16,7 +16,7 @@ type View struct {
 	Master      string // empty while not connected
 	Leading     bool
 
-	Jobs     map[string]*JobView
+	Jobs     map[string]*JobView // without deleted ones
 	Runs     map[string]*RunView
 	Versions map[string]*VersionView
 	Channels map[string]*proto.Channel
@@ -34,9 +34,10 @@ type JobView struct {
 // RunView is a run with its tasks.
 type RunView struct {
 	Run      *proto.Run
-	Tasks    []*TaskView // by stage, then index
-	Progress float64     // 0..1, never falls while the run lives
-	Waiting  []Waiting   // why tasks wait, one entry for each shape
+	Revision *proto.Revision // that it executes, also when its job was deleted since
+	Tasks    []*TaskView     // by stage, then index
+	Progress float64         // 0..1, never falls while the run lives
+	Waiting  []Waiting       // why tasks wait, one entry for each shape
 }
 
 // TaskView is a task with its newest progress.

@@ -1,0 +1,120 @@
+package scheduler
+
+import (
+	"slices"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+// changes gathers which records a step has touched. They are encoded once, at its end, in the order of the first touch.
+type changes struct {
+	keys    []Key
+	records map[Key]proto.Marshaler // nil: to be removed
+}
+
+func (s *changes) put(key Key, record proto.Marshaler) {
+	if s.records == nil {
+		s.records = map[Key]proto.Marshaler{}
+	}
+	if _, ok := s.records[key]; !ok {
+		s.keys = append(s.keys, key)
+	}
+	s.records[key] = record
+}
+
+func (s *changes) take() []Change {
+	if len(s.keys) == 0 {
+		return nil
+	}
+	all := make([]Change, 0, len(s.keys))
+	for _, key := range s.keys {
+		change := Change{Key: key}
+		if record := s.records[key]; record != nil {
+			change.Value = proto.Encode(record)
+			if change.Value == nil {
+				change.Value = []byte{} // nil would remove it
+			}
+		}
+		all = append(all, change)
+	}
+	s.keys, s.records = nil, nil
+	return all
+}
+
+func (c *Core) remove(kind RecordKind, id string) { c.changes.put(Key{kind, id}, nil) }
+
+// The save functions mark a record as changed, for the store and for the next View.
+
+func (c *Core) saveFramework() {
+	c.changes.put(Key{KindFramework, frameworkID}, c.framework)
+	c.view.changed = true
+}
+
+func (c *Core) saveJob(j *job) {
+	c.changes.put(Key{KindJob, j.rec.Name}, j.rec)
+	c.view.job(j)
+}
+
+func (c *Core) saveRevision(r *revision) {
+	c.changes.put(Key{KindRevision, r.id()}, r.rec)
+	c.view.job(r.job)
+}
+
+func (c *Core) saveRun(r *run) {
+	c.changes.put(Key{KindRun, r.rec.ID}, r.rec)
+	r.viewRecord = nil
+	c.view.run(r)
+}
+
+func (c *Core) saveTask(t *task) {
+	c.changes.put(Key{KindTask, t.rec.ID}, t.rec)
+	c.touchTask(t)
+}
+
+// touchTask marks what a View shows of a task as changed, without storing anything.
+func (c *Core) touchTask(t *task) {
+	t.view = nil
+	if t.run != nil {
+		t.run.viewTasks = nil
+		c.view.run(t.run)
+	}
+}
+
+func (c *Core) saveExecutor(e *executor) {
+	c.changes.put(Key{KindExecutor, e.rec.ID}, e.rec)
+}
+
+func (c *Core) saveVersion(v *version) {
+	c.changes.put(Key{KindVersion, v.rec.Version}, v.rec)
+	c.view.versions = true
+}
+
+func (c *Core) saveChannel(ch *proto.Channel) {
+	c.changes.put(Key{KindChannel, ch.Name}, ch)
+	c.view.channels, c.view.versions = true, true
+}
+
+// The clone functions copy a record for readers. What hangs on it by a pointer is never changed in place, only replaced.
+
+func cloneRun(r *proto.Run) *proto.Run {
+	clone := *r
+	clone.Stages = slices.Clone(r.Stages)
+	return &clone
+}
+
+func cloneTask(t *proto.Task) *proto.Task {
+	clone := *t
+	clone.Attempts = slices.Clone(t.Attempts)
+	return &clone
+}
+
+func cloneVersion(v *proto.ExecutorVersion) *proto.ExecutorVersion {
+	clone := *v
+	clone.Artifacts = slices.Clone(v.Artifacts)
+	return &clone
+}
+
+func clone[T any](record *T) *T {
+	copied := *record
+	return &copied
+}

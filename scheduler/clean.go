@@ -1,0 +1,91 @@
+package scheduler
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// A clean-up task follows a run that ends without success. It claims the run's commit point, so that no late attempt can
+// commit any more, and removes what the run left. If an attempt may have been first, it settles the run's state, too.
+
+const cleanTimeout = 10 * time.Minute
+
+// cleanResources are small: a clean-up task moves no data.
+var cleanResources = jobs.Resources{CPUs: 0.1, Memory: 128 << 20}
+
+func (t *task) isClean() bool { return t.run != nil && t.rec.Stage == jobs.StageClean }
+
+func (c *Core) beginClean(r *run, settle bool) {
+	if r.spec == nil || c.kind(r) == nil {
+		// Nobody could tell an executor what to clean.
+		r.rec.CleanUp = proto.CLEAN_UP_GIVEN_UP
+		c.saveRun(r)
+		if settle {
+			c.endRun(r, r.final())
+		}
+		return
+	}
+	r.rec.CleanUp = proto.CLEAN_UP_PENDING
+	input := proto.Encode(&proto.CleanInput{Settle: settle})
+	resources := cleanResources
+	r.rec.Stages = append(r.rec.Stages, proto.Stage{Name: jobs.StageClean, Tasks: 1})
+	st := r.addStage(jobs.StageClean, resources)
+	t := &task{
+		rec: &proto.Task{
+			ID:      jobs.TaskID(r.rec.ID, jobs.StageClean, 0),
+			Run:     r.rec.ID,
+			Stage:   jobs.StageClean,
+			Of:      1,
+			Input:   input,
+			Created: c.now,
+		},
+		owner: r.owner,
+		run:   r,
+		shape: st.shape,
+	}
+	st.tasks = []*task{t}
+	c.versions[r.rec.ExecutorVersion].cleaning++
+	c.saveRun(r)
+	c.saveTask(t)
+	c.enqueue(t)
+}
+
+func (c *Core) cleanFinished(t *task) {
+	r := t.run
+	output := &proto.CleanOutput{}
+	if err := proto.Decode(t.rec.Output, output); err != nil {
+		c.note(slog.LevelError, "clean-up's output cannot be read", t.attrs(slog.String("error", err.Error()))...)
+	}
+	c.endClean(r, proto.CLEAN_UP_DONE)
+	switch {
+	case r.ended():
+		c.mayDrop(r)
+	case output.Committed != nil:
+		c.succeed(r, output.Committed)
+	default:
+		c.endRun(r, r.final())
+	}
+}
+
+// cleanGivenUp: the commit point could not be claimed. The run ends as it was to end; that a late attempt may still
+// commit is said in its error.
+func (c *Core) cleanGivenUp(t *task, why *proto.Failure) {
+	r := t.run
+	c.endClean(r, proto.CLEAN_UP_GIVEN_UP)
+	c.note(slog.LevelError, "clean-up given up; intermediate objects of the run may be left", t.attrs(slog.String("message", why.Message))...)
+	if r.ended() {
+		c.mayDrop(r)
+		return
+	}
+	c.endRun(r, r.final())
+}
+
+func (c *Core) endClean(r *run, how proto.CleanUp) {
+	r.rec.CleanUp = how
+	r.rec.Stages[r.stageIndex(jobs.StageClean)].Done = how == proto.CLEAN_UP_DONE
+	c.versions[r.rec.ExecutorVersion].cleaning--
+	c.saveRun(r)
+}

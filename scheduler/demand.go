@@ -1,0 +1,199 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+)
+
+// demand is all that waits for offers.
+type demand struct {
+	shapes   []*shape // with pending tasks, in the order in which they are served
+	wanting  int      // shapes that could use an offer now
+	pending  int      // tasks
+	launched int      // tasks
+	grown    bool     // something has become launchable since the last REVIVE
+	flow     flow
+}
+
+// shape is a set of tasks that need the same: one stage of one run, or the checks of one version.
+type shape struct {
+	owner       *owner
+	stage       string
+	kind        string
+	resources   jobs.Resources
+	constraints []jobs.Constraint
+	limit       int // tasks that may be launched at one time
+	launched    int // tasks that are
+	queue       queue
+	delayed     int // pending tasks in back-off
+	wanting     bool
+	created     time.Time // of the run: earlier ones are served first
+	tried       trial
+}
+
+// pending counts the shape's tasks that wait for whatever reason.
+func (s *shape) pending() int { return s.queue.len() + s.delayed }
+
+// room is how many of its tasks may be launched now.
+func (s *shape) room() int { return min(s.queue.len(), s.limit-s.launched) }
+
+// serve orders shapes: checks first, for they are short and people wait for them, then runs as they were created.
+func serve(a, b *shape) int {
+	if checks := cmp.Compare(btoi(a.owner.run != nil), btoi(b.owner.run != nil)); checks != 0 {
+		return checks
+	}
+	return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.owner.id, b.owner.id), cmp.Compare(a.stage, b.stage))
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// update brings everything that is derived from a shape's numbers up to date. before is what s.pending was.
+func (d *demand) update(s *shape, before int) {
+	after := s.pending()
+	d.pending += after - before
+	at, found := slices.BinarySearchFunc(d.shapes, s, serve)
+	switch {
+	case after > 0 && !found:
+		d.shapes = slices.Insert(d.shapes, at, s)
+	case after == 0 && found:
+		d.shapes = slices.Delete(d.shapes, at, at+1)
+	}
+	wanting := s.room() > 0
+	if wanting != s.wanting {
+		s.wanting = wanting
+		d.wanting += 2*btoi(wanting) - 1
+	}
+}
+
+// enqueue makes a pending task launchable.
+func (c *Core) enqueue(t *task) {
+	s := t.shape
+	before, room := s.pending(), s.room()
+	if t.delayed {
+		t.delayed = false
+		s.delayed--
+	}
+	if s.queue.len() == 0 {
+		s.tried = trial{since: c.now}
+	}
+	t.ready = c.now
+	s.queue.push(t)
+	c.demand.update(s, before)
+	c.demand.grown = c.demand.grown || s.room() > room
+	c.touchShape(s)
+}
+
+// delay keeps a pending task back until its back-off has ended.
+func (c *Core) delay(t *task, until time.Time) {
+	s := t.shape
+	before := s.pending()
+	t.delayed = true
+	s.delayed++
+	c.demand.update(s, before)
+	c.arm(t, until)
+	c.touchShape(s)
+}
+
+// withdraw takes a pending task off the demand.
+func (c *Core) withdraw(t *task) {
+	s := t.shape
+	before := s.pending()
+	switch {
+	case t.delayed:
+		t.delayed = false
+		s.delayed--
+	case t.queued:
+		s.queue.remove(t)
+	}
+	c.demand.update(s, before)
+	c.touchShape(s)
+}
+
+// occupy and vacate count a shape's launched tasks.
+func (c *Core) occupy(s *shape) {
+	s.launched++
+	c.demand.launched++
+	c.demand.update(s, s.pending())
+}
+
+func (c *Core) vacate(s *shape) {
+	room := s.room()
+	s.launched--
+	c.demand.launched--
+	c.demand.update(s, s.pending())
+	c.demand.grown = c.demand.grown || s.room() > room
+	c.touchShape(s)
+}
+
+// touchShape marks what a View says about waiting as changed.
+func (c *Core) touchShape(s *shape) {
+	if s.owner.run != nil {
+		c.view.run(s.owner.run)
+		return
+	}
+	c.view.changed = true
+	for _, ck := range c.checking {
+		if ck.version == s.owner.version {
+			for _, r := range ck.runs {
+				c.view.run(r)
+			}
+		}
+	}
+}
+
+// queue holds launchable tasks, first come, first served. Removed ones stay in the slice until their turn; a task that
+// was removed is never pushed again.
+type queue struct {
+	tasks []*task
+	head  int
+	count int
+}
+
+func (q *queue) len() int { return q.count }
+
+func (q *queue) push(t *task) {
+	t.queued = true
+	q.tasks = append(q.tasks, t)
+	q.count++
+}
+
+func (q *queue) remove(t *task) {
+	t.queued = false
+	q.count--
+	if q.count == 0 {
+		*q = queue{}
+	}
+}
+
+// pop takes the task that has waited longest; the queue must not be empty.
+func (q *queue) pop() *task {
+	for {
+		t := q.tasks[q.head]
+		q.tasks[q.head] = nil
+		q.head++
+		if t.queued {
+			q.remove(t)
+			return t
+		}
+	}
+}
+
+// first is the task that pop would take, or nil.
+func (q *queue) first() *task {
+	for q.head < len(q.tasks) && !q.tasks[q.head].queued {
+		q.tasks[q.head] = nil
+		q.head++
+	}
+	if q.head == len(q.tasks) {
+		return nil
+	}
+	return q.tasks[q.head]
+}

@@ -1,0 +1,166 @@
+package scheduler
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// trial is what became of the offers that a shape was tried on since it began to wait.
+type trial struct {
+	since      time.Time
+	offers     int // those of one agent at one time count as one
+	turnedDown map[string]int
+	most       jobs.Resources // the most that one offer had, each resource by itself
+}
+
+func (t *trial) saw(b *bin) {
+	t.offers++
+	t.most.CPUs = max(t.most.CPUs, b.free.CPUs)
+	t.most.Memory = max(t.most.Memory, b.free.Memory)
+	t.most.Disk = max(t.most.Disk, b.free.Disk)
+}
+
+func (t *trial) turnDown(reason string) {
+	if t.turnedDown == nil {
+		t.turnedDown = map[string]int{}
+	}
+	t.turnedDown[reason]++
+}
+
+// mainReason is the reason for which most offers were turned down; the first by name among equals.
+func (t *trial) mainReason() string {
+	var main string
+	for _, reason := range sortedKeys(t.turnedDown) {
+		if main == "" || t.turnedDown[reason] > t.turnedDown[main] {
+			main = reason
+		}
+	}
+	return main
+}
+
+// waiting explains why a run does not go on, one entry for each shape of its pending tasks.
+func (c *Core) waiting(r *run) []Waiting {
+	var all []Waiting
+	if ck := r.waits; ck != nil {
+		text := "waits for the checks of its expressions with executor version " + ck.version
+		if ck.task != nil && ck.task.current == nil {
+			w := c.waitingFor(ck.task.shape, []*task{ck.task})
+			text += ": the check " + w.Reason
+		}
+		all = append(all, Waiting{Stage: jobs.StageCheck, Resources: checkResources, Since: r.rec.Created, Reason: text})
+	}
+	for _, st := range r.stages {
+		if st.shape.pending() > 0 {
+			all = append(all, c.waitingFor(st.shape, st.tasks))
+		}
+	}
+	if r.ending() && r.rec.CleanUp == proto.CLEAN_UP_NONE {
+		all = append(all, c.waitingToEnd(r))
+	}
+	return all
+}
+
+func (c *Core) waitingFor(s *shape, tasks []*task) Waiting {
+	w := Waiting{
+		Stage:      s.stage,
+		Tasks:      s.pending(),
+		Resources:  s.resources,
+		Since:      s.tried.since,
+		Offers:     s.tried.offers,
+		TurnedDown: maps.Clone(s.tried.turnedDown),
+	}
+	if s.queue.len() == 0 {
+		for _, t := range tasks {
+			if t.delayed && t.rec.NotBefore != nil {
+				w.NotBefore = earlier(w.NotBefore, *t.rec.NotBefore)
+			}
+		}
+		if w.Since.IsZero() && len(tasks) > 0 {
+			w.Since = tasks[0].rec.Created
+		}
+	}
+	w.Reason = c.whyWaiting(s, w.NotBefore)
+	return w
+}
+
+func (c *Core) whyWaiting(s *shape, notBefore time.Time) string {
+	tried := &s.tried
+	switch {
+	case !c.mesos.up():
+		return "waits because the scheduler is not connected to a Mesos master"
+	case s.queue.len() == 0:
+		return "waits for its back-off until " + notBefore.Format(time.RFC3339)
+	case s.room() <= 0:
+		return fmt.Sprintf("waits for its parallelism (%d of %d run)", s.launched, s.limit)
+	case tried.offers == 0:
+		return "waits for an offer; there has been none since " + tried.since.Format(time.RFC3339)
+	case len(tried.turnedDown) == 0:
+		return fmt.Sprintf("waits for more offers; the %s so far were used up", count(tried.offers, "offer"))
+	}
+	return c.turnedDownText(s, tried.mainReason())
+}
+
+func (c *Core) turnedDownText(s *shape, reason string) string {
+	tried, executor := &s.tried, " with its executor"
+	share := fmt.Sprintf("%d of %s", tried.turnedDown[reason], count(tried.offers, "offer"))
+	switch {
+	case reason == outOfCPUs:
+		needs := s.resources.CPUs + c.cfg.ExecutorCPUs
+		return fmt.Sprintf("needs %s cpus (%s%s); the largest offer so far had %s", number(s.resources.CPUs), number(needs), executor, number(tried.most.CPUs))
+	case reason == outOfMemory:
+		needs := s.resources.Memory + c.cfg.ExecutorMemory
+		return fmt.Sprintf("needs %s of memory (%s%s); the largest offer so far had %s",
+			jobs.FormatSize(s.resources.Memory), jobs.FormatSize(needs), executor, jobs.FormatSize(tried.most.Memory))
+	case reason == outOfDisk:
+		return fmt.Sprintf("needs %s of disk; the largest offer so far had %s", jobs.FormatSize(s.resources.Disk), jobs.FormatSize(tried.most.Disk))
+	case reason == maintenance:
+		return fmt.Sprintf("waits for other agents: %s came from agents with maintenance ahead", share)
+	case reason == avoided:
+		return fmt.Sprintf("waits for other agents: %s came from agents on which its executor has just ended", share)
+	case strings.HasPrefix(reason, constraint):
+		return fmt.Sprintf("waits for an agent that its constraint on %q allows: %s came from others", strings.TrimPrefix(reason, constraint), share)
+	case strings.HasPrefix(reason, platform):
+		return fmt.Sprintf("waits for an agent that executor version %s runs on: %s came from %s agents", s.owner.version, share, strings.TrimPrefix(reason, platform))
+	}
+	return fmt.Sprintf("waits for other offers: %s were turned down for %s", share, reason)
+}
+
+func (c *Core) waitingToEnd(r *run) Waiting {
+	w := Waiting{Since: r.rec.Created}
+	var stage string
+	for _, st := range r.stages {
+		for _, t := range st.tasks {
+			if t.current != nil {
+				w.Tasks++
+				stage = st.name
+			}
+		}
+	}
+	w.Stage = stage
+	w.Reason = fmt.Sprintf("is ending; %s told to stop and has not yet", count(w.Tasks, "task"))
+	return w
+}
+
+func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// touchWaiting marks everything that waits as changed: the reason for which it does has.
+func (c *Core) touchWaiting() {
+	for _, s := range slices.Clone(c.demand.shapes) {
+		c.touchShape(s)
+	}
+	c.view.changed = true
+}

@@ -1,0 +1,362 @@
+package scheduler
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+const (
+	answerWait     = 30 * time.Second // for Mesos to say what became of a task that is silent
+	timeoutMargin  = 10 * time.Second // beyond timeout and grace, within which the executor ends an attempt itself
+	killSpacing    = time.Second      // between two kills of an attempt that was given up and goes on speaking
+	killEveryMost  = time.Minute      // between two kills of one that does not
+	killsPatience  = 3                // repeats of KILL after which an attempt that must end is given up
+	oursFirst      = time.Second      // back-off after a failure that is ours, doubling
+	oursMost       = time.Minute
+	backoffGrowth  = 10 // a back-off grows to so many times the spec's
+	cleanRetries   = 10 // of a clean-up task, whatever the spec says: it settles what the run's result is
+	checkRetries   = 3
+	checkBackoff   = time.Second
+	stalledMessage = "its executor has been silent for %s"
+)
+
+// due is when something must be done about an attempt if nothing is heard of it; zero: never, or not while disconnected.
+func (a *attempt) due(c *Core) time.Time {
+	if a.over() || a.dropped || !c.mesos.up() {
+		return time.Time{}
+	}
+	rec, since := a.rec(), c.mesos.since
+	switch {
+	case !a.ending.IsZero():
+		return a.ending.Add(c.cfg.LaunchTimeout)
+	case rec.KillRequested != nil:
+		next := a.killed.Add(a.killEvery(c))
+		if a.live() {
+			next = earlier(next, a.patience(c))
+		}
+		return next
+	case rec.GivenUp:
+		return time.Time{}
+	case rec.State == proto.TASK_UNREACHABLE:
+		return later(a.heard, since).Add(c.cfg.UnreachableWait)
+	case rec.State == proto.TASK_LAUNCHING && !a.stale.IsZero():
+		return a.stale.Add(answerWait)
+	case rec.State == proto.TASK_LAUNCHING:
+		return later(a.heard, since).Add(c.cfg.LaunchTimeout)
+	default:
+		return earlier(a.stallsAt(c), a.timesOutAt(c))
+	}
+}
+
+func (a *attempt) stallsAt(c *Core) time.Time {
+	return later(later(a.heard, a.executor.heard), c.mesos.since).Add(c.cfg.StallAfter)
+}
+
+// timesOutAt is when the core ends an attempt whose executor should have ended it; zero if the job has no timeout.
+func (a *attempt) timesOutAt(c *Core) time.Time {
+	timeout := a.task.shape.timeout()
+	if running := a.rec().Running; timeout > 0 && running != nil {
+		return running.Add(timeout + c.cfg.KillGrace + timeoutMargin)
+	}
+	return time.Time{}
+}
+
+// patience is until when an attempt may take to end that was told to.
+func (a *attempt) patience(c *Core) time.Time {
+	return later(*a.rec().KillRequested, c.mesos.since).Add(c.cfg.KillGrace + killsPatience*c.cfg.KillRepeat)
+}
+
+func (a *attempt) killEvery(c *Core) time.Duration {
+	if a.live() {
+		return c.cfg.KillRepeat
+	}
+	return min(c.cfg.KillRepeat<<min(a.kills, 10), max(killEveryMost, c.cfg.KillRepeat))
+}
+
+func (a *attempt) rearm(c *Core) {
+	if at := a.due(c); !at.IsZero() {
+		c.arm(a, at)
+	}
+}
+
+// fire does what is due about an attempt.
+func (a *attempt) fire(c *Core) {
+	if at := a.due(c); at.IsZero() || c.now.Before(at) {
+		a.rearm(c)
+		return
+	}
+	rec := a.rec()
+	switch {
+	case !a.ending.IsZero():
+		c.giveUp(a, "Mesos says that it ended, but how got lost")
+	case rec.KillRequested != nil:
+		if a.live() && !c.now.Before(a.patience(c)) {
+			c.giveUp(a, "it did not end although it was told to")
+		}
+		if c.now.Sub(a.killed) >= a.killEvery(c) {
+			c.sendKill(a, "repeat")
+		}
+	case rec.State == proto.TASK_UNREACHABLE:
+		c.giveUp(a, fmt.Sprintf("its agent has been unreachable for %s", c.cfg.UnreachableWait))
+	case rec.State == proto.TASK_LAUNCHING && a.stale.IsZero():
+		a.stale = c.now
+		c.ask(a)
+	case rec.State == proto.TASK_LAUNCHING:
+		c.giveUp(a, fmt.Sprintf("nothing was heard of it for %s after its launch", c.now.Sub(rec.Launched).Round(time.Second)))
+		c.requestKill(a, "lost")
+	case !c.now.Before(a.stallsAt(c)):
+		c.buried(a.executor)
+		c.giveUp(a, fmt.Sprintf(stalledMessage, c.cfg.StallAfter))
+		c.requestKill(a, "stalled")
+	default:
+		rec.Failure = &proto.Failure{Class: proto.CLASS_PASSING, Kind: "timeout",
+			Message: fmt.Sprintf("it ran longer than the timeout of %s", a.task.shape.timeout()), Pointer: "/timeout"}
+		c.requestKill(a, "timeout")
+	}
+	a.rearm(c)
+}
+
+// giveUp takes an attempt for lost that has not ended as far as Mesos knows. Whoever fenced its writes made that safe.
+func (c *Core) giveUp(a *attempt, why string) {
+	c.conclude(a, outcome{
+		state:   proto.TASK_LOST,
+		givenUp: true,
+		failure: &proto.Failure{Class: proto.CLASS_OURS, Kind: "lost", Message: why},
+	})
+}
+
+// requestKill tells an attempt to end, and goes on telling it until it has.
+func (c *Core) requestKill(a *attempt, why string) {
+	if a.over() {
+		return
+	}
+	if rec := a.rec(); rec.KillRequested == nil {
+		now := c.now
+		rec.KillRequested = &now
+		c.saveTask(a.task)
+	}
+	c.sendKill(a, why)
+	a.rearm(c)
+}
+
+func (c *Core) sendKill(a *attempt, why string) {
+	if !c.mesos.up() {
+		return // told after the next subscription
+	}
+	a.killed = c.now
+	a.kills++
+	c.call(Kill{MesosID: a.rec().MesosID, AgentID: a.rec().AgentID})
+	c.count(MetricKills, 1, why)
+}
+
+// conclude records how an attempt ended or that it is given up, and does what follows for its task.
+func (c *Core) conclude(a *attempt, o outcome) {
+	t, rec, live := a.task, a.rec(), a.live()
+	if live && rec.Failure != nil && o.state != proto.TASK_FINISHED {
+		o.failure = rec.Failure // the core ended it, and knows why
+	}
+	counts := o.state == proto.TASK_FINISHED && !t.ended()
+	now := c.now
+	a.ending = time.Time{}
+	rec.State, rec.Ended, rec.Failure, rec.Reason, rec.Settled = o.state, &now, o.failure, o.reason, o.settled
+	switch {
+	case o.state == proto.TASK_LOST:
+		rec.GivenUp = o.givenUp
+	case counts:
+		rec.GivenUp = false
+	}
+	if o.result != nil {
+		rec.LogURI = o.result.LogURI
+	}
+	if live {
+		t.current = nil
+		c.release(a)
+		c.vacate(t.shape)
+	}
+	if a.over() {
+		c.detach(a)
+	}
+	if o.died {
+		c.buried(a.executor)
+	}
+	c.saveTask(t)
+	c.observeEnd(a, o)
+	switch {
+	case counts:
+		c.finishTask(t, o.result)
+	case live:
+		c.failAttempt(t, o)
+	}
+	if t.run != nil {
+		c.tryEnd(t.run)
+	}
+}
+
+// observeEnd tells metrics and the log of an attempt's end.
+func (c *Core) observeEnd(a *attempt, o outcome) {
+	rec, t := a.rec(), a.task
+	if rec.Running != nil && rec.Ended != nil {
+		c.count(MetricTaskSeconds, rec.Ended.Sub(*rec.Running).Seconds())
+	}
+	if o.failure == nil {
+		if o.result != nil {
+			c.count(MetricRows, float64(o.result.Counters.Rows), t.owner.job(), t.owner.version)
+			c.count(MetricBytes, float64(o.result.Counters.Bytes), t.owner.job(), t.owner.version)
+		}
+		return
+	}
+	c.count(MetricFailures, 1, className(o.failure.Class), o.failure.Kind)
+	c.note(slog.LevelWarn, "attempt did not finish", t.attrs(
+		slog.Int("attempt", int(rec.Number)), slog.String("agent", rec.AgentID), slog.String("version", t.owner.version),
+		slog.String("class", className(o.failure.Class)), slog.String("kind", o.failure.Kind),
+		slog.String("reason", rec.Reason), slog.String("message", o.failure.Message))...)
+}
+
+func className(class proto.Class) string {
+	switch class {
+	case proto.CLASS_OURS:
+		return "ours"
+	case proto.CLASS_PASSING:
+		return "passing"
+	}
+	return "final"
+}
+
+// finishTask takes the result of one attempt as the task's. Another attempt that still lives is superseded.
+func (c *Core) finishTask(t *task, result *proto.TaskResult) {
+	switch other := t.current; {
+	case other != nil:
+		other.rec().GivenUp = true
+		t.current = nil
+		c.release(other)
+		c.vacate(t.shape)
+		c.requestKill(other, "superseded")
+	case t.queued || t.delayed:
+		c.withdraw(t)
+	}
+	t.rec.State, t.rec.NotBefore = proto.TASK_FINISHED, nil
+	t.rec.Output, t.rec.Counters = result.Output, result.Counters
+	c.saveTask(t)
+	switch {
+	case t.check != nil:
+		c.checkFinished(t)
+	case t.isClean():
+		c.cleanFinished(t)
+	default:
+		c.taskFinished(t)
+	}
+}
+
+// failAttempt decides what becomes of a task whose only attempt that counted did not finish.
+func (c *Core) failAttempt(t *task, o outcome) {
+	if t.run != nil && t.run.ending() && !t.isClean() {
+		t.rec.State = proto.TASK_KILLED
+		if o.state == proto.TASK_FAILED {
+			t.rec.State = proto.TASK_FAILED
+		}
+		return
+	}
+	failure := *o.failure
+	if deaths[o.reason] {
+		t.rec.ExecutorDeaths++
+		if t.rec.ExecutorDeaths > deathsForgiven && failure.Class == proto.CLASS_OURS {
+			failure.Class = proto.CLASS_PASSING
+			failure.Message = fmt.Sprintf("%s, for the %d. time", failure.Message, t.rec.ExecutorDeaths)
+		}
+	}
+	var wait time.Duration
+	var again bool
+	switch failure.Class {
+	case proto.CLASS_OURS:
+		t.rec.Free++
+		again = int(t.rec.Free) <= c.cfg.FreeRetries
+		if !o.unborn || t.rec.Free > 1 {
+			wait = c.jitter(grow(oursFirst, int(t.rec.Free), oursMost))
+		}
+		if !again {
+			failure.Message = fmt.Sprintf("%d attempts were lost through no fault of the job; of the last one: %s", t.rec.Free, failure.Message)
+		}
+	case proto.CLASS_PASSING:
+		most, backoff := t.retries()
+		t.rec.Charged++
+		again = int(t.rec.Charged) <= most
+		wait = c.jitter(grow(backoff, int(t.rec.Charged), backoffGrowth*backoff))
+		if !again && t.rec.Charged > 1 {
+			failure.Message = fmt.Sprintf("%s (failed %d times)", failure.Message, t.rec.Charged)
+		}
+	}
+	if !again {
+		c.failTask(t, &failure)
+		return
+	}
+	c.tryAgain(t, wait)
+}
+
+// grow doubles first with each of n repeats, up to most.
+func grow(first time.Duration, n int, most time.Duration) time.Duration {
+	return min(first<<min(n-1, 16), most)
+}
+
+// retries are how often a task may fail for the job's sake, and the first back-off.
+func (t *task) retries() (most int, backoff time.Duration) {
+	switch {
+	case t.check != nil:
+		return checkRetries, checkBackoff
+	case t.isClean():
+		return cleanRetries, max(t.run.spec.Retries.Backoff, oursFirst)
+	default:
+		return t.run.spec.Retries.Max, t.run.spec.Retries.Backoff
+	}
+}
+
+// tryAgain puts a task back, at once or after a wait.
+func (c *Core) tryAgain(t *task, wait time.Duration) {
+	t.rec.State, t.rec.NotBefore = proto.TASK_PENDING, nil
+	if wait > 0 {
+		until := c.now.Add(wait)
+		t.rec.NotBefore = &until
+	}
+	c.saveTask(t)
+	if wait > 0 {
+		c.delay(t, *t.rec.NotBefore)
+		return
+	}
+	c.enqueue(t)
+}
+
+// failTask ends a task that will not be tried again, and what depends on it.
+func (c *Core) failTask(t *task, failure *proto.Failure) {
+	t.rec.State = proto.TASK_FAILED
+	c.saveTask(t)
+	switch {
+	case t.check != nil:
+		c.checkUndecided(t, failure)
+	case t.isClean():
+		c.cleanGivenUp(t, failure)
+	default:
+		c.failRun(t.run, &proto.RunError{
+			Kind:     failure.Kind,
+			Message:  failure.Message,
+			Task:     t.rec.ID,
+			Pointer:  failure.Pointer,
+			Problems: failure.Problems,
+		})
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

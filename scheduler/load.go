@@ -1,0 +1,421 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+const frameworkID = "framework" // the only record of its kind
+
+// loading are the decoded records, in the order of their keys.
+type loading struct {
+	jobs      []*proto.Job
+	revisions []*proto.Revision
+	runs      []*proto.Run
+	executors []*proto.Executor
+	tasks     []*proto.Task
+}
+
+// load builds the state from records, each kind after those that it refers to.
+func (c *Core) load(records []Record) error {
+	records = slices.Clone(records)
+	slices.SortFunc(records, func(a, b Record) int {
+		return cmp.Or(cmp.Compare(a.Key.Kind, b.Key.Kind), cmp.Compare(a.Key.ID, b.Key.ID))
+	})
+	var all loading
+	for i := range records {
+		if err := c.decodeRecord(&records[i], &all); err != nil {
+			return fmt.Errorf("load %s %q: %w", records[i].Key.Kind, records[i].Key.ID, err)
+		}
+	}
+	for _, rec := range all.jobs {
+		c.jobs[rec.Name] = &job{rec: rec}
+	}
+	for _, rec := range all.revisions {
+		if err := c.loadRevision(rec); err != nil {
+			return fmt.Errorf("load revision %q: %w", revisionID(rec.Job, rec.Number), err)
+		}
+	}
+	for name, j := range c.jobs {
+		slices.SortFunc(j.revisions, func(a, b *revision) int { return cmp.Compare(a.rec.Number, b.rec.Number) })
+		if n := len(j.revisions); !j.rec.Deleted && (n == 0 || j.newest().rec.Number != j.rec.Revision) {
+			return fmt.Errorf("load job %q: its revision %d is not there", name, j.rec.Revision)
+		}
+	}
+	for _, rec := range all.runs {
+		if err := c.loadRun(rec); err != nil {
+			return fmt.Errorf("load run %q: %w", rec.ID, err)
+		}
+	}
+	for _, rec := range all.executors {
+		if err := c.loadExecutor(rec); err != nil {
+			return fmt.Errorf("load executor %q: %w", rec.ID, err)
+		}
+	}
+	slices.SortFunc(all.tasks, func(a, b *proto.Task) int {
+		return cmp.Or(cmp.Compare(a.Run, b.Run), cmp.Compare(a.Stage, b.Stage), cmp.Compare(a.Index, b.Index), cmp.Compare(a.ID, b.ID))
+	})
+	for _, rec := range all.tasks {
+		if err := c.loadTask(rec); err != nil {
+			return fmt.Errorf("load task %q: %w", rec.ID, err)
+		}
+	}
+	return c.checkStages()
+}
+
+// decodeRecord reads one record and holds it to its key.
+func (c *Core) decodeRecord(r *Record, all *loading) error {
+	var id string
+	var err error
+	switch r.Key.Kind {
+	case KindFramework:
+		c.framework = &proto.Framework{}
+		err = proto.Decode(r.Value, c.framework)
+		id = frameworkID
+		if err == nil && c.framework.ID == "" {
+			err = fmt.Errorf("it has no ID")
+		}
+	case KindJob:
+		all.jobs, id, err = decoded(all.jobs, r.Value, &proto.Job{}, func(j *proto.Job) string { return j.Name })
+	case KindRevision:
+		all.revisions, id, err = decoded(all.revisions, r.Value, &proto.Revision{}, func(v *proto.Revision) string { return revisionID(v.Job, v.Number) })
+	case KindRun:
+		all.runs, id, err = decoded(all.runs, r.Value, &proto.Run{}, func(v *proto.Run) string { return v.ID })
+	case KindTask:
+		all.tasks, id, err = decoded(all.tasks, r.Value, &proto.Task{}, func(v *proto.Task) string { return v.ID })
+	case KindExecutor:
+		all.executors, id, err = decoded(all.executors, r.Value, &proto.Executor{}, func(v *proto.Executor) string { return v.ID })
+	case KindVersion:
+		rec := &proto.ExecutorVersion{}
+		err = proto.Decode(r.Value, rec)
+		id = rec.Version
+		c.versions[id] = &version{rec: rec}
+	case KindChannel:
+		rec := &proto.Channel{}
+		err = proto.Decode(r.Value, rec)
+		id = rec.Name
+		c.channels[id] = rec
+	default:
+		return fmt.Errorf("the kind is not known; was it written by a newer version?")
+	}
+	if err == nil && id != r.Key.ID {
+		err = fmt.Errorf("it is the record of %q", id)
+	}
+	return err
+}
+
+func decoded[T proto.Unmarshaler](all []T, data []byte, rec T, id func(T) string) ([]T, string, error) {
+	if err := proto.Decode(data, rec); err != nil {
+		return nil, "", err
+	}
+	return append(all, rec), id(rec), nil
+}
+
+func (c *Core) loadRevision(rec *proto.Revision) error {
+	j := c.jobs[rec.Job]
+	if j == nil {
+		return fmt.Errorf("there is no job %q", rec.Job)
+	}
+	rev := &revision{rec: rec, job: j}
+	rev.spec, rev.problems = jobs.Decode(rec.Spec, c.cfg.Kinds)
+	j.revisions = append(j.revisions, rev)
+	return nil
+}
+
+func (c *Core) loadRun(rec *proto.Run) error {
+	if int(rec.State) >= len(jobs.RunStateNames()) || rec.State < 0 {
+		return fmt.Errorf("its state %d is not known", rec.State)
+	}
+	j := c.jobs[rec.Job]
+	if j == nil {
+		return fmt.Errorf("there is no job %q", rec.Job)
+	}
+	at := slices.IndexFunc(j.revisions, func(rev *revision) bool { return rev.rec.Number == rec.Revision })
+	if at < 0 {
+		return fmt.Errorf("there is no revision %d of job %q", rec.Revision, rec.Job)
+	}
+	r := &run{rec: rec, job: j, revision: j.revisions[at]}
+	r.revision.runs++
+	r.spec = r.revision.spec
+	r.owner = newOwner(rec.ID, rec.ExecutorVersion, r)
+	for i := range rec.Stages {
+		resources := cleanResources
+		if name := rec.Stages[i].Name; name != jobs.StageClean && r.spec != nil {
+			resources = r.spec.Resources
+		}
+		r.addStage(rec.Stages[i].Name, resources)
+	}
+	if v := c.versions[rec.ExecutorVersion]; v != nil {
+		v.runs += btoi(!r.ended())
+		v.cleaning += btoi(rec.CleanUp == proto.CLEAN_UP_PENDING)
+	} else if !r.ended() || rec.CleanUp == proto.CLEAN_UP_PENDING {
+		return fmt.Errorf("there is no executor version %q", rec.ExecutorVersion)
+	}
+	if rec.IdempotencyKey != "" {
+		c.keys[rec.IdempotencyKey] = r
+	}
+	c.runs[rec.ID] = r
+	return nil
+}
+
+// ownerOf finds what executors and tasks belong to.
+func (c *Core) ownerOf(id, version string) (*owner, error) {
+	if r := c.runs[id]; r != nil {
+		return r.owner, nil
+	}
+	if id == jobs.ChecksOwner(version) {
+		return c.checker(version), nil
+	}
+	return nil, fmt.Errorf("there is no run %q", id)
+}
+
+func (c *Core) loadExecutor(rec *proto.Executor) error {
+	_, _, n, err := jobs.ParseExecutorID(rec.ID)
+	if err != nil {
+		return err
+	}
+	o, err := c.ownerOf(rec.Owner, rec.Version)
+	if err != nil {
+		return err
+	}
+	e := &executor{rec: rec, owner: o, idle: rec.Created}
+	c.executors[rec.ID] = e
+	o.number = max(o.number, n)
+	if !rec.Dead {
+		if other := o.executors[rec.AgentID]; other != nil {
+			return fmt.Errorf("executor %q lives on the same agent", other.rec.ID)
+		}
+		o.executors[rec.AgentID] = e
+	}
+	return nil
+}
+
+func (c *Core) loadTask(rec *proto.Task) error {
+	if int(rec.State) >= len(jobs.TaskStateNames()) || rec.State < 0 {
+		return fmt.Errorf("its state %d is not known", rec.State)
+	}
+	t := &task{rec: rec}
+	if rec.Stage == jobs.StageCheck {
+		if err := c.loadCheck(t); err != nil {
+			return err
+		}
+	} else if err := c.loadRunTask(t); err != nil {
+		return err
+	}
+	for i := range rec.Attempts {
+		if err := c.loadAttempt(t, i); err != nil {
+			return fmt.Errorf("attempt %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (c *Core) loadRunTask(t *task) error {
+	r := c.runs[t.rec.Run]
+	if r == nil {
+		return fmt.Errorf("there is no run %q", t.rec.Run)
+	}
+	at := r.stageIndex(t.rec.Stage)
+	if at < 0 {
+		return fmt.Errorf("run %q has no stage %q", t.rec.Run, t.rec.Stage)
+	}
+	st := r.stages[at]
+	if int(t.rec.Index) != len(st.tasks) {
+		return fmt.Errorf("task %d of the stage is not there", len(st.tasks))
+	}
+	t.run, t.owner, t.shape = r, r.owner, st.shape
+	st.tasks = append(st.tasks, t)
+	if t.rec.State == proto.TASK_FINISHED {
+		st.finished++
+	}
+	return nil
+}
+
+func (c *Core) loadCheck(t *task) error {
+	input := &proto.CheckInput{}
+	if err := proto.Decode(t.rec.Input, input); err != nil {
+		return err
+	}
+	const prefix = "checks-"
+	if len(t.rec.Run) <= len(prefix) || t.rec.Run[:len(prefix)] != prefix {
+		return fmt.Errorf("%q is not an owner of checks", t.rec.Run)
+	}
+	name := t.rec.Run[len(prefix):]
+	if c.versions[name] == nil {
+		return fmt.Errorf("there is no executor version %q", name)
+	}
+	ck := &check{kind: t.rec.Kind, version: name, task: t}
+	for _, e := range input.Expressions {
+		ck.expressions = append(ck.expressions, jobs.Expression{Pointer: e.Pointer, Text: e.Text})
+	}
+	ck.key = checkKey(name, ck.kind, ck.expressions)
+	if c.checks[ck.key] != nil {
+		return fmt.Errorf("the same check goes on twice")
+	}
+	c.checks[ck.key] = ck
+	c.checking = append(c.checking, ck)
+	t.check, t.owner = ck, c.checker(name)
+	t.shape = t.owner.checks
+	return nil
+}
+
+func (c *Core) loadAttempt(t *task, i int) error {
+	rec := &t.rec.Attempts[i]
+	e := c.executors[rec.ExecutorID]
+	switch {
+	case int(rec.Number) != i+1 || rec.MesosID != jobs.MesosTaskID(t.rec.ID, rec.Number):
+		return fmt.Errorf("its number is %d and its Mesos ID %q", rec.Number, rec.MesosID)
+	case int(rec.State) >= len(jobs.TaskStateNames()) || rec.State < 0:
+		return fmt.Errorf("its state %d is not known", rec.State)
+	}
+	a := &attempt{task: t, index: i, executor: e}
+	t.attempts = append(t.attempts, a)
+	c.attempts[rec.MesosID] = a
+	if a.over() {
+		if e != nil && rec.Ended != nil {
+			e.idle = later(e.idle, *rec.Ended)
+		}
+		return nil
+	}
+	if e == nil {
+		return fmt.Errorf("there is no executor %q", rec.ExecutorID)
+	}
+	if a.live() {
+		if t.current != nil {
+			return fmt.Errorf("an earlier attempt lives, too")
+		}
+		t.current = a
+		t.shape.launched++
+		c.demand.launched++
+	}
+	c.attach(a, e)
+	return nil
+}
+
+// checkStages holds runs to the number of tasks that their stages should have.
+func (c *Core) checkStages() error {
+	for _, id := range sortedKeys(c.runs) {
+		r := c.runs[id]
+		for i, st := range r.stages {
+			if want := int(r.rec.Stages[i].Tasks); len(st.tasks) != want {
+				return fmt.Errorf("load run %q: stage %q has %d tasks of %d", id, st.name, len(st.tasks), want)
+			}
+		}
+	}
+	return nil
+}
+
+// resume takes up, in the first step, what was going on when the records were written.
+func (c *Core) resume() {
+	for _, ck := range c.checking {
+		c.resumeTask(ck.task)
+	}
+	for _, name := range sortedKeys(c.jobs) {
+		if j := c.jobs[name]; !j.rec.Deleted {
+			c.resumeChecks(j.newest())
+		}
+	}
+	ids := sortedKeys(c.runs)
+	slices.SortStableFunc(ids, func(a, b string) int { return c.runs[a].rec.Created.Compare(c.runs[b].rec.Created) })
+	for _, id := range ids {
+		c.resumeRun(c.runs[id])
+	}
+	slices.SortStableFunc(c.ended, func(a, b *run) int { return a.rec.Ended.Compare(*b.rec.Ended) })
+	c.trimEnded()
+}
+
+// resumeChecks takes up a check, or remembers its answer.
+func (c *Core) resumeChecks(rev *revision) {
+	v := c.versions[rev.rec.CheckedWith]
+	if v == nil || rev.spec == nil || v.rec.Registered.After(rev.rec.Created) {
+		return
+	}
+	problems := problemsFromProto(rev.rec.Problems)
+	undecided := slices.ContainsFunc(problems, func(p jobs.Problem) bool { return p.Pointer == "" })
+	expressions := rev.spec.Section.Expressions()
+	key := checkKey(v.rec.Version, rev.rec.Kind, expressions)
+	switch {
+	case rev.rec.Checks == proto.CHECKS_PENDING:
+		c.showCheck(rev, c.ensureCheck(v.rec.Version, rev.rec.Kind, expressions))
+	case c.checks[key] == nil && !undecided:
+		ck := &check{key: key, kind: rev.rec.Kind, version: v.rec.Version, expressions: expressions, state: rev.rec.Checks, problems: problems}
+		c.checks[key] = ck
+		c.forgetOldChecks(ck)
+	}
+}
+
+// resumeRun takes up a run where it was.
+func (c *Core) resumeRun(r *run) {
+	switch {
+	case r.ended() && r.rec.CleanUp != proto.CLEAN_UP_PENDING:
+		c.ended = append(c.ended, r)
+		return
+	case r.spec == nil || c.kind(r) == nil:
+		c.failRun(r, &proto.RunError{Kind: "invalid", Message: "the stored spec can no longer be read", Problems: problemsToProto(r.revision.problems)})
+	}
+	if r.spec != nil {
+		r.replan(c)
+	}
+	for _, st := range r.stages {
+		for _, t := range st.tasks {
+			c.resumeTask(t)
+		}
+	}
+	switch {
+	case r.ended():
+	case r.ending():
+		c.tryEnd(r)
+	case len(r.stages) == 0:
+		c.resumeStart(r)
+	}
+}
+
+// replan finds the resources of the stages again, which are not stored: a kind plans the same from the same results.
+func (r *run) replan(c *Core) {
+	for i, st := range r.stages {
+		if st.name == jobs.StageClean {
+			continue
+		}
+		plan := c.kind(r).First(r.spec)
+		if i > 0 {
+			step, err := c.kind(r).Next(r.spec, r.results(i-1))
+			if err != nil || step.Stage == nil {
+				return // the stage keeps the spec's resources
+			}
+			plan = *step.Stage
+		}
+		if plan.Resources != nil && plan.Name == st.name {
+			st.shape.resources = *plan.Resources
+		}
+	}
+}
+
+// resumeStart puts a run that has not begun back to where it waits.
+func (c *Core) resumeStart(r *run) {
+	ck := c.checkFor(r.revision, c.versions[r.rec.ExecutorVersion])
+	switch {
+	case ck == nil:
+		c.beginRun(r)
+	case ck.state == proto.CHECKS_FAILED:
+		c.failRun(r, checkError(ck))
+	default:
+		r.waits = ck
+		ck.runs = append(ck.runs, r)
+	}
+}
+
+// resumeTask puts a task back to where it waits. Attempts are asked about when the master has been found.
+func (c *Core) resumeTask(t *task) {
+	if t.rec.State != proto.TASK_PENDING || t.queued || t.delayed {
+		return
+	}
+	if t.rec.NotBefore != nil && c.now.Before(*t.rec.NotBefore) {
+		c.delay(t, *t.rec.NotBefore)
+		return
+	}
+	c.enqueue(t)
+}

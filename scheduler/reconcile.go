@@ -1,0 +1,238 @@
+package scheduler
+
+import (
+	"cmp"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+const (
+	askFirst   = 5 * time.Second // before Mesos is asked again for tasks of which it has said nothing
+	askMost    = time.Minute
+	askAll     = 10 * time.Minute // between two questions for everything that Mesos knows
+	askAllSoon = 30 * time.Second // the first one after a subscription
+	askAtOnce  = 500              // tasks in one call
+)
+
+// subscribed begins anew with a master: offers are void, and everything that has not ended is asked about.
+func (c *Core) subscribed(s Subscribed) {
+	switch {
+	case c.framework == nil:
+		c.framework = &proto.Framework{ID: s.FrameworkID, Created: c.now}
+		c.saveFramework()
+	case c.framework.ID != s.FrameworkID:
+		c.note(slog.LevelError, "Mesos gave another framework ID; what runs under the old one is lost",
+			slog.String("had", c.framework.ID), slog.String("got", s.FrameworkID))
+		c.framework = &proto.Framework{ID: s.FrameworkID, Created: c.now}
+		c.saveFramework()
+	}
+	c.mesos.master, c.mesos.since = s.Master, c.now
+	c.mesos.asking, c.mesos.calls = asking{}, callRepeats{}
+	c.demand.flow.restart()
+	c.touchWaiting()
+	c.count(MetricSubscriptions, 1)
+	c.note(slog.LevelInfo, "subscribed", slog.String("master", s.Master), slog.String("framework", s.FrameworkID))
+
+	for _, id := range sortedKeys(c.attempts) {
+		a := c.attempts[id]
+		if a.over() {
+			continue
+		}
+		if rec := a.rec(); rec.KillRequested != nil {
+			c.sendKill(a, "repeat")
+		}
+		a.asking = false
+		c.mesos.asking.add(a)
+		a.rearm(c)
+	}
+	c.mesos.asking.restart(c)
+}
+
+// disconnected: no call can be made and nothing can be heard, so nothing is concluded from silence either.
+func (c *Core) disconnected(d Disconnected) {
+	if !c.mesos.up() {
+		return
+	}
+	c.mesos.master = ""
+	c.mesos.asking, c.mesos.calls = asking{}, callRepeats{}
+	c.touchWaiting()
+	c.note(slog.LevelWarn, "disconnected", slog.String("reason", d.Reason))
+}
+
+// asking is the reconciliation that goes on. It is never stored: a new subscription begins it anew.
+type asking struct {
+	alarm
+	tasks   []*attempt // asked about, not yet answered
+	next    time.Time
+	wait    time.Duration
+	nextAll time.Time // implicitly
+}
+
+func (s *asking) add(a *attempt) {
+	if !a.asking {
+		a.asking = true
+		s.tasks = append(s.tasks, a)
+	}
+}
+
+// ask puts one attempt on the list, and asks for it now.
+func (c *Core) ask(a *attempt) {
+	s := &c.mesos.asking
+	s.add(a)
+	c.reconcile([]*attempt{a})
+	if s.next.IsZero() {
+		s.wait = askFirst
+		s.next = c.now.Add(s.wait)
+	}
+	c.arm(s, s.next)
+}
+
+// restart asks for everything on the list at once and begins with the shortest wait.
+func (s *asking) restart(c *Core) {
+	s.wait = askFirst
+	s.nextAll = c.now.Add(askAllSoon)
+	s.next = time.Time{}
+	c.arm(s, s.nextAll)
+	if len(s.tasks) > 0 {
+		c.reconcile(s.tasks)
+		s.next = c.now.Add(c.jitter(s.wait))
+		c.arm(s, s.next)
+	}
+}
+
+// fire asks again for those that were not answered, and from time to time for all that Mesos knows.
+func (s *asking) fire(c *Core) {
+	if !c.mesos.up() {
+		return
+	}
+	if !c.now.Before(s.nextAll) {
+		c.call(Reconcile{})
+		s.nextAll = c.now.Add(askAll)
+	}
+	if !s.next.IsZero() && !c.now.Before(s.next) {
+		s.tasks = slices.DeleteFunc(s.tasks, func(a *attempt) bool {
+			if a.over() {
+				a.asking = false
+			}
+			return !a.asking
+		})
+		s.next = time.Time{}
+		if len(s.tasks) > 0 {
+			c.reconcile(s.tasks)
+			s.wait = min(2*s.wait, askMost)
+			s.next = c.now.Add(c.jitter(s.wait))
+		}
+	}
+	c.arm(s, earlier(s.nextAll, s.next))
+}
+
+// reconcile asks Mesos for the states of attempts.
+func (c *Core) reconcile(attempts []*attempt) {
+	for batch := range slices.Chunk(attempts, askAtOnce) {
+		refs := make([]TaskRef, 0, len(batch))
+		for _, a := range batch {
+			refs = append(refs, TaskRef{MesosID: a.rec().MesosID, AgentID: a.rec().AgentID})
+		}
+		c.call(Reconcile{Tasks: refs})
+		c.count(MetricReconciles, float64(len(refs)))
+	}
+}
+
+// callRepeats are offers to be given back once more, because the call that did so failed: Mesos would wait for ever.
+type callRepeats struct {
+	alarm
+	offers []string
+}
+
+func (r *callRepeats) fire(c *Core) {
+	if len(r.offers) == 0 || !c.mesos.up() {
+		return
+	}
+	c.call(Decline{OfferIDs: r.offers, Refuse: c.cfg.Refuse, Reason: repeated})
+	r.offers = nil
+}
+
+const repeated = "repeated"
+
+// callFailed handles a call that Mesos refused (4xx), or of which it is not known whether it arrived.
+func (c *Core) callFailed(f CallFailed) {
+	c.count(MetricCallsRefused, 1, callName(f.Call))
+	c.note(slog.LevelWarn, "call failed", slog.String("call", callName(f.Call)), slog.Int("status", f.Status), slog.String("reason", f.Reason))
+	refused := f.Status >= 400 && f.Status < 500
+	switch call := f.Call.(type) {
+	case Accept:
+		for i := range call.Launches {
+			c.launchFailed(call.Launches[i].MesosID, refused, f.Reason)
+		}
+		c.giveBack(call.OfferIDs)
+	case Decline:
+		if call.Reason != repeated || !refused {
+			c.giveBack(call.OfferIDs)
+		}
+	case Suppress, Revive:
+		c.demand.flow.failed(c)
+	case Reconcile:
+		for _, ref := range call.Tasks {
+			if a := c.attempts[ref.MesosID]; a != nil && !a.over() && c.mesos.up() {
+				c.mesos.asking.add(a)
+			}
+		}
+		if s := &c.mesos.asking; c.mesos.up() && len(s.tasks) > 0 && s.next.IsZero() {
+			s.next = c.now.Add(askFirst)
+			c.arm(s, s.next)
+		}
+	}
+}
+
+// giveBack declines offers once more after a moment, if they are still this subscription's.
+func (c *Core) giveBack(offers []string) {
+	if !c.mesos.up() {
+		return
+	}
+	r := &c.mesos.calls
+	r.offers = append(r.offers, offers...)
+	c.arm(r, c.now.Add(callAgain))
+}
+
+// launchFailed: a refused launch never began; of one whose call got lost nobody knows, so Mesos is asked.
+func (c *Core) launchFailed(mesosID string, refused bool, reason string) {
+	a := c.attempts[mesosID]
+	switch {
+	case a == nil || a.over():
+	case refused:
+		c.conclude(a, outcome{
+			state:   proto.TASK_LOST,
+			settled: true,
+			unborn:  true,
+			failure: &proto.Failure{Class: proto.CLASS_OURS, Kind: "lost", Message: "Mesos refused the launch: " + cmp.Or(reason, "no reason given")},
+		})
+	case c.mesos.up():
+		c.ask(a)
+	}
+}
+
+func callName(call Call) string {
+	switch call.(type) {
+	case Accept:
+		return "accept"
+	case Decline:
+		return "decline"
+	case Kill:
+		return "kill"
+	case Acknowledge:
+		return "acknowledge"
+	case Reconcile:
+		return "reconcile"
+	case Suppress:
+		return "suppress"
+	case Revive:
+		return "revive"
+	}
+	return "unknown"
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,455 @@
+package scheduler
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// run is one execution of a revision.
+//
+// While it lives it is ending if its record has an error (it fails) or a cancel request: its tasks are killed, and it
+// gets its final state when nothing can commit any more; see tryEnd.
+type run struct {
+	rec      *proto.Run
+	job      *job
+	revision *revision
+	spec     *jobs.Spec // nil if the stored spec can no longer be read; then the run ends
+	owner    *owner
+	stages   []*stage // as rec.Stages
+	waits    *check   // that must pass before the first stage
+	progress float64
+
+	viewRecord  *proto.Run  // nil: to be built anew
+	viewTasks   []*TaskView // nil: to be built anew
+	viewChanged bool        // listed in viewCache.runs
+}
+
+// stage is a step of a run.
+type stage struct {
+	name     string
+	tasks    []*task
+	finished int
+	shape    *shape
+}
+
+const (
+	mostStages = 50      // of a run: a kind that plans more is broken
+	mostTasks  = 100_000 // of a stage
+)
+
+func (r *run) ended() bool { return jobs.Terminal(r.rec.State) }
+
+// ending says whether the run is to end without a result of its own.
+func (r *run) ending() bool {
+	return !r.ended() && (r.rec.Error != nil || r.rec.CancelRequested != nil)
+}
+
+// current is the stage that is worked on, or nil before the first one.
+func (r *run) current() *stage {
+	if len(r.stages) == 0 {
+		return nil
+	}
+	return r.stages[len(r.stages)-1]
+}
+
+func (r *run) attrs(more ...slog.Attr) []slog.Attr {
+	return append([]slog.Attr{slog.String("run", r.rec.ID), slog.String("job", r.rec.Job), slog.String("version", r.rec.ExecutorVersion)}, more...)
+}
+
+func (c *Core) startRun(cmd StartRun) (StartRunResult, *Error) {
+	if earlier := c.keys[cmd.IdempotencyKey]; cmd.IdempotencyKey != "" && earlier != nil {
+		if earlier.rec.Job != cmd.Job || !maps.Equal(earlier.rec.Params, cmd.Params) {
+			return StartRunResult{}, errorf(Conflict, "idempotency key %q was used for run %s, which is not the same", cmd.IdempotencyKey, earlier.rec.ID)
+		}
+		return StartRunResult{Run: cloneRun(earlier.rec), Repeat: true}, nil
+	}
+	j := c.jobs[cmd.Job]
+	if j == nil || j.rec.Deleted {
+		return StartRunResult{}, errorf(NotFound, "there is no job %q", cmd.Job)
+	}
+	rev := j.newest()
+	if rev.spec == nil {
+		return StartRunResult{}, invalid("the stored spec can no longer be read; submit it again", rev.problems)
+	}
+	v, err := c.resolve(rev.spec)
+	if err != nil {
+		return StartRunResult{}, err
+	}
+	ck := c.checkFor(rev, v)
+	if ck != nil && ck.state == proto.CHECKS_FAILED {
+		return StartRunResult{}, invalid("the spec's expressions did not pass the checks", ck.problems)
+	}
+	r := c.newRun(rev, v, cmd)
+	if ck != nil {
+		r.waits = ck
+		ck.runs = append(ck.runs, r)
+		return StartRunResult{Run: cloneRun(r.rec)}, nil
+	}
+	c.beginRun(r)
+	return StartRunResult{Run: cloneRun(r.rec)}, nil
+}
+
+func (c *Core) newRun(rev *revision, v *version, cmd StartRun) *run {
+	id := jobs.RunID(rev.rec.Job, c.now, c.roll())
+	for c.runs[id] != nil {
+		id = jobs.RunID(rev.rec.Job, c.now, c.roll())
+	}
+	r := &run{
+		rec: &proto.Run{
+			ID:              id,
+			Job:             rev.rec.Job,
+			Revision:        rev.rec.Number,
+			Kind:            rev.rec.Kind,
+			ExecutorVersion: v.rec.Version,
+			Params:          maps.Clone(cmd.Params),
+			IdempotencyKey:  cmd.IdempotencyKey,
+			Created:         c.now,
+		},
+		job:      rev.job,
+		revision: rev,
+		spec:     rev.spec,
+	}
+	r.owner = newOwner(id, v.rec.Version, r)
+	rev.runs++
+	v.runs++
+	c.view.versions = true
+	c.runs[id] = r
+	if cmd.IdempotencyKey != "" {
+		c.keys[cmd.IdempotencyKey] = r
+	}
+	c.saveRun(r)
+	c.note(slog.LevelInfo, "run created", r.attrs(slog.Int("revision", int(rev.rec.Number)))...)
+	return r
+}
+
+// beginRun starts the first stage, once the checks have passed.
+func (c *Core) beginRun(r *run) {
+	r.waits = nil
+	plan := c.kind(r).First(r.spec)
+	c.beginStage(r, &plan)
+}
+
+func (c *Core) kind(r *run) jobs.Kind { return c.cfg.Kinds.Lookup(r.rec.Kind) }
+
+// beginStage makes a task for each input of a stage.
+func (c *Core) beginStage(r *run, plan *jobs.StagePlan) {
+	switch {
+	case len(r.stages) >= mostStages:
+		c.failRun(r, &proto.RunError{Kind: "internal", Message: fmt.Sprintf("the run has more than %d stages", mostStages)})
+		return
+	case len(plan.Inputs) > mostTasks:
+		c.failRun(r, &proto.RunError{Kind: "invalid", Message: fmt.Sprintf("stage %s has %d tasks; at most %d are allowed", plan.Name, len(plan.Inputs), mostTasks)})
+		return
+	}
+	for _, st := range r.stages {
+		if st.name == plan.Name {
+			c.failRun(r, &proto.RunError{Kind: "internal", Message: fmt.Sprintf("stage %s is planned twice", plan.Name)})
+			return
+		}
+	}
+	resources := r.spec.Resources
+	if plan.Resources != nil {
+		resources = *plan.Resources
+	}
+	r.rec.Stages = append(r.rec.Stages, proto.Stage{Name: plan.Name, Tasks: uint32(len(plan.Inputs))})
+	st := r.addStage(plan.Name, resources)
+	c.saveRun(r)
+	for i, input := range plan.Inputs {
+		t := &task{
+			rec: &proto.Task{
+				ID:      jobs.TaskID(r.rec.ID, plan.Name, i),
+				Run:     r.rec.ID,
+				Stage:   plan.Name,
+				Index:   uint32(i),
+				Of:      uint32(len(plan.Inputs)),
+				Input:   input,
+				Created: c.now,
+			},
+			owner: r.owner,
+			run:   r,
+			shape: st.shape,
+		}
+		st.tasks = append(st.tasks, t)
+		c.saveTask(t)
+		c.enqueue(t)
+	}
+	if len(st.tasks) == 0 {
+		c.advance(r)
+	}
+}
+
+// addStage adds the stage to the run, without tasks.
+func (r *run) addStage(name string, resources jobs.Resources) *stage {
+	st := &stage{name: name, shape: &shape{
+		owner:     r.owner,
+		stage:     name,
+		kind:      r.rec.Kind,
+		resources: resources,
+		limit:     1,
+		created:   r.rec.Created,
+	}}
+	if r.spec != nil {
+		st.shape.constraints = r.spec.Constraints
+		st.shape.limit = r.spec.Parallelism
+	}
+	r.stages = append(r.stages, st)
+	return st
+}
+
+// timeout is how long one attempt of the shape's tasks may run; 0: for ever.
+func (s *shape) timeout() time.Duration {
+	switch {
+	case s.owner.run == nil:
+		return checkTimeout
+	case s.stage == jobs.StageClean:
+		return cleanTimeout
+	case s.owner.run.spec == nil:
+		return 0
+	}
+	return s.owner.run.spec.Timeout
+}
+
+// runStarted notes that the first task of a run has been launched. r is nil for checks.
+func (c *Core) runStarted(r *run) {
+	if r == nil || r.rec.State != proto.RUN_PENDING {
+		return
+	}
+	now := c.now
+	r.rec.State, r.rec.Started = proto.RUN_RUNNING, &now
+	c.saveRun(r)
+	c.note(slog.LevelInfo, "run started", r.attrs()...)
+}
+
+// taskFinished counts a task of a run, and goes on when it was its stage's last one.
+func (c *Core) taskFinished(t *task) {
+	r := t.run
+	st := r.stages[r.stageIndex(t.rec.Stage)]
+	st.finished++
+	if st.finished == len(st.tasks) && !r.ended() {
+		c.advance(r)
+	}
+}
+
+func (r *run) stageIndex(name string) int {
+	for i, st := range r.stages {
+		if st.name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// advance asks the kind what follows the newest stage, whose tasks have all finished. A run that is ending takes a
+// result, for then the commit was first, but begins no further stage.
+func (c *Core) advance(r *run) {
+	done := r.lastPlanned()
+	r.rec.Stages[done].Done = true
+	c.saveRun(r)
+	result := r.results(done)
+	next, err := c.kind(r).Next(r.spec, result)
+	switch {
+	case err != nil && !r.ending():
+		c.failRun(r, &proto.RunError{Kind: "internal", Message: fmt.Sprintf("the output of stage %s cannot be used: %v", result.Name, err)})
+	case err != nil:
+	case next.Done != nil:
+		c.succeed(r, next.Done)
+	case r.ending():
+	case next.Stage != nil:
+		c.beginStage(r, next.Stage)
+	default:
+		c.failRun(r, &proto.RunError{Kind: "internal", Message: fmt.Sprintf("nothing follows stage %s", result.Name)})
+	}
+}
+
+// lastPlanned is the index of the newest stage that is the kind's own.
+func (r *run) lastPlanned() int {
+	last := len(r.stages) - 1
+	if r.stages[last].name == jobs.StageClean {
+		last--
+	}
+	return last
+}
+
+// results are the outputs of the stages up to that index.
+func (r *run) results(upTo int) jobs.StageResult {
+	var result jobs.StageResult
+	var before []jobs.StageResult
+	for i, st := range r.stages[:upTo+1] {
+		result = jobs.StageResult{Name: st.name, Earlier: before[:i:i]}
+		for _, t := range st.tasks {
+			result.Outputs = append(result.Outputs, t.rec.Output)
+			result.Attempts = append(result.Attempts, t.winner())
+		}
+		before = append(before, result)
+	}
+	return result
+}
+
+// winner is the number of the attempt whose output counts.
+func (t *task) winner() uint32 {
+	for _, a := range t.rec.Attempts {
+		if a.State == proto.TASK_FINISHED && !a.GivenUp {
+			return a.Number
+		}
+	}
+	return 0
+}
+
+func (c *Core) succeed(r *run, output *proto.Output) {
+	r.rec.Output, r.rec.Error = output, nil
+	c.endRun(r, proto.RUN_SUCCEEDED)
+}
+
+// failRun begins to end a run that cannot succeed any more.
+func (c *Core) failRun(r *run, why *proto.RunError) {
+	if r.ended() || r.ending() {
+		return
+	}
+	r.rec.Error = why
+	c.saveRun(r)
+	c.note(slog.LevelWarn, "run fails", r.attrs(slog.String("task", why.Task), slog.String("kind", why.Kind),
+		slog.String("pointer", why.Pointer), slog.String("message", why.Message))...)
+	c.endTasks(r, "failed")
+	c.tryEnd(r)
+}
+
+func (c *Core) cancelRun(cmd CancelRun) (*proto.Run, *Error) {
+	r := c.runs[cmd.Run]
+	if r == nil {
+		return nil, errorf(NotFound, "there is no run %q", cmd.Run)
+	}
+	c.cancel(r)
+	return cloneRun(r.rec), nil
+}
+
+func (c *Core) cancel(r *run) {
+	if r.ended() || r.ending() {
+		return
+	}
+	now := c.now
+	r.rec.CancelRequested = &now
+	c.saveRun(r)
+	c.note(slog.LevelInfo, "run is cancelled", r.attrs()...)
+	c.endTasks(r, "cancelled")
+	c.tryEnd(r)
+}
+
+// endTasks withdraws what waits and kills what lives, the clean-up task aside.
+func (c *Core) endTasks(r *run, why string) {
+	r.leaveCheck()
+	for _, st := range r.stages {
+		if st.name == jobs.StageClean {
+			continue
+		}
+		for _, t := range st.tasks {
+			switch {
+			case t.current != nil && t.current.rec().State == proto.TASK_UNREACHABLE:
+				c.giveUp(t.current, "its agent is unreachable")
+			case t.current != nil:
+				c.requestKill(t.current, why)
+			case t.rec.State == proto.TASK_PENDING:
+				c.withdraw(t)
+				t.rec.State, t.rec.NotBefore = proto.TASK_KILLED, nil
+				c.saveTask(t)
+			}
+		}
+	}
+}
+
+// tryEnd ends a run that is ending as soon as no attempt counts any more. If each attempt has ended for certain, the
+// run gets its final state and the clean-up goes on behind it. If one may still come to life and commit, the clean-up
+// task first has to settle whether there is a result.
+func (c *Core) tryEnd(r *run) {
+	if !r.ending() || r.rec.CleanUp != proto.CLEAN_UP_NONE {
+		return
+	}
+	began, settled := false, true
+	for _, st := range r.stages {
+		for _, t := range st.tasks {
+			if t.current != nil {
+				return
+			}
+			for _, a := range t.attempts {
+				began = began || !a.unborn()
+				settled = settled && a.rec().Settled
+			}
+		}
+	}
+	switch {
+	case !began:
+		c.endRun(r, r.final())
+	case settled:
+		c.beginClean(r, false)
+		c.endRun(r, r.final())
+	default:
+		c.beginClean(r, true)
+	}
+}
+
+// final is the state of a run that ends without a result.
+func (r *run) final() proto.RunState {
+	if r.rec.Error != nil {
+		return proto.RUN_FAILED
+	}
+	return proto.RUN_CANCELLED
+}
+
+func (c *Core) endRun(r *run, state proto.RunState) {
+	now := c.now
+	r.rec.State, r.rec.Ended = state, &now
+	c.versions[r.rec.ExecutorVersion].runs--
+	c.view.versions = true
+	c.saveRun(r)
+	name := jobs.RunStateName(state)
+	c.count(MetricRuns, 1, r.rec.Job, name)
+	c.count(MetricRunSeconds, now.Sub(r.rec.Created).Seconds())
+	c.note(slog.LevelInfo, "run ended", r.attrs(slog.String("state", name), slog.Duration("after", now.Sub(r.rec.Created)))...)
+	c.mayDrop(r)
+}
+
+// mayDrop puts a run that nothing is to be done for any more on the list of those that may be dropped, and drops the
+// oldest of them if there are too many.
+func (c *Core) mayDrop(r *run) {
+	if !r.ended() || r.rec.CleanUp == proto.CLEAN_UP_PENDING {
+		return
+	}
+	c.ended = append(c.ended, r)
+	c.trimEnded()
+}
+
+func (c *Core) trimEnded() {
+	for len(c.ended) > c.cfg.KeepRuns {
+		c.dropRun(c.ended[0])
+		c.ended = c.ended[1:]
+	}
+}
+
+// dropRun forgets a run and all that belongs to it.
+func (c *Core) dropRun(r *run) {
+	for _, st := range r.stages {
+		for _, t := range st.tasks {
+			for _, a := range t.attempts {
+				delete(c.attempts, a.rec().MesosID)
+				a.dropped = true
+			}
+			c.remove(KindTask, t.rec.ID)
+		}
+	}
+	for _, e := range c.executorsOf(r.owner) {
+		delete(c.executors, e.rec.ID)
+		c.remove(KindExecutor, e.rec.ID)
+	}
+	if key := r.rec.IdempotencyKey; key != "" && c.keys[key] == r {
+		delete(c.keys, key)
+	}
+	delete(c.runs, r.rec.ID)
+	c.remove(KindRun, r.rec.ID)
+	c.view.dropRun(r)
+	r.revision.runs--
+	c.dropRevisions(r.job)
+}

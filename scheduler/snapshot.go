@@ -1,0 +1,214 @@
+package scheduler
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+// viewCache is the last View and what has changed since.
+type viewCache struct {
+	last     *View
+	changed  bool // anything that the fields below do not say
+	jobs     bool
+	versions bool
+	channels bool
+	agents   bool
+	checks   bool
+	runs     []*run // each once
+	dropped  []*run
+}
+
+func (v *viewCache) any() bool {
+	return v.changed || v.jobs || v.versions || v.channels || v.agents || v.checks || len(v.runs)+len(v.dropped) > 0
+}
+
+func (v *viewCache) job(j *job) {
+	j.view = nil
+	v.jobs = true
+}
+
+func (v *viewCache) run(r *run) {
+	if !r.viewChanged {
+		r.viewChanged = true
+		v.runs = append(v.runs, r)
+	}
+}
+
+func (v *viewCache) dropRun(r *run) { v.dropped = append(v.dropped, r) }
+
+// View returns a picture of the state after the last Step. What has not changed since the last View is shared with it.
+func (c *Core) View() *View {
+	v := &c.view
+	if v.last == nil {
+		v.last = &View{Runs: map[string]*RunView{}}
+		v.changed, v.jobs, v.versions, v.channels, v.agents, v.checks = true, true, true, true, true, true
+		for _, r := range c.runs {
+			v.run(r)
+		}
+	}
+	if !v.any() {
+		return v.last
+	}
+	next := *v.last
+	next.Sequence++
+	next.At, next.Leading, next.Master = c.now, c.leading, c.mesos.master
+	if c.framework != nil {
+		next.FrameworkID = c.framework.ID
+	}
+	if v.jobs {
+		next.Jobs = c.viewJobs()
+	}
+	if len(v.runs)+len(v.dropped) > 0 {
+		next.Runs = c.viewRuns()
+	}
+	if v.versions {
+		next.Versions = c.viewVersions()
+	}
+	if v.channels {
+		next.Channels = make(map[string]*proto.Channel, len(c.channels))
+		for name, ch := range c.channels {
+			next.Channels[name] = clone(ch)
+		}
+	}
+	if v.agents {
+		next.Agents = c.viewAgents()
+	}
+	if v.checks {
+		next.Checks = make(map[CheckKey]*CheckView, len(c.checks))
+		for key, ck := range c.checks {
+			next.Checks[key] = &CheckView{State: ck.state, Problems: ck.problems, Version: ck.version}
+		}
+	}
+	next.Queue = c.viewQueue()
+	*v = viewCache{last: &next}
+	return &next
+}
+
+func (c *Core) viewJobs() map[string]*JobView {
+	all := make(map[string]*JobView, len(c.jobs))
+	for name, j := range c.jobs {
+		if j.rec.Deleted {
+			continue
+		}
+		if j.view == nil {
+			j.view = &JobView{Job: clone(j.rec)}
+			for _, rev := range j.revisions {
+				j.view.Revisions = append(j.view.Revisions, clone(rev.rec))
+			}
+		}
+		all[name] = j.view
+	}
+	return all
+}
+
+func (c *Core) viewRuns() map[string]*RunView {
+	all := maps.Clone(c.view.last.Runs)
+	for _, r := range c.view.runs {
+		r.viewChanged = false
+		all[r.rec.ID] = c.viewRun(r)
+	}
+	for _, r := range c.view.dropped {
+		delete(all, r.rec.ID)
+	}
+	return all
+}
+
+func (c *Core) viewRun(r *run) *RunView {
+	if r.viewRecord == nil {
+		r.viewRecord = cloneRun(r.rec)
+	}
+	if r.viewTasks == nil {
+		for _, st := range r.stages {
+			for _, t := range st.tasks {
+				if t.view == nil {
+					t.view = t.show()
+				}
+				r.viewTasks = append(r.viewTasks, t.view)
+			}
+		}
+	}
+	r.measure()
+	return &RunView{
+		Run:      r.viewRecord,
+		Revision: clone(r.revision.rec),
+		Tasks:    r.viewTasks,
+		Progress: r.progress,
+		Waiting:  c.waiting(r),
+	}
+}
+
+func (t *task) show() *TaskView {
+	view := &TaskView{Task: cloneTask(t.rec)}
+	if a := t.current; a != nil {
+		view.Progress, view.Heard = a.progress, a.heard
+	}
+	return view
+}
+
+func (c *Core) viewVersions() map[string]*VersionView {
+	all := make(map[string]*VersionView, len(c.versions))
+	for name, v := range c.versions {
+		view := &VersionView{Version: cloneVersion(v.rec), Runs: v.runs, Tasks: v.tasks}
+		for _, ch := range c.channels {
+			if ch.Version == name {
+				view.Channels = append(view.Channels, ch.Name)
+			}
+		}
+		slices.Sort(view.Channels)
+		all[name] = view
+	}
+	return all
+}
+
+func (c *Core) viewAgents() map[string]*AgentView {
+	all := make(map[string]*AgentView, len(c.agents))
+	for id, a := range c.agents {
+		all[id] = &AgentView{ID: id, Host: a.host, URL: a.url, Attributes: a.attributes, Tasks: a.tasks, Seen: a.seen}
+	}
+	return all
+}
+
+func (c *Core) viewQueue() Queue {
+	q := Queue{Pending: c.demand.pending, Launched: c.demand.launched}
+	for _, s := range c.demand.shapes {
+		if t := s.queue.first(); t != nil {
+			q.OldestPending = earlier(q.OldestPending, t.ready)
+		}
+	}
+	return q
+}
+
+// agent is what is known of an agent.
+type agent struct {
+	host, url  string
+	attributes map[string]string
+	tasks      int // that live there
+	seen       time.Time
+}
+
+// agentKept is how long an agent stays known that nothing is heard of and on which nothing runs.
+const agentKept = 24 * time.Hour
+
+func (c *Core) agent(id string) *agent {
+	a := c.agents[id]
+	if a == nil {
+		for other, known := range c.agents {
+			if known.tasks == 0 && c.now.Sub(known.seen) > agentKept {
+				delete(c.agents, other)
+			}
+		}
+		a = &agent{}
+		c.agents[id] = a
+	}
+	return a
+}
+
+// seen notes what an offer says of its agent.
+func (c *Core) seen(o *Offer) {
+	a := c.agent(o.AgentID)
+	a.host, a.url, a.attributes, a.seen = o.Host, o.AgentURL, o.Attributes, c.now
+	c.view.agents = true
+}

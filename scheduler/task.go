@@ -1,0 +1,213 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// task is one unit that Mesos launches.
+type task struct {
+	alarm
+	rec      *proto.Task
+	owner    *owner
+	run      *run   // nil for a check
+	check    *check // nil for a run's task
+	shape    *shape
+	current  *attempt // that lives and counts; nil while the task waits and once it has ended
+	attempts []*attempt
+	queued   bool      // in the shape's queue
+	delayed  bool      // in back-off
+	ready    time.Time // since when it could have been launched
+
+	view *TaskView // nil: to be built anew
+}
+
+// attempt is one try of a task. Its record is inside the task's.
+type attempt struct {
+	alarm
+	task     *task
+	index    int // in task.rec.Attempts
+	executor *executor
+	heard    time.Time // the last word about it
+	stale    time.Time // when Mesos was asked because there was none
+	killed   time.Time // the last KILL
+	kills    int
+	asking   bool      // Mesos was asked for its state and has not answered
+	ending   time.Time // when Mesos said that it has ended, without the executor's words
+	progress *proto.TaskProgress
+	dropped  bool // with its run or check: nothing is to be done any more
+}
+
+func (a *attempt) rec() *proto.Attempt { return &a.task.rec.Attempts[a.index] }
+
+// live says whether a counts: it has not ended, and was not given up.
+func (a *attempt) live() bool {
+	switch rec := a.rec(); rec.State {
+	case proto.TASK_LAUNCHING, proto.TASK_STARTING, proto.TASK_RUNNING, proto.TASK_UNREACHABLE:
+		return !rec.GivenUp
+	}
+	return false
+}
+
+// over says whether a has ended for good. Attempts that were given up are neither live nor over: they may come back.
+func (a *attempt) over() bool {
+	rec := a.rec()
+	return jobs.TaskTerminal(rec.State) || rec.State == proto.TASK_LOST && !rec.GivenUp
+}
+
+// unborn says whether a certainly never began.
+func (a *attempt) unborn() bool { return a.rec().State == proto.TASK_LOST && a.rec().Settled }
+
+// ended says whether nothing more is to be done for t.
+func (t *task) ended() bool { return jobs.TaskTerminal(t.rec.State) }
+
+// attrs are a log line's usual keys.
+func (t *task) attrs(more ...slog.Attr) []slog.Attr {
+	attrs := []slog.Attr{slog.String("task", t.rec.ID)}
+	if t.run != nil {
+		attrs = append(attrs, slog.String("run", t.run.rec.ID), slog.String("job", t.run.rec.Job))
+	}
+	return append(attrs, more...)
+}
+
+// fire ends a task's back-off.
+func (t *task) fire(c *Core) {
+	switch {
+	case !t.delayed:
+	case t.rec.NotBefore != nil && c.now.Before(*t.rec.NotBefore):
+		c.arm(t, *t.rec.NotBefore)
+	default:
+		c.enqueue(t)
+	}
+}
+
+// launch starts a new attempt of t on a candidate.
+func (c *Core) launch(t *task, k *candidate) {
+	o, offer := t.owner, &k.bin.offer
+	s := t.shape
+	if k.executor == nil {
+		k.executor = c.newExecutor(o, offer.AgentID, k.artifact)
+		k.bin.free.CPUs -= c.cfg.ExecutorCPUs
+		k.bin.free.Memory -= c.cfg.ExecutorMemory
+	}
+	k.bin.free = minus(k.bin.free, s.resources)
+	before := s.pending()
+	if s.queue.pop() != t {
+		panic("launch: not the first task of its shape")
+	}
+	c.demand.update(s, before)
+	c.occupy(s)
+	a := c.newAttempt(t, k.executor, offer)
+	k.bin.launches = append(k.bin.launches, c.describe(a))
+	c.count(MetricLaunches, 1, o.job(), o.version)
+	c.count(MetricPendingToLaunch, c.now.Sub(t.ready).Seconds())
+	c.runStarted(t.run)
+	c.saveTask(t)
+	a.rearm(c)
+}
+
+func (c *Core) newAttempt(t *task, e *executor, offer *Offer) *attempt {
+	number := uint32(len(t.rec.Attempts) + 1)
+	t.rec.Attempts = append(t.rec.Attempts, proto.Attempt{
+		Number:     number,
+		MesosID:    jobs.MesosTaskID(t.rec.ID, number),
+		AgentID:    offer.AgentID,
+		Host:       offer.Host,
+		AgentURL:   offer.AgentURL,
+		ExecutorID: e.rec.ID,
+		State:      proto.TASK_LAUNCHING,
+		Launched:   c.now,
+	})
+	t.rec.State = proto.TASK_LAUNCHING
+	t.rec.NotBefore = nil
+	a := &attempt{task: t, index: len(t.attempts), heard: c.now}
+	t.attempts = append(t.attempts, a)
+	t.current = a
+	c.attempts[a.rec().MesosID] = a
+	c.attach(a, e)
+	return a
+}
+
+// attach and detach keep count of what is on an executor and an agent.
+func (c *Core) attach(a *attempt, e *executor) {
+	a.executor = e
+	e.attempts = append(e.attempts, a)
+	if a.live() {
+		e.owner.load[e.rec.AgentID]++
+		c.countLiving(e, 1)
+	}
+}
+
+// countLiving keeps the numbers of attempts that live by agent and by version.
+func (c *Core) countLiving(e *executor, by int) {
+	c.agent(e.rec.AgentID).tasks += by
+	if v := c.versions[e.owner.version]; v != nil {
+		v.tasks += by
+	}
+	c.view.agents, c.view.versions = true, true
+}
+
+// release ends what detach undoes for attempts that are given up: they stay on their executor until they are over.
+func (c *Core) release(a *attempt) {
+	e := a.executor
+	e.idle = c.now
+	if e.owner.load[e.rec.AgentID]--; e.owner.load[e.rec.AgentID] == 0 {
+		delete(e.owner.load, e.rec.AgentID)
+	}
+	c.countLiving(e, -1)
+}
+
+func (c *Core) detach(a *attempt) {
+	e := a.executor
+	e.attempts = slices.DeleteFunc(e.attempts, func(other *attempt) bool { return other == a })
+	c.dropExecutors(e.owner)
+}
+
+// describe is what Mesos and the executor are told about an attempt.
+func (c *Core) describe(a *attempt) Launch {
+	t, rec, s := a.task, a.rec(), a.task.shape
+	data := &proto.TaskData{
+		Protocol: a.executor.rec.Protocol,
+		Run:      t.owner.id,
+		Kind:     cmp.Or(t.rec.Kind, s.kind),
+		Stage:    t.rec.Stage,
+		Index:    t.rec.Index,
+		Of:       t.rec.Of,
+		Attempt:  rec.Number,
+		Input:    t.rec.Input,
+		Cpus:     s.resources.CPUs,
+		Memory:   s.resources.Memory,
+		Disk:     s.resources.Disk,
+		Timeout:  s.timeout(),
+
+		RunCreated: t.rec.Created, // a check has no run
+	}
+	name := "checks " + t.owner.version
+	var labels [][2]string
+	if r := t.run; r != nil {
+		data.Job, data.Revision, data.Spec, data.Params = r.rec.Job, r.rec.Revision, r.revision.rec.Spec, r.rec.Params
+		data.RunCreated = r.rec.Created
+		name = fmt.Sprintf("%s %s %d/%d", r.rec.Job, t.rec.Stage, t.rec.Index+1, t.rec.Of)
+		labels = [][2]string{{"tidemill.job", r.rec.Job}, {"tidemill.run", r.rec.ID}}
+	}
+	labels = append(labels,
+		[2]string{"tidemill.stage", t.rec.Stage},
+		[2]string{"tidemill.task", fmt.Sprintf("%d of %d", t.rec.Index+1, t.rec.Of)},
+		[2]string{"tidemill.attempt", fmt.Sprint(rec.Number)},
+		[2]string{"tidemill.version", t.owner.version})
+	return Launch{
+		MesosID:      rec.MesosID,
+		Name:         name,
+		Labels:       labels,
+		Role:         c.cfg.Role,
+		Resources:    s.resources,
+		ExecutorInfo: a.executor.rec.Info,
+		Data:         proto.Encode(data),
+	}
+}

@@ -1,0 +1,205 @@
+package scheduler
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// version is an executor version and what uses it.
+type version struct {
+	rec      *proto.ExecutorVersion
+	runs     int // that have not ended
+	cleaning int // clean-up tasks that have not ended
+	tasks    int // attempts that live
+}
+
+// artifact is the version's file for a platform, or nil.
+func (v *version) artifact(os, arch string) *proto.Artifact {
+	for i := range v.rec.Artifacts {
+		if a := &v.rec.Artifacts[i]; a.OS == os && a.Arch == arch {
+			return a
+		}
+	}
+	return nil
+}
+
+// kinds are those that every artefact of the version does, sorted.
+func (v *version) kinds() []string {
+	var all []string
+	for i := range v.rec.Artifacts {
+		kinds := v.rec.Artifacts[i].Description.Kinds
+		if i == 0 {
+			all = slices.Clone(kinds)
+		}
+		all = slices.DeleteFunc(all, func(kind string) bool { return !slices.Contains(kinds, kind) })
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (c *Core) registerVersion(cmd RegisterVersion) (RegisterVersionResult, *Error) {
+	artifact := cmd.Artifact
+	said := &artifact.Description
+	if err := jobs.CheckVersion(said.Version); err != nil {
+		return RegisterVersionResult{}, errorf(Invalid, "register executor: %v", err)
+	}
+	switch {
+	case artifact.OS == "" || artifact.Arch == "" || artifact.SHA256 == "":
+		return RegisterVersionResult{}, errorf(Invalid, "register executor version %q: platform and SHA-256 are needed", said.Version)
+	case said.ProtocolMin > protocolMax || said.ProtocolMax < protocolMin:
+		return RegisterVersionResult{}, errorf(Invalid, "register executor version %q: it speaks protocol %d to %d, this scheduler %d to %d",
+			said.Version, said.ProtocolMin, said.ProtocolMax, protocolMin, protocolMax)
+	case len(said.Kinds) == 0:
+		return RegisterVersionResult{}, errorf(Invalid, "register executor version %q: it does no kind of job", said.Version)
+	}
+	v := c.versions[said.Version]
+	if v != nil {
+		if known := v.artifact(artifact.OS, artifact.Arch); known != nil {
+			if known.SHA256 != artifact.SHA256 {
+				return RegisterVersionResult{}, errorf(Conflict, "executor version %q for %s-%s is registered with other bytes (SHA-256 %s); a version never changes, register a new one",
+					said.Version, artifact.OS, artifact.Arch, known.SHA256)
+			}
+			return RegisterVersionResult{Version: cloneVersion(v.rec)}, nil
+		}
+	} else {
+		v = &version{rec: &proto.ExecutorVersion{Version: said.Version, Registered: c.now}}
+		c.versions[said.Version] = v
+	}
+	v.rec.Artifacts = append(v.rec.Artifacts, artifact)
+	c.saveVersion(v)
+	c.newPlatform()
+	c.note(slog.LevelInfo, "executor version registered", slog.String("version", said.Version),
+		slog.String("platform", artifact.OS+"-"+artifact.Arch), slog.String("sha256", artifact.SHA256))
+	return RegisterVersionResult{Version: cloneVersion(v.rec), Created: true}, nil
+}
+
+// newPlatform: tasks may wait for agents of the platform that has just been registered.
+func (c *Core) newPlatform() { c.demand.grown = c.demand.wanting > 0 }
+
+func (c *Core) deleteVersion(cmd DeleteVersion) (*proto.ExecutorVersion, *Error) {
+	v := c.versions[cmd.Version]
+	if v == nil {
+		return nil, c.unknownVersion(cmd.Version)
+	}
+	if users := c.usersOf(v); len(users) > 0 {
+		return nil, errorf(Conflict, "executor version %q is in use by %s", cmd.Version, strings.Join(users, ", "))
+	}
+	delete(c.versions, cmd.Version)
+	c.remove(KindVersion, cmd.Version)
+	c.forgetChecks(cmd.Version)
+	c.view.versions = true
+	c.note(slog.LevelInfo, "executor version removed", slog.String("version", cmd.Version))
+	return v.rec, nil
+}
+
+// usersOf lists what keeps a version from going.
+func (c *Core) usersOf(v *version) []string {
+	var users []string
+	for _, name := range sortedKeys(c.channels) {
+		if c.channels[name].Version == v.rec.Version {
+			users = append(users, fmt.Sprintf("channel %q", name))
+		}
+	}
+	for _, name := range sortedKeys(c.jobs) {
+		if j := c.jobs[name]; !j.rec.Deleted && j.newest().pins(v.rec.Version) {
+			users = append(users, fmt.Sprintf("job %q", name))
+		}
+	}
+	for _, n := range []struct {
+		count int
+		what  string
+	}{{v.runs, "run"}, {v.cleaning, "clean-up"}, {c.checksOn(v.rec.Version), "check"}} {
+		switch {
+		case n.count == 1:
+			users = append(users, "1 "+n.what)
+		case n.count > 1:
+			users = append(users, fmt.Sprintf("%d %ss", n.count, n.what))
+		}
+	}
+	return users
+}
+
+func (c *Core) setChannel(cmd SetChannel) (*proto.Channel, *Error) {
+	if err := jobs.CheckName(cmd.Name); err != nil {
+		return nil, errorf(Invalid, "set channel: %v", err)
+	}
+	if c.versions[cmd.Version] == nil {
+		err := c.unknownVersion(cmd.Version)
+		return nil, invalid("set channel "+cmd.Name, []jobs.Problem{{Pointer: "/version", Detail: err.Message}})
+	}
+	ch := c.channels[cmd.Name]
+	switch {
+	case ch == nil:
+		ch = &proto.Channel{Name: cmd.Name}
+		c.channels[cmd.Name] = ch
+	case ch.Version == cmd.Version:
+		return clone(ch), nil
+	}
+	ch.Version, ch.Updated = cmd.Version, c.now
+	c.saveChannel(ch)
+	c.note(slog.LevelInfo, "channel set", slog.String("channel", ch.Name), slog.String("version", ch.Version))
+	return clone(ch), nil
+}
+
+// resolve finds the executor version that a spec asks for now.
+func (c *Core) resolve(spec *jobs.Spec) (*version, *Error) {
+	const cannot = "the spec names an executor that is not there"
+	name := spec.Executor.Version
+	if channel := spec.Executor.Channel; channel != "" {
+		ch := c.channels[channel]
+		if ch == nil {
+			return nil, invalid(cannot, []jobs.Problem{{Pointer: "/executor/channel", Detail: unknown("channel", channel, sortedKeys(c.channels))}})
+		}
+		name = ch.Version
+	}
+	v := c.versions[name]
+	if v == nil {
+		return nil, invalid(cannot, []jobs.Problem{{Pointer: "/executor/version", Detail: c.unknownVersion(name).Message}})
+	}
+	if kinds := v.kinds(); !slices.Contains(kinds, spec.Kind) {
+		detail := fmt.Sprintf("executor version %q does no jobs of kind %q; it does %s", name, spec.Kind, quoted(kinds))
+		return nil, invalid("the executor cannot do this job", []jobs.Problem{{Pointer: "/kind", Detail: detail}})
+	}
+	return v, nil
+}
+
+func (c *Core) unknownVersion(name string) *Error {
+	return errorf(NotFound, "%s", unknown("executor version", name, sortedKeys(c.versions)))
+}
+
+// unknown says that a name is not known, with a suggestion and what is.
+func unknown(what, name string, known []string) string {
+	text := fmt.Sprintf("unknown %s %q", what, name)
+	if len(known) == 0 {
+		return text + "; none is registered yet"
+	}
+	if meant := jobs.Suggest(name, known); meant != "" {
+		text += fmt.Sprintf("; did you mean %q?", meant)
+	}
+	const most = 20
+	if len(known) > most {
+		return fmt.Sprintf("%s; there are %d, among them %s", text, len(known), quoted(known[len(known)-most:]))
+	}
+	return text + "; there is " + quoted(known)
+}
+
+func quoted(names []string) string {
+	all := make([]string, 0, len(names))
+	for _, name := range names {
+		all = append(all, fmt.Sprintf("%q", name))
+	}
+	return strings.Join(all, ", ")
+}
+
+func errorf(kind ErrorKind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+func invalid(message string, problems []jobs.Problem) *Error {
+	return &Error{Kind: Invalid, Message: message, Problems: problems}
+}
