@@ -1,0 +1,162 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler"
+)
+
+func newMetrics(view *scheduler.View) *Metrics {
+	return New("1.2.3", func() *scheduler.View { return view }, slog.New(slog.DiscardHandler))
+}
+
+// countAll observes every metric of the core once, with label values named after the labels.
+func countAll(m *Metrics) {
+	for _, desc := range scheduler.Metrics {
+		m.Count(scheduler.Count{Metric: desc.Name, Labels: desc.Labels, Value: 1})
+	}
+	m.Committed(3, 7, time.Millisecond, nil)
+	m.Request(http.MethodGet, "GET /v1/runs/{id}", 200, time.Millisecond)
+}
+
+func scrape(t *testing.T, m *Metrics) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	body, err := io.ReadAll(answer.Result().Body)
+	if err != nil || answer.Code != http.StatusOK {
+		t.Fatalf("scrape: got %d, %v: %s", answer.Code, err, body)
+	}
+	return string(body)
+}
+
+func TestLint(t *testing.T) {
+	m := newMetrics(&scheduler.View{})
+	countAll(m)
+	problems, err := testutil.GatherAndLint(m.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "tidemill_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+	if text := scrape(t, m); !strings.Contains(text, "tidemill_observations_dropped_total 0") {
+		t.Error("an observation of the core's own table was dropped")
+	}
+}
+
+func TestEveryMetricOfTheCoreIsShown(t *testing.T) {
+	m := newMetrics(&scheduler.View{})
+	countAll(m)
+	text := scrape(t, m)
+	for _, desc := range scheduler.Metrics {
+		if !strings.Contains(text, "# HELP "+desc.Name+" "+desc.Help+"\n") {
+			t.Errorf("%s is not shown with its help", desc.Name)
+		}
+	}
+	for _, want := range []string{
+		`tidemill_store_commit_seconds_count{outcome="ok"} 1`,
+		`tidemill_store_commit_changes_sum 7`,
+		`tidemill_store_commit_events_sum 3`,
+		`tidemill_api_request_seconds_count{code="200",route="GET /v1/runs/{id}"} 1`,
+		`tidemill_build_info{version="1.2.3"} 1`,
+		`go_goroutines`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not shown", want)
+		}
+	}
+}
+
+func TestState(t *testing.T) {
+	view := &scheduler.View{
+		Leading: true,
+		Master:  "http://127.0.0.1:5050",
+		Queue:   scheduler.Queue{Pending: 3, Launched: 2, OldestPending: time.Now().Add(-time.Minute)},
+		Agents:  map[string]*scheduler.AgentView{"a": {}},
+		Runs: map[string]*scheduler.RunView{
+			"r1": {Run: &proto.Run{State: proto.RUN_RUNNING}}, "r2": {Run: &proto.Run{State: proto.RUN_RUNNING}}, "r3": {Run: &proto.Run{State: proto.RUN_FAILED}},
+		},
+		Jobs: map[string]*scheduler.JobView{"j": {Job: &proto.Job{}}, "gone": {Job: &proto.Job{Deleted: true}}},
+	}
+	text := scrape(t, newMetrics(view))
+	for _, want := range []string{
+		"tidemill_tasks_pending 3\n", "tidemill_tasks_launched 2\n", "tidemill_tasks_oldest_pending_seconds 60.",
+		`tidemill_runs{state="running"} 2`, `tidemill_runs{state="failed"} 1`, `tidemill_runs{state="succeeded"} 0`,
+		"tidemill_jobs 1\n", "tidemill_agents 1\n", "tidemill_mesos_connected 1\n", "tidemill_leading 1\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not shown", want)
+		}
+	}
+	text = scrape(t, newMetrics(&scheduler.View{}))
+	for _, want := range []string{"tidemill_tasks_oldest_pending_seconds 0\n", "tidemill_mesos_connected 0\n", "tidemill_leading 0\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("of an empty view: %q is not shown", want)
+		}
+	}
+}
+
+func TestLabelsAreBounded(t *testing.T) {
+	m := newMetrics(&scheduler.View{})
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for job := range 2000 {
+				m.Count(scheduler.Count{Metric: scheduler.MetricLaunches, Labels: []string{fmt.Sprint("job-", (job+i*500)%2000), "1.0"}, Value: 1})
+			}
+		})
+	}
+	all.Wait()
+	if got := testutil.CollectAndCount(m.counters[scheduler.MetricLaunches]); got != maxValues+1 {
+		t.Errorf("series: got %d, want %d", got, maxValues+1)
+	}
+	if !strings.Contains(scrape(t, m), `tidemill_task_launches_total{job="other",version="1.0"} 4000`) {
+		t.Error("what is beyond the bound is not counted as other")
+	}
+}
+
+func TestOddObservationsAreDropped(t *testing.T) {
+	m := newMetrics(&scheduler.View{})
+	for _, c := range []scheduler.Count{
+		{Metric: "tidemill_unheard_of_total", Value: 1},
+		{Metric: scheduler.MetricLaunches, Labels: []string{"one label too few"}, Value: 1},
+		{Metric: scheduler.MetricLaunches, Labels: []string{"job", "1.0"}, Value: -1},
+	} {
+		m.Count(c)
+	}
+	m.Count(scheduler.Count{Metric: scheduler.MetricLaunches, Labels: []string{"\xff", "1.0"}, Value: 1})
+	text := scrape(t, m)
+	if !strings.Contains(text, "tidemill_observations_dropped_total 3") {
+		t.Error("three observations should have been dropped")
+	}
+	if !strings.Contains(text, `{job="?",version="1.0"} 1`) {
+		t.Error("a label that is no UTF-8 is lost")
+	}
+}
+
+func TestFailures(t *testing.T) {
+	m := newMetrics(&scheduler.View{})
+	m.Committed(1, 1, time.Second, errors.New("disk full"))
+	m.Request(http.MethodGet, "", 404, time.Millisecond)
+	text := scrape(t, m)
+	for _, want := range []string{`tidemill_store_commit_seconds_count{outcome="failed"} 1`, `tidemill_api_request_seconds_count{code="404",route="unknown"} 1`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not shown", want)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/scheduler"
+)
+
+// state reads gauges from the newest view.
+type state struct{ view func() *scheduler.View }
+
+var (
+	pendingDesc   = prometheus.NewDesc("tidemill_tasks_pending", "Tasks that wait to be launched.", nil, nil)
+	launchedDesc  = prometheus.NewDesc("tidemill_tasks_launched", "Tasks that are launching, starting or running.", nil, nil)
+	oldestDesc    = prometheus.NewDesc("tidemill_tasks_oldest_pending_seconds", "How long the oldest waiting task has waited; 0 if none waits.", nil, nil)
+	runsDesc      = prometheus.NewDesc("tidemill_runs", "Runs that are kept, by state.", []string{"state"}, nil)
+	jobsDesc      = prometheus.NewDesc("tidemill_jobs", "Jobs that are not deleted.", nil, nil)
+	agentsDesc    = prometheus.NewDesc("tidemill_agents", "Agents as offers and launches showed them.", nil, nil)
+	connectedDesc = prometheus.NewDesc("tidemill_mesos_connected", "1 while subscribed to a Mesos master.", nil, nil)
+	leadingDesc   = prometheus.NewDesc("tidemill_leading", "1 while this instance schedules.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (s *state) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(s, out) }
+
+// Collect implements prometheus.Collector.
+func (s *state) Collect(out chan<- prometheus.Metric) {
+	view := s.view()
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	gauge(pendingDesc, float64(view.Queue.Pending))
+	gauge(launchedDesc, float64(view.Queue.Launched))
+	age := 0.0
+	if !view.Queue.OldestPending.IsZero() {
+		age = max(0, time.Since(view.Queue.OldestPending).Seconds())
+	}
+	gauge(oldestDesc, age)
+	gauge(agentsDesc, float64(len(view.Agents)))
+	gauge(connectedDesc, oneIf(view.Master != ""))
+	gauge(leadingDesc, oneIf(view.Leading))
+
+	states := make(map[string]int)
+	for _, run := range view.Runs {
+		states[jobs.RunStateName(run.Run.State)]++
+	}
+	for _, name := range jobs.RunStateNames() {
+		gauge(runsDesc, float64(states[name]), name)
+	}
+	living := 0
+	for _, job := range view.Jobs {
+		if !job.Job.Deleted {
+			living++
+		}
+	}
+	gauge(jobsDesc, float64(living))
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
