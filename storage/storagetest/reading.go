@@ -57,7 +57,7 @@ func testList(t *testing.T, target Target) {
 
 func testMany(t *testing.T, target Target) {
 	s := target.Empty(t)
-	const n = 1203
+	const n = 1005
 	keys := make([]string, n)
 	group, ctx := errgroup.WithContext(t.Context())
 	group.SetLimit(8)

@@ -111,7 +111,7 @@ func oneWinner(t *testing.T, s storage.Store, key string, round int, errs [write
 
 func testOneCreatorWins(t *testing.T, target Target) {
 	s := target.Empty(t)
-	for round := range 10 {
+	for round := range 6 {
 		key := fmt.Sprintf("round-%d/claim", round)
 		oneWinner(t, s, key, round, race(t, s, key, storage.IfAbsent, round))
 	}
@@ -121,7 +121,7 @@ func testOneCreatorWins(t *testing.T, target Target) {
 func testOneReplacerWins(t *testing.T, target Target) {
 	s := target.Empty(t)
 	current := put(t, s, "current", "epoch 0")
-	for round := range 10 {
+	for round := range 6 {
 		current = oneWinner(t, s, "current", round, race(t, s, "current", storage.IfMatch(current.ETag), round))
 	}
 	clean(t, target, s)
