@@ -95,11 +95,8 @@ func New(cfg Config) *Handler {
 	return h
 }
 
-// Routes outside of the described API.
-const (
-	artifactRoute = "GET /artifacts/{sum}/{file}"
-	assetRoute    = "GET /assets/{file}"
-)
+// artifactRoute is where agents fetch executors.
+const artifactRoute = "GET /artifacts/{sum}/{file}"
 
 // routes registers everything and returns the described part.
 func (h *Handler) routes() huma.API {
@@ -118,7 +115,9 @@ func (h *Handler) routes() huma.API {
 	}
 	page := dashboard.Handler()
 	h.mux.Handle("GET /{$}", page)
-	h.mux.Handle(assetRoute, page)
+	for _, path := range dashboard.Assets() {
+		h.mux.Handle("GET "+path, page)
+	}
 	return described
 }
 

@@ -67,7 +67,7 @@ func serve(t testing.TB, options ...option) *service {
 		s.server.Close()
 		s.server.Client().CloseIdleConnections()
 	})
-	s.described = readDescription(t, s.get("/openapi.json").body)
+	s.described = readDescription(t, s.do("GET", "/openapi.json", "", "Authorization", "Bearer "+cfg.Token.Reveal()).body)
 	return s
 }
 

@@ -97,10 +97,10 @@ func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
 // which hold no data.
 func open(route string) bool {
 	switch route {
-	case "GET /healthz", "GET /readyz", artifactRoute, "GET /{$}", assetRoute:
+	case "GET /healthz", "GET /readyz", artifactRoute, "GET /{$}":
 		return true
 	}
-	return false
+	return strings.HasPrefix(route, "GET /assets/")
 }
 
 // admit refuses requests that must not be answered.

@@ -11,19 +11,25 @@ import (
 //go:embed index.html assets
 var files embed.FS
 
-// Handler serves GET / and GET /assets/{file}.
+// Assets are the paths that Handler serves beside "/".
+func Assets() []string {
+	names, err := fs.Glob(files, "assets/*")
+	if err != nil {
+		panic(err) // only a bad pattern can cause it
+	}
+	for i, name := range names {
+		names[i] = "/" + name
+	}
+	return names
+}
+
+// Handler serves "/" and Assets.
 func Handler() http.Handler {
 	assets := http.FileServerFS(files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("Cache-Control", "no-cache")
-		if r.URL.Path != "/" {
-			if _, err := fs.Stat(files, r.URL.Path[1:]); err != nil {
-				http.NotFound(w, r)
-				return
-			}
-		}
 		assets.ServeHTTP(w, r)
 	})
 }

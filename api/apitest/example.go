@@ -1,0 +1,193 @@
+package apitest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler"
+)
+
+// Example fills the view with a busy afternoon: runs in every state, tasks with retries, one run that no agent can take,
+// and a job whose name and texts are hostile to a page that forgets to escape. It returns the IDs of the runs by state,
+// and "waiting" for the one that waits.
+func (s *Scheduler) Example(now time.Time) map[string]string {
+	e := example{now: now, ids: map[string]string{}}
+	s.Update(func(v *scheduler.View) {
+		e.view = v
+		e.agents()
+		e.versions()
+		e.jobs()
+		e.ended("flights-by-carrier", "succeeded", 90*time.Minute)
+		e.ended("requests-by-status", "failed", 40*time.Minute)
+		e.ended("flights-by-carrier", "cancelled", 30*time.Minute)
+		e.running()
+		e.waiting()
+		v.Queue = scheduler.Queue{Pending: 7, Launched: 5, OldestPending: now.Add(-3 * time.Minute)}
+	})
+	return e.ids
+}
+
+// Hostile is a text that runs as a script where it is not escaped.
+const Hostile = `<script>window.hostile=1</script><img src=x onerror="window.hostile=1">`
+
+type example struct {
+	view *scheduler.View
+	now  time.Time
+	ids  map[string]string
+	n    uint64
+}
+
+func (e *example) agents() {
+	for i, zone := range []string{"a", "b", "b"} {
+		id := fmt.Sprintf("2d1a6f7e-0000-4a9f-8f1c-1f4c7c1d2a11-S%d", i)
+		e.view.Agents[id] = &scheduler.AgentView{
+			ID: id, Host: fmt.Sprintf("mesos-%d.example.net", i+1), URL: fmt.Sprintf("http://10.0.0.%d:5051", i+11),
+			Attributes: map[string]string{"zone": zone, "rack": fmt.Sprint("r", i)}, Tasks: 3 - i, Seen: e.now.Add(-time.Duration(i*7) * time.Second),
+		}
+	}
+}
+
+func (e *example) agent(i int) *scheduler.AgentView {
+	return e.view.Agents[fmt.Sprintf("2d1a6f7e-0000-4a9f-8f1c-1f4c7c1d2a11-S%d", i%3)]
+}
+
+func (e *example) versions() {
+	e.view.Versions["1.4.0"].Runs, e.view.Versions["1.4.0"].Tasks = 1, 3
+	for version, channels := range map[string][]string{"1.5.0-rc1": {"canary"}, "1.3.9": nil} {
+		e.view.Versions[version] = &scheduler.VersionView{
+			Version: &proto.ExecutorVersion{
+				Version: version, Registered: e.now.Add(-26 * time.Hour),
+				Artifacts: []proto.Artifact{Artifact(version, "linux", "amd64", "beef"), Artifact(version, "linux", "arm64", "feed")},
+			},
+			Channels: channels, Runs: len(channels), Tasks: 2 * len(channels),
+		}
+	}
+	e.view.Channels["canary"] = &proto.Channel{Name: "canary", Version: "1.5.0-rc1", Updated: e.now.Add(-time.Hour)}
+}
+
+func (e *example) jobs() {
+	for i, name := range []string{"flights-by-carrier", "requests-by-status", "carriers-on-big-machines"} {
+		e.view.Jobs[name] = e.job(name, i+1, proto.CHECKS_PASSED)
+	}
+	bad := e.job("delays", 1, proto.CHECKS_FAILED)
+	bad.Revisions[0].Problems = []proto.Problem{{Pointer: "/aggregate/where", Detail: `a subquery is not allowed: ` + Hostile}}
+	e.view.Jobs["delays"] = bad
+}
+
+func (e *example) job(name string, revisions int, checks proto.CheckState) *scheduler.JobView {
+	view := &scheduler.JobView{Job: &proto.Job{Name: name, Revision: uint32(revisions), Created: e.now.Add(-200 * time.Hour), Updated: e.now.Add(-2 * time.Hour)}}
+	for n := 1; n <= revisions; n++ {
+		spec := fmt.Sprintf(`{"name": %q, "kind": "aggregate", "aggregate": {"input": {"uri": "s3://flights/2013/", "format": "csv"}, "measures": {"rows": {"count": "*"}}, "output": {"uri": "s3://results/%s/"}}}`, name, name)
+		view.Revisions = append(view.Revisions, &proto.Revision{Job: name, Number: uint32(n), Kind: "aggregate", Spec: []byte(spec), Created: e.now.Add(-2 * time.Hour), Checks: checks})
+	}
+	return view
+}
+
+// run makes a run that was created so long ago.
+func (e *example) run(job, label, version string, state proto.RunState, ago time.Duration, stages ...proto.Stage) *scheduler.RunView {
+	created := e.now.Add(-ago)
+	started := created.Add(300 * time.Millisecond)
+	e.n++
+	run := &proto.Run{
+		ID: jobs.RunID(job, created, e.n*0x9e3779b97f4a7c15), Job: job, Revision: 1, Kind: "aggregate", State: state, ExecutorVersion: version,
+		Created: created, Started: &started, Stages: stages,
+	}
+	view := &scheduler.RunView{Run: run}
+	for _, stage := range stages {
+		for i := range stage.Tasks {
+			view.Tasks = append(view.Tasks, &scheduler.TaskView{Task: &proto.Task{
+				ID: jobs.TaskID(run.ID, stage.Name, int(i)), Run: run.ID, Stage: stage.Name, Index: i, Of: stage.Tasks, Created: created,
+			}})
+		}
+	}
+	e.view.Runs[run.ID] = view
+	e.ids[label] = run.ID
+	return view
+}
+
+// attempt gives the task one more attempt in that state.
+func (e *example) attempt(task *scheduler.TaskView, agent int, state proto.TaskState) *proto.Attempt {
+	a, number := e.agent(agent), uint32(len(task.Task.Attempts)+1)
+	launched := task.Task.Created.Add(time.Duration(number) * time.Second)
+	running := launched.Add(250 * time.Millisecond)
+	task.Task.State = state
+	task.Task.Attempts = append(task.Task.Attempts, proto.Attempt{
+		Number: number, MesosID: jobs.MesosTaskID(task.Task.ID, number), AgentID: a.ID, Host: a.Host, AgentURL: a.URL, ExecutorID: jobs.ExecutorID(task.Task.Run, "1.4.0", agent+1),
+		State: state, Launched: launched, Running: &running, Directory: "/var/lib/mesos/tasks/" + jobs.MesosTaskID(task.Task.ID, number),
+	})
+	return &task.Task.Attempts[number-1]
+}
+
+func counters(scale int64) proto.Counters {
+	return proto.Counters{Rows: 28_067 * scale, Bytes: 1_310_720 * scale, OutRows: 496, OutBytes: 20_480, Cpu: time.Duration(scale) * 640 * time.Millisecond, PeakMemory: 181 << 20}
+}
+
+func (e *example) ended(job, state string, ago time.Duration) {
+	states := map[string]proto.RunState{"succeeded": proto.RUN_SUCCEEDED, "failed": proto.RUN_FAILED, "cancelled": proto.RUN_CANCELLED}
+	view := e.run(job, state, "1.4.0", states[state], ago, proto.Stage{Name: "plan", Tasks: 1, Done: true}, proto.Stage{Name: "map", Tasks: 12}, proto.Stage{Name: "reduce", Tasks: 1})
+	ended := view.Run.Created.Add(21 * time.Second)
+	view.Run.Ended = &ended
+	view.Progress = 1
+	for i, task := range view.Tasks {
+		at := e.attempt(task, i, proto.TASK_FINISHED)
+		at.Ended = &ended
+		task.Task.Counters = counters(int64(i + 1))
+	}
+	switch state {
+	case "succeeded":
+		view.Run.Output = &proto.Output{URI: "s3://results/" + job + "/data/" + view.Run.ID + "/1/", Manifest: "s3://results/" + job + "/data/" + view.Run.ID + "/_manifest.json", Rows: 5_521, Files: 1, Bytes: 212_992}
+	case "failed":
+		view.Progress = 0.41
+		failed := view.Tasks[4]
+		failure := &proto.Failure{Class: proto.CLASS_FINAL, Kind: "invalid", Pointer: "/aggregate/input", Message: "s3://weblog/requests-2015-05-18.jsonl.gz: row 811: text where column bytes has a number: " + Hostile}
+		at := &failed.Task.Attempts[0]
+		failed.Task.State, at.State, at.Failure = proto.TASK_FAILED, proto.TASK_FAILED, failure
+		view.Run.Error = &proto.RunError{Kind: failure.Kind, Message: failure.Message, Pointer: failure.Pointer, Task: failed.Task.ID}
+	case "cancelled":
+		view.Progress = 0.2
+		view.Run.CancelRequested = &ended
+		for _, task := range view.Tasks[2:] {
+			task.Task.State = proto.TASK_KILLED
+		}
+	}
+}
+
+func (e *example) running() {
+	view := e.run("flights-by-carrier", "running", "1.5.0-rc1", proto.RUN_RUNNING, 14*time.Second, proto.Stage{Name: "plan", Tasks: 1, Done: true}, proto.Stage{Name: "map", Tasks: 12})
+	view.Progress = 0.537
+	view.Run.Params = map[string]string{"day": "2013-07-04", "note": Hostile}
+	states := []proto.TaskState{proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_RUNNING, proto.TASK_RUNNING, proto.TASK_RUNNING, proto.TASK_STARTING}
+	for i, task := range view.Tasks {
+		if i >= len(states) {
+			continue
+		}
+		if i == 5 {
+			lost := e.attempt(task, i+1, proto.TASK_LOST)
+			lost.Reason = "REASON_AGENT_REMOVED"
+			lost.Failure = &proto.Failure{Class: proto.CLASS_OURS, Kind: "lost", Message: "agent mesos-3.example.net was lost"}
+		}
+		e.attempt(task, i, states[i])
+		if states[i] == proto.TASK_FINISHED {
+			task.Task.Counters = counters(int64(i + 1))
+		} else {
+			task.Progress = &proto.TaskProgress{Fraction: float64(i) / 12, Phase: "aggregating", Counters: counters(int64(i))}
+			task.Heard = e.now
+		}
+	}
+	view.Waiting = []scheduler.Waiting{{
+		Stage: "map", Tasks: 5, Resources: jobs.Resources{CPUs: 0.5, Memory: 512 << 20, Disk: 1 << 30}, Since: view.Run.Created.Add(2 * time.Second),
+		Reason: "waits for parallelism: 4 of 4 tasks run",
+	}}
+}
+
+func (e *example) waiting() {
+	view := e.run("carriers-on-big-machines", "waiting", "1.4.0", proto.RUN_PENDING, 3*time.Minute, proto.Stage{Name: "plan", Tasks: 1})
+	view.Run.Started = nil
+	view.Waiting = []scheduler.Waiting{{
+		Stage: "plan", Tasks: 1, Resources: jobs.Resources{CPUs: 64, Memory: 256 << 30, Disk: 1 << 30}, Since: view.Run.Created,
+		Offers: 412, TurnedDown: map[string]int{"cpus": 389, "constraint zone": 23},
+		Reason: "needs 64 cpus; the largest offer so far had 8",
+	}}
+}

@@ -1,0 +1,35 @@
+// Numbers and times for people.
+
+const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+export function bytes(n) {
+  let unit = 0;
+  while (n >= 1024 && unit < units.length - 1) {
+    n /= 1024;
+    unit++;
+  }
+  return (unit === 0 ? n : n.toFixed(1)) + " " + units[unit];
+}
+
+export const count = (n) => n.toLocaleString("en");
+
+export const percent = (fraction) => Math.floor(fraction * 100) + " %";
+
+// took is the time between two moments, up to now if there is no second one.
+export function took(begin, end) {
+  if (!begin) return "";
+  const seconds = Math.max(0, ((end ? Date.parse(end) : Date.now()) - Date.parse(begin)) / 1000);
+  if (seconds < 10) return seconds.toFixed(1) + " s";
+  if (seconds < 60) return Math.floor(seconds) + " s";
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return minutes + " min " + Math.floor(seconds % 60) + " s";
+  if (minutes < 48 * 60) return Math.floor(minutes / 60) + " h " + (minutes % 60) + " min";
+  return Math.floor(minutes / 60 / 24) + " d";
+}
+
+export function time(moment) {
+  if (!moment) return "";
+  const t = new Date(moment);
+  const day = t.toDateString() === new Date().toDateString() ? "" : t.toLocaleDateString("sv") + " ";
+  return day + t.toLocaleTimeString("sv");
+}

@@ -1,0 +1,66 @@
+// Which page is shown, and keeping it fresh.
+
+import { Refused, forgetToken, hasToken, saveToken } from "./api.js";
+import { h, show } from "./dom.js";
+import * as overview from "./overview.js";
+import * as run from "./run.js";
+
+const interval = 1500; // milliseconds between two looks at the API
+
+const main = document.getElementById("main");
+const status = document.getElementById("status");
+let shown; // the address that main shows
+let timer;
+
+function route() {
+  const match = location.hash.match(/^#\/runs\/(.+)$/);
+  if (!match) return { load: overview.load, render: overview.render, title: "tidemill" };
+  const id = decodeURIComponent(match[1]);
+  return { load: () => run.load(id), render: run.render, title: id + " · tidemill" };
+}
+
+async function refresh() {
+  clearTimeout(timer);
+  const address = location.hash;
+  const page = route();
+  try {
+    const data = await page.load();
+    if (address !== location.hash) return; // the next page is on its way
+    if (shown !== address) main.replaceChildren();
+    show(main, page.render(data));
+    document.title = page.title;
+    show(status, h("span", { class: "version" }, data.info.version),
+      data.info.mesos.connected ? h("span", { class: "good" }, "connected to Mesos") : h("span", { class: "bad" }, "not connected to Mesos"));
+    if (shown !== undefined && shown !== address) {
+      main.focus();
+      scrollTo(0, 0);
+    }
+    shown = address;
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) return askForToken();
+    if (shown !== address) show(main, h("p", { class: "bad" }, error.message), h("p", {}, h("a", { href: "#/" }, "Overview")));
+    show(status, h("span", { class: "bad" }, error instanceof Refused ? error.message : "the server does not answer"));
+  }
+  if (!document.hidden) timer = setTimeout(refresh, interval);
+}
+
+function askForToken() {
+  const dialog = document.getElementById("token");
+  const value = document.getElementById("token-value");
+  if (hasToken()) document.getElementById("token-note").textContent = "That token is wrong.";
+  forgetToken();
+  value.value = "";
+  dialog.showModal();
+  value.focus();
+}
+
+document.getElementById("token-form").addEventListener("submit", () => {
+  saveToken(document.getElementById("token-value").value.trim());
+  refresh();
+});
+
+addEventListener("hashchange", refresh);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) refresh();
+});
+refresh();

@@ -1,0 +1,145 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"github.com/tidemill/tidemill/api/apitest"
+)
+
+func TestDashboardFilesAreOpenAndStrict(t *testing.T) {
+	s := serve(t)
+	withTokenService := serve(t, withToken)
+	for _, service := range []*service{s, withTokenService} {
+		for path, contentType := range map[string]string{
+			"/": "text/html", "/assets/main.js": "text/javascript", "/assets/dashboard.css": "text/css", "/assets/icon.svg": "image/svg+xml",
+		} {
+			a := service.get(path)
+			if a.status != http.StatusOK || !strings.HasPrefix(a.header.Get("Content-Type"), contentType) {
+				t.Errorf("%s: got %d, %q", path, a.status, a.header.Get("Content-Type"))
+			}
+			if policy := a.header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+				t.Errorf("%s: got policy %q", path, policy)
+			}
+		}
+	}
+	if a := s.get("/assets/none.js"); a.status != http.StatusNotFound {
+		t.Errorf("a file that is not there: got %d", a.status)
+	}
+}
+
+// browser opens pages in a real browser, if there is one.
+func browser(t *testing.T, width, height int64, dark bool) context.Context {
+	t.Helper()
+	binary := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			binary = found
+			break
+		}
+	}
+	if binary == "" {
+		t.Skip("no chromium here")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.Flag("hide-scrollbars", true), chromedp.UserDataDir(t.TempDir()))
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(stop)
+	ctx, stop = chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(stop)
+	ctx, stop = chromedp.NewContext(ctx)
+	t.Cleanup(stop)
+	if err := chromedp.Run(ctx, chromedp.EmulateViewport(width, height), emulation.SetEmulatedMedia().WithFeatures(scheme(dark))); err != nil {
+		t.Fatalf("start %s: %v", binary, err)
+	}
+	return ctx
+}
+
+func scheme(dark bool) []*emulation.MediaFeature {
+	value := "light"
+	if dark {
+		value = "dark"
+	}
+	return []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}}
+}
+
+// picture keeps what the browser shows, for people who ask for it.
+func picture(t *testing.T, ctx context.Context, name string) {
+	t.Helper()
+	dir := os.Getenv("TIDEMILL_PICTURES")
+	if dir == "" {
+		return
+	}
+	var png []byte
+	if err := chromedp.Run(ctx, chromedp.FullScreenshot(&png, 100)); err != nil {
+		t.Fatalf("take picture: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDashboardInBrowser(t *testing.T) {
+	for _, screen := range []struct {
+		name          string
+		width, height int64
+		dark          bool
+	}{{"wide", 1400, 1000, false}, {"dark", 1400, 1000, true}, {"phone", 390, 844, false}} {
+		t.Run(screen.name, func(t *testing.T) {
+			ctx := browser(t, screen.width, screen.height, screen.dark)
+			s := serve(t)
+			runs := s.scheduler.Example(time.Now())
+			var text string
+			var hostile, overflow bool
+			shows := func(what string) chromedp.Action {
+				return chromedp.Poll(fmt.Sprintf("document.body.innerText.includes(%q)", what), nil, chromedp.WithPollingTimeout(20*time.Second))
+			}
+			err := chromedp.Run(ctx, chromedp.Navigate(s.server.URL+"/"), shows("needs 64 cpus"), shows("mesos-3.example.net"), chromedp.Text("main", &text))
+			if err != nil {
+				t.Fatalf("overview: %v", err)
+			}
+			picture(t, ctx, screen.name+"-overview")
+			for _, want := range []string{runs["running"], "53 %", "/aggregate/where", "1.5.0-rc1", "canary", apitest.Hostile} {
+				if !strings.Contains(text, want) {
+					t.Errorf("overview lacks %q", want)
+				}
+			}
+			for _, state := range []string{"running", "failed", "succeeded", "waiting"} {
+				if err := chromedp.Run(ctx, chromedp.Navigate(s.server.URL+"/#/runs/"+runs[state]), shows(runs[state]), shows("plan 1/1")); err != nil {
+					t.Fatalf("%s run: %v", state, err)
+				}
+				picture(t, ctx, screen.name+"-"+state)
+			}
+			// The page follows: what waited ran and succeeded.
+			s.scheduler.UpdateRun(runs["waiting"], succeed)
+			if err := chromedp.Run(ctx, shows("12,345")); err != nil {
+				t.Errorf("the page did not follow the run: %v", err)
+			}
+			// A log opens from the keyboard's button, and is read.
+			if err := chromedp.Run(ctx, chromedp.Navigate(s.server.URL+"/#/runs/"+runs["failed"]), shows("stderr"),
+				chromedp.Evaluate(`document.querySelector('button[aria-label^="stderr of"]').click()`, nil), shows("stderr of "+runs["failed"]+".plan.0.1, follow true")); err != nil {
+				t.Errorf("log: %v", err)
+			}
+			picture(t, ctx, screen.name+"-log")
+			if err := chromedp.Run(ctx, chromedp.Evaluate("window.hostile !== undefined", &hostile), chromedp.Evaluate("document.documentElement.scrollWidth > innerWidth", &overflow)); err != nil {
+				t.Fatal(err)
+			}
+			if hostile {
+				t.Error("a text from the API ran as a script")
+			}
+			if overflow {
+				t.Error("the page is wider than the screen")
+			}
+		})
+	}
+}
