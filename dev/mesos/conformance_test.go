@@ -40,10 +40,15 @@ var scenarios = []scenario{
 	}},
 	{name: "framework_failover", second: 400 * time.Millisecond},
 	{name: "agent_restart_with_recovery", second: 600 * time.Millisecond, configure: func(l *lab) {
-		l.separate = true
+		l.separate, l.agent.RecoveryTimeout = true, time.Minute // as recorded
 	}},
 	{name: "protocol_errors"},
+	{name: "agent_lost_unreachable", agents: 2, configure: func(l *lab) {
+		l.separate, l.master.AgentTimeout = true, 4*time.Second
+	}},
+	{name: "executor_info_changed", second: 100 * time.Millisecond},
 	{name: "agent_marked_gone", agents: 2, allocation: 3 * time.Second},
+	{name: "operator_views", allocation: 3 * time.Second},
 	{name: "credentials", configure: func(l *lab) {
 		l.master.Credentials = map[string]string{"rec": "rec-secret"}
 	}},

@@ -113,15 +113,17 @@ func (b bindings) compareObjects(path string, recorded map[string]any, ours any)
 	return nil
 }
 
-// compareLists compares in order; the offers of one event, whose order is Mesos' own
-// shuffling, by their agents.
+// compareLists compares in order; where Mesos' own order is that of a hash or a
+// shuffle, in an order that is the same in each run.
 func (b bindings) compareLists(path string, recorded []any, ours any) error {
 	got, ok := ours.([]any)
 	if !ok || len(got) != len(recorded) {
 		return fmt.Errorf("%s: recorded %d items, got %v", path, len(recorded), ours)
 	}
-	if strings.HasSuffix(path, ".offers.offers") {
-		recorded, got = byAgent(recorded), byAgent(got)
+	for _, list := range unordered {
+		if strings.HasSuffix(path, list.path) {
+			recorded, got = sortedBy(recorded, list.key), sortedBy(got, list.key)
+		}
 	}
 	for i := range recorded {
 		if err := b.compare(fmt.Sprintf("%s[%d]", path, i), recorded[i], got[i]); err != nil {
@@ -131,11 +133,16 @@ func (b bindings) compareLists(path string, recorded []any, ours any) error {
 	return nil
 }
 
-// byAgent sorts offers by their agents' attributes, which are the same in each run.
-func byAgent(offers []any) []any {
-	return slices.SortedFunc(slices.Values(offers), func(x, y any) int {
-		key := func(offer any) string { return fmt.Sprint(offer.(map[string]any)["attributes"]) }
-		return strings.Compare(key(x), key(y))
+// unordered are the lists that have no order, with what tells their items apart.
+var unordered = []struct{ path, key string }{
+	{".offers.offers", "attributes"},
+	{".executors", "id"},
+}
+
+func sortedBy(items []any, key string) []any {
+	return slices.SortedFunc(slices.Values(items), func(x, y any) int {
+		value := func(item any) string { return fmt.Sprint(item.(map[string]any)[key]) }
+		return strings.Compare(value(x), value(y))
 	})
 }
 

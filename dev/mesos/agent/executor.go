@@ -24,6 +24,7 @@ const (
 // executor is one run of an executor: a container.
 type executor struct {
 	framework *framework
+	user      string // the framework's, when it was launched
 	info      *v1.ExecutorInfo
 	command   bool // made up for a command task
 	container string

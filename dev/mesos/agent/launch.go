@@ -78,7 +78,7 @@ func executorFor(framework *v1.FrameworkInfo, task *v1.TaskInfo) (info *v1.Execu
 // launchExecutor begins a container; the rest happens in the background.
 func (a *Agent) launchExecutor(f *framework, info *v1.ExecutorInfo, command bool, first *v1.TaskInfo) {
 	e := &executor{
-		framework: f, info: info, command: command, container: uuid.NewString(),
+		framework: f, user: f.info.User, info: info, command: command, container: uuid.NewString(),
 		tasks: map[string]*task{}, launched: time.Now(),
 	}
 	e.sandbox = a.sandboxOf(f.id, e.id(), e.container)
@@ -155,7 +155,7 @@ func (a *Agent) prepare(ctx context.Context, e *executor) error {
 		logs[i] = file
 	}
 	uris := e.info.GetCommand().GetURIs()
-	if err := a.fetcher.Fetch(ctx, e.framework.info.User, uris, e.sandbox, logs[1]); err != nil {
+	if err := a.fetcher.Fetch(ctx, e.user, uris, e.sandbox, logs[1]); err != nil {
 		a.log.Warn("fetch failed", "executor", e.id(), "error", err)
 		return fmt.Errorf("Failed to fetch all URIs for container '%s': exited with status 1", e.container) //nolint:staticcheck // Mesos' own words
 	}

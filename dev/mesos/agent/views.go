@@ -4,13 +4,10 @@ import (
 	"maps"
 	"net/http"
 	"sort"
-	"time"
 
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
 	api "github.com/mesos/mesos-go/api/v1/lib/agent"
 
-	"github.com/tidemill/tidemill/dev/mesos/internal/process"
-	"github.com/tidemill/tidemill/dev/mesos/internal/resource"
 	"github.com/tidemill/tidemill/dev/mesos/internal/view"
 	"github.com/tidemill/tidemill/dev/mesos/internal/wire"
 )
@@ -31,10 +28,11 @@ func (a *Agent) handler() http.Handler {
 
 func (a *Agent) handleViews(mux *http.ServeMux, prefix string) {
 	views := map[string]func() any{
-		"/state":      func() any { return a.stateView() },
-		"/state.json": func() any { return a.stateView() },
-		"/containers": func() any { return a.containersView() },
-		"/version":    func() any { return view.Build(Version) },
+		"/state":              func() any { return a.stateView() },
+		"/state.json":         func() any { return a.stateView() },
+		"/containers":         func() any { return a.containersView(true) },
+		"/monitor/statistics": func() any { return a.containersView(false) },
+		"/version":            func() any { return view.Build(Version) },
 	}
 	for path, show := range views {
 		mux.HandleFunc("GET "+prefix+path, func(w http.ResponseWriter, _ *http.Request) {
@@ -143,32 +141,6 @@ func (t *task) view() view.Object {
 	return view.Task(t.executor.framework.id, t.executor.id(), t.info, t.state, t.statuses)
 }
 
-// containersView shows the living containers with what they use.
-func (a *Agent) containersView() []view.Object {
-	list := []view.Object{}
-	for _, f := range a.sortedFrameworks() {
-		for _, e := range f.sortedExecutors() {
-			if e.phase == terminated || e.process.PID == 0 {
-				continue
-			}
-			const megabyte = 1 << 20
-			list = append(list, view.Object{
-				"container_id": e.container, "executor_id": e.id(), "executor_name": e.info.GetName(),
-				"framework_id": f.id, "source": e.info.GetSource(),
-				"statistics": view.Object{
-					"timestamp":       float64(time.Now().UnixNano()) / 1e9,
-					"cpus_soft_limit": resource.Amount(e.limits(), resource.CPUs),
-					"mem_limit_bytes": uint64(e.memory * megabyte), "mem_rss_bytes": process.Memory(e.process.PID),
-				},
-				"status": view.Object{
-					"container_id": view.Object{"value": e.container}, "executor_pid": e.process.PID,
-				},
-			})
-		}
-	}
-	return list
-}
-
 // serveOperator is /api/v1: the reads that people use.
 func (a *Agent) serveOperator(w http.ResponseWriter, r *http.Request) {
 	call := &api.Call{}
@@ -209,6 +181,8 @@ func (a *Agent) answer(call *api.Call) *api.Response {
 		response.GetTasks = a.taskEntries()
 	case api.Call_GET_EXECUTORS:
 		response.GetExecutors = a.executorEntries()
+	case api.Call_GET_CONTAINERS:
+		response.GetContainers = &api.Response_GetContainers{Containers: a.containers()}
 	default:
 		return nil
 	}

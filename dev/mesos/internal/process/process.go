@@ -40,6 +40,7 @@ func (id Identity) Alive() bool {
 
 type stat struct {
 	pid, parent, session int
+	user, system         uint64 // time used, in clock ticks
 	start                uint64
 	state                byte
 }
@@ -50,7 +51,8 @@ func readStat(pid int) (stat, error) {
 		return stat{}, err
 	}
 	// The command name stands in parentheses and may hold anything, so count from
-	// the last one: state ppid pgrp session … starttime is the 22nd field of all.
+	// the last one: state ppid pgrp session … utime is the 14th field of all, starttime
+	// the 22nd.
 	end := bytes.LastIndexByte(line, ')')
 	if end < 0 {
 		return stat{}, errors.New("no command name in stat")
@@ -60,10 +62,12 @@ func readStat(pid int) (stat, error) {
 		return stat{}, errors.New("too few fields in stat")
 	}
 	s := stat{pid: pid, state: fields[0][0]}
-	var errs [3]error
+	var errs [5]error
 	s.parent, errs[0] = strconv.Atoi(fields[1])
 	s.session, errs[1] = strconv.Atoi(fields[3])
 	s.start, errs[2] = strconv.ParseUint(fields[19], 10, 64)
+	s.user, errs[3] = strconv.ParseUint(fields[11], 10, 64)
+	s.system, errs[4] = strconv.ParseUint(fields[12], 10, 64)
 	return s, errors.Join(errs[:]...)
 }
 
@@ -156,6 +160,18 @@ func Memory(session int) uint64 {
 		}
 	}
 	return sum
+}
+
+// CPU is the time that the living processes of a session have used, in seconds.
+func CPU(session int) (user, system float64) {
+	const ticksPerSecond = 100 // of /proc, on all platforms that Go knows
+	for _, pid := range Members(session) {
+		if s, err := readStat(pid); err == nil {
+			user += float64(s.user) / ticksPerSecond
+			system += float64(s.system) / ticksPerSecond
+		}
+	}
+	return user, system
 }
 
 // Signal sends a signal to all members of a session.
