@@ -111,6 +111,8 @@ func (c *Core) turnedDownText(s *shape, reason string) string {
 	tried, executor := &s.tried, " with its executor"
 	share := fmt.Sprintf("%d of %s", tried.turnedDown[reason], count(tried.offers, "offer"))
 	switch {
+	case lacks(tried.most, s.resources) == "" && slices.Contains([]string{outOfCPUs, outOfMemory, outOfDisk}, reason):
+		return fmt.Sprintf("waits for more room: %s had too little %s left", share, reason)
 	case reason == outOfCPUs:
 		needs := s.resources.CPUs + c.cfg.ExecutorCPUs
 		return fmt.Sprintf("needs %s cpus (%s%s); the largest offer so far had %s", number(s.resources.CPUs), number(needs), executor, number(tried.most.CPUs))
@@ -144,7 +146,7 @@ func (c *Core) waitingToEnd(r *run) Waiting {
 		}
 	}
 	w.Stage = stage
-	w.Reason = fmt.Sprintf("is ending; %s told to stop and has not yet", count(w.Tasks, "task"))
+	w.Reason = fmt.Sprintf("is ending, and waits for %s to stop", count(w.Tasks, "task"))
 	return w
 }
 

@@ -105,6 +105,7 @@ func (a *attempt) fire(c *Core) {
 		a.stale = c.now
 		c.ask(a)
 	case rec.State == proto.TASK_LAUNCHING:
+		c.buried(a.executor)
 		c.giveUp(a, fmt.Sprintf("nothing was heard of it for %s after its launch", c.now.Sub(rec.Launched).Round(time.Second)))
 		c.requestKill(a, "lost")
 	case !c.now.Before(a.stallsAt(c)):
@@ -188,7 +189,7 @@ func (c *Core) conclude(a *attempt, o outcome) {
 	case counts:
 		c.finishTask(t, o.result)
 	case live:
-		c.failAttempt(t, o)
+		c.failAttempt(t, a, o)
 	}
 	if t.run != nil {
 		c.tryEnd(t.run)
@@ -251,7 +252,7 @@ func (c *Core) finishTask(t *task, result *proto.TaskResult) {
 }
 
 // failAttempt decides what becomes of a task whose only attempt that counted did not finish.
-func (c *Core) failAttempt(t *task, o outcome) {
+func (c *Core) failAttempt(t *task, a *attempt, o outcome) {
 	if t.run != nil && t.run.ending() && !t.isClean() {
 		t.rec.State = proto.TASK_KILLED
 		if o.state == proto.TASK_FAILED {
@@ -264,7 +265,8 @@ func (c *Core) failAttempt(t *task, o outcome) {
 		t.rec.ExecutorDeaths++
 		if t.rec.ExecutorDeaths > deathsForgiven && failure.Class == proto.CLASS_OURS {
 			failure.Class = proto.CLASS_PASSING
-			failure.Message = fmt.Sprintf("%s, for the %d. time", failure.Message, t.rec.ExecutorDeaths)
+			failure.Message = fmt.Sprintf("%s (executor death number %d on this task)", failure.Message, t.rec.ExecutorDeaths)
+			a.rec().Failure = &failure
 		}
 	}
 	var wait time.Duration

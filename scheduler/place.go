@@ -42,10 +42,6 @@ func (c *Core) offered(offers []Offer) {
 	}
 	c.count(MetricOffers, float64(len(offers)), "received", "")
 	bins := c.bins(offers)
-	reason := noFit
-	if c.demand.wanting == 0 {
-		reason = noDemand
-	}
 	for _, s := range slices.Clone(c.demand.shapes) {
 		if s.wanting {
 			c.place(s, bins)
@@ -61,6 +57,10 @@ func (c *Core) offered(offers []Offer) {
 		c.call(Accept{OfferIDs: b.ids, AgentID: b.offer.AgentID, Launches: b.launches, Refuse: c.cfg.Refuse})
 	}
 	if len(unused) > 0 {
+		reason := noFit
+		if c.demand.wanting == 0 {
+			reason = noDemand
+		}
 		c.count(MetricOffers, float64(len(unused)), "declined", reason)
 		c.call(Decline{OfferIDs: unused, Refuse: c.cfg.Refuse, Reason: reason})
 	}

@@ -26,9 +26,12 @@ func (c *Core) updated(u Update) {
 		}
 		return
 	}
-	a.heard, a.stale = c.now, time.Time{}
+	a.stale = time.Time{}
 	if u.Source == fromExecutor {
 		a.executor.heard = c.now
+	}
+	if rec := a.rec(); u.Reason != reconciliation || rec.State == proto.TASK_LAUNCHING {
+		a.heard = c.now // what the master remembers of a running task is no sign of life
 	}
 	o, end := classify(u)
 	switch {

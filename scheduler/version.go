@@ -178,14 +178,16 @@ func unknown(what, name string, known []string) string {
 	if len(known) == 0 {
 		return text + "; none is registered yet"
 	}
+	const most = 20
+	if more := len(known) - most; more > 0 {
+		text += fmt.Sprintf(" (known are %s and %d more)", quoted(known[more:]), more)
+	} else {
+		text += fmt.Sprintf(" (known are %s)", quoted(known))
+	}
 	if meant := jobs.Suggest(name, known); meant != "" {
 		text += fmt.Sprintf("; did you mean %q?", meant)
 	}
-	const most = 20
-	if len(known) > most {
-		return fmt.Sprintf("%s; there are %d, among them %s", text, len(known), quoted(known[len(known)-most:]))
-	}
-	return text + "; there is " + quoted(known)
+	return text
 }
 
 func quoted(names []string) string {

@@ -7,12 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/tidemill/tidemill/storage"
 )
 
 // agent serves one file as a Mesos agent does: its bytes raw within a JSON string, control characters escaped.
@@ -101,7 +98,7 @@ func TestSandboxReads(t *testing.T) {
 
 func TestSandboxRefuses(t *testing.T) {
 	a := newAgent(t, "x")
-	box := &Sandbox{Principal: "p", Secret: storage.NewSecret("hush")}
+	box := &Sandbox{}
 	for name, test := range map[string]struct {
 		url, path string
 		offset    int64
@@ -118,9 +115,6 @@ func TestSandboxRefuses(t *testing.T) {
 			_, err := box.ReadAt(t.Context(), test.url, test.path, test.offset, 100)
 			if err == nil || test.want != nil && !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
-			}
-			if err != nil && strings.Contains(err.Error(), "hush") {
-				t.Errorf("the secret is in the error: %v", err)
 			}
 		})
 	}

@@ -1,0 +1,247 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// How scripts show actions and views: one line each, without what a reader of the script does not look for.
+
+func (s *script) describeChange(change Change) string {
+	name := fmt.Sprintf("%s %s", change.Key.Kind, change.Key.ID)
+	if change.Value == nil {
+		return "-" + name
+	}
+	detail := ""
+	switch change.Key.Kind {
+	case KindFramework:
+		rec := mustDecode(change.Value, &proto.Framework{})
+		detail = rec.ID
+	case KindJob:
+		rec := mustDecode(change.Value, &proto.Job{})
+		detail = fmt.Sprintf("revision %d", rec.Revision)
+		if rec.Deleted {
+			detail += " deleted"
+		}
+	case KindRevision:
+		rec := mustDecode(change.Value, &proto.Revision{})
+		detail = "checks " + jobs.CheckStateName(rec.Checks)
+		if rec.CheckedWith != "" {
+			detail += " with " + rec.CheckedWith
+		}
+	case KindRun:
+		detail = describeRun(mustDecode(change.Value, &proto.Run{}))
+	case KindTask:
+		detail = s.describeTask(mustDecode(change.Value, &proto.Task{}))
+	case KindExecutor:
+		rec := mustDecode(change.Value, &proto.Executor{})
+		detail = "on " + rec.AgentID
+		if rec.Dead {
+			detail += " dead"
+		}
+	case KindVersion:
+		rec := mustDecode(change.Value, &proto.ExecutorVersion{})
+		for _, a := range rec.Artifacts {
+			detail += fmt.Sprintf(" %s-%s %s %v", a.OS, a.Arch, a.SHA256, a.Description.Kinds)
+		}
+	case KindChannel:
+		detail = "-> " + mustDecode(change.Value, &proto.Channel{}).Version
+	}
+	return name + ": " + strings.TrimSpace(detail)
+}
+
+func mustDecode[T proto.Unmarshaler](data []byte, rec T) T {
+	if err := proto.Decode(data, rec); err != nil {
+		panic(err)
+	}
+	return rec
+}
+
+func describeRun(rec *proto.Run) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s %s", jobs.RunStateName(rec.State), rec.ExecutorVersion)
+	for i, st := range rec.Stages {
+		separator := "/"
+		if i == 0 {
+			separator = " "
+		}
+		fmt.Fprintf(&out, "%s%s:%d", separator, st.Name, st.Tasks)
+	}
+	if rec.CancelRequested != nil {
+		out.WriteString(" cancel-requested")
+	}
+	if rec.Output != nil {
+		fmt.Fprintf(&out, " output=%s", rec.Output.URI)
+	}
+	if e := rec.Error; e != nil {
+		fmt.Fprintf(&out, " error=%s %q", e.Kind, e.Message)
+		if e.Pointer != "" {
+			fmt.Fprintf(&out, " at %s", e.Pointer)
+		}
+		if e.Task != "" {
+			fmt.Fprintf(&out, " task %s", e.Task)
+		}
+	}
+	if rec.CleanUp != proto.CLEAN_UP_NONE {
+		fmt.Fprintf(&out, " clean-up=%s", strings.ToLower(strings.TrimPrefix(rec.CleanUp.String(), "CLEAN_UP_")))
+	}
+	return out.String()
+}
+
+func (s *script) describeTask(rec *proto.Task) string {
+	var out strings.Builder
+	out.WriteString(jobs.TaskStateName(rec.State))
+	if rec.NotBefore != nil {
+		fmt.Fprintf(&out, " in %s", rec.NotBefore.Sub(s.now).Round(time.Millisecond))
+	}
+	if rec.Charged+rec.Free+rec.ExecutorDeaths > 0 {
+		fmt.Fprintf(&out, " charged=%d free=%d deaths=%d", rec.Charged, rec.Free, rec.ExecutorDeaths)
+	}
+	for i, a := range rec.Attempts {
+		over := jobs.TaskTerminal(a.State) || a.State == proto.TASK_LOST && !a.GivenUp
+		if over && a.State != proto.TASK_FINISHED && i < len(rec.Attempts)-1 {
+			continue // of earlier attempts only those that still matter
+		}
+		fmt.Fprintf(&out, " | %d %s on %s", a.Number, jobs.TaskStateName(a.State), a.AgentID)
+		if a.GivenUp {
+			out.WriteString(" given-up")
+		}
+		if a.Settled {
+			out.WriteString(" settled")
+		}
+		if a.KillRequested != nil && a.Ended == nil {
+			out.WriteString(" kill-requested")
+		}
+		if f := a.Failure; f != nil {
+			fmt.Fprintf(&out, " %s %s %q", className(f.Class), f.Kind, f.Message)
+		}
+	}
+	return out.String()
+}
+
+func describeCall(call Call) string {
+	switch call := call.(type) {
+	case Accept:
+		var out strings.Builder
+		fmt.Fprintf(&out, "accept %s on %s refuse %s", strings.Join(call.OfferIDs, ","), call.AgentID, call.Refuse)
+		for _, l := range call.Launches {
+			info, _, _ := strings.Cut(string(l.ExecutorInfo), " ")
+			fmt.Fprintf(&out, "\n  launch %s (%s) cpus=%v mem=%s by %s", l.MesosID, l.Name, l.Resources.CPUs, jobs.FormatSize(l.Resources.Memory), info)
+		}
+		return out.String()
+	case Decline:
+		return fmt.Sprintf("decline %s refuse %s: %s", strings.Join(call.OfferIDs, ","), call.Refuse, call.Reason)
+	case Kill:
+		return fmt.Sprintf("kill %s on %s", call.MesosID, call.AgentID)
+	case Acknowledge:
+		return fmt.Sprintf("acknowledge %s", call.MesosID)
+	case Reconcile:
+		if len(call.Tasks) == 0 {
+			return "reconcile everything"
+		}
+		var ids []string
+		for _, ref := range call.Tasks {
+			ids = append(ids, ref.MesosID+"@"+ref.AgentID)
+		}
+		return "reconcile " + strings.Join(ids, " ")
+	case Suppress:
+		return "suppress"
+	case Revive:
+		return "revive"
+	}
+	return fmt.Sprintf("%T", call)
+}
+
+func describeReply(reply Reply) string {
+	if e := reply.Err; e != nil {
+		out := fmt.Sprintf("%s: %s", e.Kind, e.Message)
+		for _, p := range e.Problems {
+			out += fmt.Sprintf("\n  %s: %s", p.Pointer, p.Detail)
+		}
+		return out
+	}
+	switch v := reply.Value.(type) {
+	case PutJobResult:
+		return fmt.Sprintf("job %s revision %d checks %s created=%v changed=%v", v.Job.Name, v.Revision.Number, jobs.CheckStateName(v.Revision.Checks), v.Created, v.Changed)
+	case StartRunResult:
+		return fmt.Sprintf("run %s %s repeat=%v", v.Run.ID, jobs.RunStateName(v.Run.State), v.Repeat)
+	case *proto.Run:
+		return "run " + v.ID + " " + describeRun(v)
+	case RegisterVersionResult:
+		return fmt.Sprintf("version %s created=%v", v.Version.Version, v.Created)
+	case *proto.ExecutorVersion:
+		return "version " + v.Version
+	case *proto.Channel:
+		return "channel " + v.Name + " -> " + v.Version
+	case *proto.Job:
+		return "job " + v.Name
+	case CheckKey:
+		version, _, _ := strings.Cut(string(v), "/")
+		return "check with " + version
+	}
+	return fmt.Sprintf("%T", reply.Value)
+}
+
+func (s *script) view(what string) string {
+	v := s.core.View()
+	var out strings.Builder
+	switch what {
+	case "jobs":
+		for _, name := range sortedKeys(v.Jobs) {
+			j := v.Jobs[name]
+			for _, rev := range j.Revisions {
+				fmt.Fprintf(&out, "%s/%d checks %s %v\n", name, rev.Number, jobs.CheckStateName(rev.Checks), rev.Problems)
+			}
+		}
+	case "versions":
+		for _, name := range sortedKeys(v.Versions) {
+			fmt.Fprintf(&out, "%s channels=%v runs=%d tasks=%d\n", name, v.Versions[name].Channels, v.Versions[name].Runs, v.Versions[name].Tasks)
+		}
+	case "agents":
+		for _, id := range sortedKeys(v.Agents) {
+			fmt.Fprintf(&out, "%s %s tasks=%d\n", id, v.Agents[id].Host, v.Agents[id].Tasks)
+		}
+	case "checks":
+		for _, ck := range v.Checks {
+			fmt.Fprintf(&out, "%s %s %v\n", ck.Version, jobs.CheckStateName(ck.State), ck.Problems)
+		}
+	case "queue":
+		fmt.Fprintf(&out, "pending=%d launched=%d leading=%v master=%q framework=%q\n", v.Queue.Pending, v.Queue.Launched, v.Leading, v.Master, v.FrameworkID)
+		if !v.Queue.OldestPending.IsZero() {
+			fmt.Fprintf(&out, "oldest waits for %s\n", s.now.Sub(v.Queue.OldestPending))
+		}
+	default:
+		r := v.Runs[s.long(what)]
+		if r == nil {
+			return "no such run\n"
+		}
+		fmt.Fprintf(&out, "%s: %s progress=%.3f\n", what, describeRun(r.Run), r.Progress)
+		for _, t := range r.Tasks {
+			fmt.Fprintf(&out, "  %s %s\n", t.Task.ID, s.describeTask(t.Task))
+		}
+		for _, w := range r.Waiting {
+			fmt.Fprintf(&out, "  waiting %s ×%d: %s", w.Stage, w.Tasks, w.Reason)
+			for _, reason := range sortedKeys(w.TurnedDown) {
+				fmt.Fprintf(&out, " [%s %d]", reason, w.TurnedDown[reason])
+			}
+			out.WriteByte('\n')
+		}
+	}
+	return s.short(out.String())
+}
+
+func (s *script) stored(kind string) string {
+	var all []string
+	for key := range s.store {
+		if kind == "" || string(key.Kind) == kind {
+			all = append(all, string(key.Kind)+" "+key.ID+"\n")
+		}
+	}
+	slices.Sort(all)
+	return s.short(strings.Join(all, ""))
+}

@@ -1,0 +1,78 @@
+package scheduler
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// workKind is a kind for tests: its section says how many tasks each stage has.
+type workKind struct{ name string }
+
+type workSection struct {
+	Stages []int    `json:"stages" doc:"tasks of each stage"`
+	Check  []string `json:"check" doc:"expressions"`
+	CPUs   float64  `json:"cpus" doc:"cpus of the tasks of later stages"`
+}
+
+var workStages = []string{"plan", "map", "reduce", "commit"}
+
+func (k workKind) Name() string { return k.name }
+
+func (k workKind) DecodeSection(d *jobs.Decoder) jobs.Section {
+	section := &workSection{}
+	d.Into(section)
+	if len(section.Stages) == 0 || len(section.Stages) > len(workStages) {
+		d.At("stages").Problem("want 1 to %d stages", len(workStages))
+	}
+	return section
+}
+
+func (s *workSection) Expressions() []jobs.Expression {
+	var all []jobs.Expression
+	for i, text := range s.Check {
+		all = append(all, jobs.Expression{Pointer: fmt.Sprintf("/work/check/%d", i), Text: text})
+	}
+	return all
+}
+
+func (s *workSection) Work() (uri, connection string) { return "s3://work/", "s3" }
+
+func (k workKind) First(spec *jobs.Spec) jobs.StagePlan { return *k.plan(spec, 0) }
+
+func (k workKind) plan(spec *jobs.Spec, i int) *jobs.StagePlan {
+	section := spec.Section.(*workSection)
+	plan := &jobs.StagePlan{Name: workStages[i], Inputs: make([][]byte, section.Stages[i])}
+	if i > 0 && section.CPUs > 0 {
+		resources := spec.Resources
+		resources.CPUs = section.CPUs
+		plan.Resources = &resources
+	}
+	return plan
+}
+
+// Next: an output "stop" ends the run early, "broken" cannot be read. The result names all that the core handed over.
+func (k workKind) Next(spec *jobs.Spec, done jobs.StageResult) (jobs.Step, error) {
+	section := spec.Section.(*workSection)
+	at := len(done.Earlier)
+	if done.Name != workStages[at] || len(done.Outputs) != section.Stages[at] || len(done.Attempts) != section.Stages[at] {
+		return jobs.Step{}, fmt.Errorf("stage %d is %q with %d outputs", at, done.Name, len(done.Outputs))
+	}
+	stop := false
+	for _, output := range done.Outputs {
+		if string(output) == "broken" {
+			return jobs.Step{}, fmt.Errorf("output %q of stage %s", output, done.Name)
+		}
+		stop = stop || string(output) == "stop"
+	}
+	if at+1 < len(section.Stages) && !stop {
+		return jobs.Step{Stage: k.plan(spec, at+1)}, nil
+	}
+	var parts []string
+	for _, stage := range append(done.Earlier[:at:at], done) {
+		parts = append(parts, fmt.Sprintf("%s:%d", stage.Name, stage.Attempts))
+	}
+	return jobs.Step{Done: &proto.Output{URI: "s3://out/" + strings.Join(parts, "/"), Files: int64(len(done.Outputs))}}, nil
+}

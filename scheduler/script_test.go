@@ -1,0 +1,568 @@
+package scheduler
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+var rewrite = flag.Bool("rewrite", false, "record the outputs of the scripts under testdata anew")
+
+// TestScripts runs the scripts under testdata. A script is a list of blocks: a command line, perhaps lines of input, a
+// line "----", and what came out of it, up to an empty line. What the commands are is said at (*script).run.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("find scripts: %v, %d found", err, len(files))
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newScript(t)
+			var out strings.Builder
+			for _, b := range parseScript(string(data)) {
+				got := b.comment
+				if b.command != "" {
+					result := s.run(b)
+					got += b.command + "\n" + b.input + "----\n" + result
+					if result != b.want && !*rewrite {
+						t.Errorf("%s:%d: %s\ngot:\n%swant:\n%s", file, b.line, b.command, result, b.want)
+					}
+				}
+				out.WriteString(got + "\n")
+			}
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(strings.TrimRight(out.String(), "\n")+"\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+type block struct {
+	line                 int
+	comment              string // lines before the command, each with its line break
+	command, input, want string
+}
+
+func parseScript(text string) []block {
+	var all []block
+	var b block
+	state := 0 // 0 before the command, 1 input, 2 output
+	for i, line := range strings.Split(text, "\n") {
+		switch {
+		case state == 0 && line == "":
+			if b.comment != "" {
+				all = append(all, b)
+				b = block{}
+			}
+		case state == 0 && strings.HasPrefix(line, "#"):
+			b.comment += line + "\n"
+		case state == 0:
+			b.line, b.command = i+1, line
+			state = 1
+		case state == 1 && line == "----":
+			state = 2
+		case state == 1 && line == "":
+			all = append(all, b) // no output recorded yet
+			b, state = block{}, 0
+		case state == 1:
+			b.input += line + "\n"
+		case line == "":
+			all = append(all, b)
+			b, state = block{}, 0
+		default:
+			b.want += line + "\n"
+		}
+	}
+	if b.command != "" || b.comment != "" {
+		all = append(all, b)
+	}
+	return all
+}
+
+// script is a Core with a store, a clock and short names for what has long ones.
+type script struct {
+	t       *testing.T
+	cfg     Config
+	core    *Core
+	store   map[Key][]byte
+	now     time.Time
+	steps   uint64
+	offers  int
+	ticket  uint64
+	aliases []string // long, short, long, short …
+	accept  *Accept  // the last one
+	last    Actions
+}
+
+func testConfig() Config {
+	cfg := Defaults()
+	cfg.Kinds = jobs.Kinds{workKind{"work"}, workKind{"other"}}
+	cfg.ArtifactURL = "http://artifacts"
+	cfg.ExecutorInfo = func(p ExecutorPlan) []byte {
+		return fmt.Appendf(nil, "%s %s cpus=%v mem=%d", p.ID, p.URL, p.CPUs, p.Memory)
+	}
+	return cfg
+}
+
+func newScript(t *testing.T) *script {
+	s := &script{t: t, cfg: testConfig(), store: map[Key][]byte{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s.restart()
+	return s
+}
+
+func records(store map[Key][]byte) []Record {
+	var all []Record
+	for key, value := range store {
+		all = append(all, Record{key, value})
+	}
+	return all
+}
+
+func (s *script) restart() {
+	core, err := New(s.cfg, records(s.store))
+	if err != nil {
+		s.t.Fatalf("restart: %v", err)
+	}
+	s.core = core
+}
+
+// alias gives a run's or a check's long ID a short name: r1, r2, …, c1, c2, …
+func (s *script) alias(prefix, long string) {
+	if slices.Contains(s.aliases, long) {
+		return
+	}
+	n := 1
+	for i := 1; i < len(s.aliases); i += 2 {
+		if strings.HasPrefix(s.aliases[i], prefix) {
+			n++
+		}
+	}
+	s.aliases = append(s.aliases, long, prefix+strconv.Itoa(n))
+}
+
+func (s *script) short(text string) string { return strings.NewReplacer(s.aliases...).Replace(text) }
+
+// long undoes short for an ID.
+func (s *script) long(id string) string {
+	for i := 0; i < len(s.aliases); i += 2 {
+		if rest, ok := strings.CutPrefix(id, s.aliases[i+1]); ok && (rest == "" || rest[0] == '.' || rest[0] == '_') {
+			return s.aliases[i] + rest
+		}
+	}
+	return id
+}
+
+// args are the words of a command line: those with "=" by name, the others by position.
+type args struct {
+	words []string
+	named map[string]string
+}
+
+func parseArgs(line string) (name string, a args) {
+	fields := strings.Fields(line)
+	a.named = map[string]string{}
+	for _, field := range fields[1:] {
+		if key, value, ok := strings.Cut(field, "="); ok {
+			a.named[key] = strings.ReplaceAll(value, "_", " ")
+			continue
+		}
+		a.words = append(a.words, field)
+	}
+	return fields[0], a
+}
+
+func (a args) word(i int) string {
+	if i < len(a.words) {
+		return a.words[i]
+	}
+	return ""
+}
+
+// run does one command:
+//
+//	set FIELD VALUE                    changes the configuration and starts anew (before anything else)
+//	register VERSION [kinds=a,b] [arch=] [sha=] [min= max=]
+//	unregister VERSION · channel NAME VERSION
+//	check-spec · put-job [create] [name=]        the spec is the input
+//	start JOB [key=] [p.NAME=VALUE] · cancel RUN · delete-job NAME
+//	subscribe [framework=] · disconnect
+//	offers                             one a line: AGENT cpus= mem= disk= [executors=none|ID,…] [maintenance=DURATION] [ATTRIBUTE=VALUE]
+//	update TASK STATE [reason=] [source=] [message=] [output=] [failure=CLASS:KIND:MESSAGE:POINTER] [dir=] [problem=PTR:TEXT] [committed=URI] [plain]
+//	                                   plain: without a uuid
+//	message EXECUTOR TASK=FRACTION …   (peak.TASK=BYTES)
+//	failure [executor=] [agent=] · rescind OFFER · call-failed accept|revive|… status=
+//	tick DURATION · restart · step-down
+//	quietly COMMAND …                  without showing what comes of it
+//	setup [SPEC FIELDS]                version, channel, job "flights", subscription and a run of it, shown only when wrong
+//	view [RUN|jobs|versions|queue|checks|agents] · stored [KIND] · counts METRIC
+func (s *script) run(b block) string {
+	name, a := parseArgs(b.command)
+	switch name {
+	case "set":
+		s.set(a)
+		return ""
+	case "restart":
+		s.restart()
+		return ""
+	case "tick":
+		d, err := time.ParseDuration(a.word(0))
+		if err != nil {
+			s.t.Fatalf("line %d: %v", b.line, err)
+		}
+		s.now = s.now.Add(d)
+		return s.step(Tick{})
+	case "quietly":
+		b.command = strings.TrimPrefix(b.command, "quietly ")
+		s.run(b)
+		return ""
+	case "setup":
+		s.setup(b.input)
+		return ""
+	case "view":
+		return s.view(a.word(0))
+	case "stored":
+		return s.stored(a.word(0))
+	case "counts":
+		return s.counts()
+	case "notes":
+		return s.notes()
+	}
+	event := s.event(name, a, b.input)
+	if event == nil {
+		s.t.Fatalf("line %d: unknown command %q", b.line, name)
+	}
+	return s.step(event)
+}
+
+func (s *script) set(a args) {
+	value := a.word(1)
+	d, _ := time.ParseDuration(value)
+	n, _ := strconv.Atoi(value)
+	switch a.word(0) {
+	case "keep-runs":
+		s.cfg.KeepRuns = n
+	case "free-retries":
+		s.cfg.FreeRetries = n
+	case "linger":
+		s.cfg.Linger = d
+	default:
+		s.t.Fatalf("set %q is not known", a.word(0))
+	}
+	s.restart()
+}
+
+// setup makes what most scripts begin with. input are fields of the spec.
+func (s *script) setup(input string) {
+	if input == "" {
+		input = `"work": {"stages": [1]}`
+	}
+	for _, b := range []block{
+		{command: "register 1.5.0"},
+		{command: "channel stable 1.5.0"},
+		{command: "put-job create", input: `{"name": "flights", "kind": "work", ` + input + `}`},
+		{command: "subscribe"},
+		{command: "start flights"},
+	} {
+		if out := s.run(b); strings.Contains(out, "reply invalid") {
+			s.t.Fatalf("setup: %s: %s", b.command, out)
+		}
+	}
+}
+
+func (s *script) step(event Event) string {
+	s.steps++
+	s.now = s.now.Add(100 * time.Millisecond)
+	acts := s.core.Step(Input{Now: s.now, Random: s.steps * 0x9e3779b97f4a7c15, Event: event})
+	for _, change := range acts.Store {
+		if change.Value == nil {
+			delete(s.store, change.Key)
+			continue
+		}
+		s.store[change.Key] = change.Value
+		s.nameNew(change.Key, change.Value)
+	}
+	s.last = acts
+	var out strings.Builder
+	for _, change := range acts.Store {
+		fmt.Fprintf(&out, "store %s\n", s.describeChange(change))
+	}
+	for _, call := range acts.Calls {
+		if accept, ok := call.(Accept); ok {
+			s.accept = &accept
+			s.mustBeStored(&accept)
+		}
+		fmt.Fprintf(&out, "call %s\n", describeCall(call))
+	}
+	for _, reply := range acts.Replies {
+		fmt.Fprintf(&out, "reply %s\n", describeReply(reply))
+	}
+	if out.Len() == 0 {
+		return "nothing\n"
+	}
+	return s.short(out.String())
+}
+
+func (s *script) nameNew(key Key, value []byte) {
+	switch key.Kind {
+	case KindRun:
+		s.alias("r", key.ID)
+	case KindTask:
+		if run, stage, _, err := jobs.ParseTaskID(key.ID); err == nil && stage == jobs.StageCheck {
+			s.alias("c", run)
+		}
+	}
+}
+
+// mustBeStored holds each launch to its record.
+func (s *script) mustBeStored(accept *Accept) {
+	for _, launch := range accept.Launches {
+		id, n, err := jobs.ParseMesosTaskID(launch.MesosID)
+		rec := &proto.Task{}
+		if err != nil || proto.Decode(s.store[Key{KindTask, id}], rec) != nil || len(rec.Attempts) < int(n) {
+			s.t.Errorf("launch of %s is not stored", launch.MesosID)
+		}
+	}
+}
+
+func (s *script) event(name string, a args, input string) Event {
+	switch name {
+	case "subscribe":
+		id := a.named["framework"]
+		if id == "" {
+			id = "fw"
+		}
+		return Subscribed{FrameworkID: id, Master: "http://master"}
+	case "disconnect":
+		return Disconnected{Reason: "closed"}
+	case "offers":
+		return s.parseOffers(input)
+	case "update":
+		return s.parseUpdate(a)
+	case "message":
+		return s.parseMessage(a)
+	case "failure":
+		return Failure{AgentID: a.named["agent"], ExecutorID: s.long(strings.ReplaceAll(a.named["executor"], " ", "_"))}
+	case "rescind":
+		return Rescind{OfferID: a.word(0)}
+	case "call-failed":
+		status, _ := strconv.Atoi(a.named["status"])
+		return CallFailed{Call: s.lastCall(a.word(0)), Status: status, Reason: "refused"}
+	case "step-down":
+		return SteppedDown{}
+	}
+	body := s.command(name, a, input)
+	if body == nil {
+		return nil
+	}
+	s.ticket++
+	return Command{Ticket: s.ticket, Body: body}
+}
+
+func (s *script) lastCall(name string) Call {
+	switch name {
+	case "accept":
+		return *s.accept
+	case "revive":
+		return Revive{}
+	case "suppress":
+		return Suppress{}
+	case "decline":
+		return Decline{OfferIDs: []string{"o9"}}
+	}
+	s.t.Fatalf("call %q is not known", name)
+	return nil
+}
+
+func (s *script) command(name string, a args, input string) CommandBody {
+	switch name {
+	case "register":
+		return RegisterVersion{Artifact: parseArtifact(a)}
+	case "unregister":
+		return DeleteVersion{Version: a.word(0)}
+	case "channel":
+		return SetChannel{Name: a.word(0), Version: a.word(1)}
+	case "check-spec":
+		return CheckSpec{Spec: []byte(input)}
+	case "put-job":
+		return PutJob{Spec: []byte(input), Create: a.word(0) == "create", Name: a.named["name"]}
+	case "start":
+		cmd := StartRun{Job: a.word(0), IdempotencyKey: a.named["key"], Params: map[string]string{}}
+		for key, value := range a.named {
+			if param, ok := strings.CutPrefix(key, "p."); ok {
+				cmd.Params[param] = value
+			}
+		}
+		return cmd
+	case "cancel":
+		return CancelRun{Run: s.long(a.word(0))}
+	case "delete-job":
+		return DeleteJob{Name: a.word(0)}
+	}
+	return nil
+}
+
+func parseArtifact(a args) proto.Artifact {
+	kinds := []string{"work"}
+	if list := a.named["kinds"]; list != "" {
+		kinds = strings.Split(list, ",")
+	}
+	orElse := func(key, value string) string {
+		if v := a.named[key]; v != "" {
+			return v
+		}
+		return value
+	}
+	least, _ := strconv.Atoi(orElse("min", "1"))
+	most, _ := strconv.Atoi(orElse("max", "1"))
+	arch := orElse("arch", "amd64")
+	return proto.Artifact{
+		OS: "linux", Arch: arch, SHA256: orElse("sha", "5ha-"+a.word(0)),
+		Description: proto.Description{Version: a.word(0), OS: "linux", Arch: arch, Kinds: kinds,
+			ProtocolMin: uint32(least), ProtocolMax: uint32(most)},
+	}
+}
+
+func (s *script) parseOffers(input string) Offers {
+	var all Offers
+	for _, line := range strings.Split(strings.TrimSpace(input), "\n") {
+		agent, a := parseArgs(line)
+		s.offers++
+		o := Offer{
+			ID: "o" + strconv.Itoa(s.offers), AgentID: agent, Host: agent + ".local", AgentURL: "http://" + agent, Role: s.cfg.Role,
+			Attributes: map[string]string{"hostname": agent + ".local"},
+		}
+		o.CPUs, _ = strconv.ParseFloat(a.named["cpus"], 64)
+		o.Memory, _ = jobs.ParseSize(a.named["mem"])
+		o.Disk, _ = jobs.ParseSize(a.named["disk"])
+		o.Executors = s.executorsOn(agent)
+		for key, value := range a.named {
+			switch key {
+			case "cpus", "mem", "disk":
+			case "executors":
+				o.Executors = nil
+			case "maintenance":
+				d, _ := time.ParseDuration(value)
+				at := s.now.Add(d)
+				o.Unavailable = &at
+			default:
+				o.Attributes[key] = value
+			}
+		}
+		all.Offers = append(all.Offers, o)
+	}
+	return all
+}
+
+// executorsOn are those that the store says live on an agent.
+func (s *script) executorsOn(agent string) []string {
+	var all []string
+	for key, value := range s.store {
+		rec := &proto.Executor{}
+		if key.Kind == KindExecutor && proto.Decode(value, rec) == nil && rec.AgentID == agent && !rec.Dead {
+			all = append(all, rec.ID)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (s *script) parseUpdate(a args) Update {
+	id := s.long(a.word(0))
+	u := Update{MesosID: id, State: "TASK_" + a.word(1), Source: fromExecutor, UUID: []byte("uuid"), Message: a.named["message"]}
+	if at := s.core.attempts[id]; at != nil {
+		u.AgentID, u.ExecutorID = at.rec().AgentID, at.rec().ExecutorID
+	}
+	if reason := a.named["reason"]; reason != "" {
+		u.Reason, u.Source = "REASON_"+strings.ReplaceAll(reason, " ", "_"), "SOURCE_AGENT"
+	}
+	if source := a.named["source"]; source != "" {
+		u.Source = "SOURCE_" + source
+	}
+	if slices.Contains(a.words, "plain") {
+		u.UUID, u.Source = nil, "SOURCE_MASTER"
+		return u
+	}
+	if dir := a.named["dir"]; dir != "" {
+		u.Data = proto.Encode(&proto.Started{Directory: dir})
+		return u
+	}
+	result := &proto.TaskResult{Output: []byte(a.named["output"]), Counters: proto.Counters{Rows: 10}}
+	if text := a.named["failure"]; text != "" {
+		parts := strings.SplitN(text, ":", 4)
+		class := map[string]proto.Class{"ours": proto.CLASS_OURS, "passing": proto.CLASS_PASSING, "final": proto.CLASS_FINAL}[parts[0]]
+		result.Failure = &proto.Failure{Class: class, Kind: strings.ReplaceAll(parts[1], " ", "_"), Message: parts[2]}
+		if len(parts) > 3 {
+			result.Failure.Pointer = parts[3]
+		}
+	}
+	if problem := a.named["problem"]; problem != "" {
+		pointer, detail, _ := strings.Cut(problem, ":")
+		result.Output = proto.Encode(&proto.CheckOutput{Problems: []proto.Problem{{Pointer: pointer, Detail: detail}}})
+	}
+	if uri := a.named["committed"]; uri != "" {
+		result.Output = proto.Encode(&proto.CleanOutput{Committed: &proto.Output{URI: uri}})
+	}
+	u.Data = proto.Encode(result)
+	return u
+}
+
+func (s *script) parseMessage(a args) Message {
+	m := Message{ExecutorID: s.long(a.word(0))}
+	if e := s.core.executors[m.ExecutorID]; e != nil {
+		m.AgentID = e.rec.AgentID
+	}
+	progress := &proto.Progress{}
+	var ids []string
+	for id := range a.named {
+		if !strings.HasPrefix(id, "peak.") {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		p := proto.TaskProgress{MesosID: s.long(id)}
+		p.Fraction, _ = strconv.ParseFloat(a.named[id], 64)
+		p.Counters.PeakMemory, _ = jobs.ParseSize(a.named["peak."+id])
+		progress.Tasks = append(progress.Tasks, p)
+	}
+	m.Data = proto.Encode(progress)
+	return m
+}
+
+func (s *script) counts() string {
+	var out strings.Builder
+	for _, c := range s.last.Counts {
+		fmt.Fprintf(&out, "%s %v %v\n", strings.TrimPrefix(c.Metric, "tidemill_"), c.Labels, c.Value)
+	}
+	return s.short(out.String())
+}
+
+func (s *script) notes() string {
+	var out strings.Builder
+	for _, n := range s.last.Notes {
+		fmt.Fprintf(&out, "%s %s", n.Level, n.Text)
+		for _, attr := range n.Attrs {
+			if attr.Value.Kind() != slog.KindString || attr.Value.String() != "" {
+				fmt.Fprintf(&out, " %s", attr)
+			}
+		}
+		out.WriteByte('\n')
+	}
+	return s.short(out.String())
+}
