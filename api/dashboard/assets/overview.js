@@ -17,7 +17,7 @@ export function render({ info, active, recent, jobs, executors, channels }) {
   const done = recent.items.filter((run) => ended(run.state)).slice(0, 20);
   return [
     h("h1", { class: "hidden" }, "Overview"),
-    section("queue", "Queue", undefined, queue(info, active.items)),
+    section("queue", "Queue", undefined, queue(info)),
     section("active", "Active runs", more(active), runs(active.items, "Nothing runs.")),
     section("recent", "Latest results", undefined, runs(done, "No run has ended yet.")),
     section("jobs", "Jobs", more(jobs), jobTable(jobs.items)),
@@ -28,22 +28,17 @@ export function render({ info, active, recent, jobs, executors, channels }) {
 
 const more = (list) => list.items.length + (list.next ? "+" : "");
 
-function queue(info, active) {
-  const waiting = active.filter((run) => run.waiting);
-  return [
-    facts([
-      ["waiting", format.count(info.queue.pending) + " tasks"],
-      ["launched", format.count(info.queue.launched) + " tasks"],
-      ["oldest waits for", format.took(info.queue.oldest_pending)],
-      ["mesos", info.mesos.connected ? outside(info.mesos.master) : h("span", { class: "bad" }, "not connected ", info.mesos.master)],
-      ["framework", info.framework_id],
-    ]),
-    waiting.length > 0 && h("ul", { class: "waiting" }, waiting.map((run) =>
-      h("li", { "data-key": run.id }, runLink(run.id), h("span", {}, run.waiting)))),
-  ];
+function queue(info) {
+  return facts([
+    ["waiting", format.count(info.queue.pending) + " tasks"],
+    ["launched", format.count(info.queue.launched) + " tasks"],
+    ["oldest waits for", format.took(info.queue.oldest_pending)],
+    ["mesos", info.mesos.connected ? outside(info.mesos.master) : h("span", { class: "bad" }, "not connected ", info.mesos.master)],
+    ["framework", info.framework_id],
+  ]);
 }
 
-const runColumns = [["Run", "run"], ["State", "short"], ["Progress", "grow"], ["Stage", "short wide"], ["Version", "short wide"], ["Created", "short wide"], ["Took", "number short"], ["Result", "full"]];
+const runColumns = [["Run", "run"], ["State", "short"], ["Progress", "grow"], ["Stage", "short wide"], ["Version", "short wide"], ["Created", "short wide"], ["Took", "number short"], ["Result, or why it waits", "full"]];
 
 function runs(list, nothing) {
   return table("Runs", runColumns, list.map((run) => ({ key: run.id, cells: [

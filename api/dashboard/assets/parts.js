@@ -50,7 +50,7 @@ export function table(caption, columns, rows, nothing) {
       h("caption", { class: "hidden" }, caption),
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map(([title, name]) => h("th", { scope: "col", class: name, role: "columnheader" }, title)))),
       h("tbody", { role: "rowgroup" }, rows.map((row) => [
-        h("tr", { "data-key": row.key, role: "row" }, row.cells.map((cell, i) => h("td", { class: columns[i][1], role: "cell" }, cell))),
+        h("tr", { "data-key": row.key, role: "row" }, row.cells.map((cell, i) => h("td", { class: columns[i][1], role: "cell", "data-label": columns[i][0] }, cell))),
         row.below && h("tr", { "data-key": row.key + " below", role: "row", class: "below" }, h("td", { colspan: columns.length, role: "cell" }, row.below)),
       ]))));
 }
