@@ -17,15 +17,20 @@ import (
 
 // session is a platform with the checkout that its executors are built from.
 type session struct {
-	out      io.Writer
-	checkout string
-	platform *platform.Platform
-	client   *client.Client
+	out        io.Writer
+	workingDir string // of the user: the embedded S3 changes the process's own
+	checkout   string
+	platform   *platform.Platform
+	client     *client.Client
 }
 
 // begin builds the executor, starts the platform, registers the executor and points the channel stable at it.
 // The caller ends the session.
 func begin(ctx context.Context, out io.Writer, cfg platform.Config) (*session, error) {
+	workingDir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find working directory: %w", err)
+	}
 	dir, err := checkout()
 	if err != nil {
 		return nil, err
@@ -39,7 +44,7 @@ func begin(ctx context.Context, out io.Writer, cfg platform.Config) (*session, e
 	if err != nil {
 		return nil, err
 	}
-	s := &session{out: out, checkout: dir, platform: p}
+	s := &session{out: out, workingDir: workingDir, checkout: dir, platform: p}
 	if err := s.prepare(ctx, cfg.Token, file); err != nil {
 		return nil, errors.Join(err, s.end())
 	}

@@ -89,12 +89,12 @@ func writeHints(info io.Writer, s *session, token string) error {
 	if token != "" {
 		auth = "-H 'Authorization: Bearer " + token + "' "
 	}
-	spec, err := filepath.Rel(mustWorkingDir(), filepath.Join(s.checkout, "examples", "flights-by-carrier.json"))
-	if err != nil {
-		return fmt.Errorf("name the example spec: %w", err)
+	spec := filepath.Join(s.checkout, "examples", "flights-by-carrier.json")
+	if relative, err := filepath.Rel(s.workingDir, spec); err == nil {
+		spec = relative
 	}
 	api := s.platform.API
-	_, err = fmt.Fprintf(info, `
+	_, err := fmt.Fprintf(info, `
 dashboard  %[1]s/
 Mesos      %[2]s/
 S3         %[3]s (keys: curl %[4]s-s %[1]s/v1/info)
@@ -108,12 +108,4 @@ Ctrl-C stops all of it.
 
 `, api, s.platform.Mesos, s.platform.S3.URL(), auth, spec)
 	return err
-}
-
-func mustWorkingDir() string {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "/"
-	}
-	return dir
 }
