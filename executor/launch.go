@@ -51,7 +51,11 @@ func (e *Executor) refuse(info mesos.TaskInfo, failure *proto.Failure) {
 	e.update(info.TaskID.Value, mesos.TASK_FAILED, failure.Message, proto.Encode(&proto.TaskResult{Failure: task.Shorten(failure)}))
 }
 
+// started tells that a task runs, unless it was told already that it is being killed.
 func (e *Executor) started(s attemptStarted) {
+	if a := e.attempts[s.id]; a == nil || a.killing {
+		return
+	}
 	e.update(s.id, mesos.TASK_RUNNING, "", proto.Encode(&proto.Started{Directory: s.directory}))
 }
 
