@@ -1,0 +1,129 @@
+package commit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/storage"
+)
+
+// ErrCancelled is given to an attempt that comes too late: the run was ended at its commit point. Nothing of the attempt
+// will be visible; there is nothing to be repeated.
+var ErrCancelled = errors.New("the run was cancelled or given up before this attempt could publish its result")
+
+// Output is where a job's results go.
+type Output struct {
+	Store storage.Store
+	URI   storage.URI // the job's output prefix
+	// Work reaches WorkURI, the prefix below which each run has its work area; it may be the same store.
+	Work    storage.Store
+	WorkURI storage.URI
+	Log     *slog.Logger
+}
+
+// FileURI is where an attempt writes a result file before it publishes.
+func (o *Output) FileURI(run, attempt, name string) storage.URI {
+	return o.URI.Join("data", run, attempt, name)
+}
+
+// manifestName is the last element of a commit point's key.
+const manifestName = "_manifest.json"
+
+func (o *Output) manifestURI(run string) storage.URI { return o.URI.Join("data", run, manifestName) }
+
+// Publish makes m the run's result, unless another attempt has been faster, and says what the result is. All files that
+// m names must be there. The error matches [ErrCancelled] if the run was cancelled first. After any other error it is
+// unknown whether m is the result; another call, of this or another attempt, finds out.
+func (o *Output) Publish(ctx context.Context, m *Manifest) (*proto.Output, error) {
+	winner, err := o.claim(ctx, m)
+	if err != nil {
+		return nil, fmt.Errorf("publish result of run %q: %w", m.Run, err)
+	}
+	if winner.Cancelled {
+		o.discard(ctx, m)
+		return nil, fmt.Errorf("publish result of run %q: %w", m.Run, ErrCancelled)
+	}
+	out := o.output(winner)
+	latest, err := o.enter(ctx, o.result(winner))
+	if err != nil {
+		return nil, fmt.Errorf("publish result of run %q: %w", m.Run, err)
+	}
+	if winner.Attempt != m.Attempt {
+		o.discard(ctx, m)
+	}
+	o.tidy(ctx, m.Run, latest)
+	return out, nil
+}
+
+func (o *Output) result(m *Manifest) Result {
+	out := o.output(m)
+	return Result{Run: m.Run, Manifest: out.Manifest, URI: out.URI, Created: m.Created}
+}
+
+// Cancel closes the commit point of a run for good, or says what the run's result is if one was published before. Then
+// it removes what the run left, except for logs.
+func (o *Output) Cancel(ctx context.Context, run, attempt string, created time.Time) (*proto.Output, error) {
+	winner, err := o.claim(ctx, &Manifest{Run: run, Attempt: attempt, Created: created, Cancelled: true})
+	if err != nil {
+		return nil, fmt.Errorf("cancel run %q: %w", run, err)
+	}
+	if winner.Cancelled {
+		if err := o.removeFiles(ctx, run, nil); err != nil {
+			return nil, fmt.Errorf("clean up after run %q: %w", run, err)
+		}
+		if err := o.removeIntermediates(ctx, run); err != nil {
+			return nil, fmt.Errorf("clean up after run %q: %w", run, err)
+		}
+		return nil, nil
+	}
+	latest, err := o.enter(ctx, o.result(winner))
+	if err != nil {
+		return nil, fmt.Errorf("finish run %q: %w", run, err)
+	}
+	o.tidy(ctx, run, latest)
+	return o.output(winner), nil
+}
+
+// claim creates the run's commit point with m, or returns what is there.
+func (o *Output) claim(ctx context.Context, m *Manifest) (*Manifest, error) {
+	data, err := encode(m)
+	if err != nil {
+		return nil, err
+	}
+	uri := o.manifestURI(m.Run)
+	_, err = storage.WriteAll(ctx, o.Store, uri.Key, data, storage.IfAbsent)
+	if err == nil {
+		return m, nil
+	}
+	if !errors.Is(err, storage.ErrCondition) && !errors.Is(err, storage.ErrUnavailable) {
+		return nil, err
+	}
+	stored, readErr := o.readManifest(ctx, m.Run)
+	if errors.Is(readErr, storage.ErrNotFound) {
+		return nil, err // it had not happened
+	}
+	return stored, readErr
+}
+
+func (o *Output) readManifest(ctx context.Context, run string) (*Manifest, error) {
+	data, _, err := storage.ReadAll(ctx, o.Store, o.manifestURI(run).Key, mostManifest)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	return ParseManifest(data, run)
+}
+
+// discard removes the files of an attempt that has lost. What it cannot remove, a later run's tidying does.
+func (o *Output) discard(ctx context.Context, m *Manifest) {
+	if m.Cancelled {
+		return
+	}
+	prefix := o.FileURI(m.Run, m.Attempt, "").Key
+	if err := remove(ctx, o.Store, prefix, nil); err != nil {
+		o.Log.Warn("cannot remove the files of an attempt that lost", "run", m.Run, "attempt", m.Attempt, "error", err)
+	}
+}
