@@ -1,18 +1,53 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/tidemill/tidemill/cmd/internal/service"
 )
 
+// configVariable names the configuration file in the environment.
+const configVariable = "TIDEMILL_CONFIG"
+
+const serveHelp = `Run the scheduler service: API, dashboard and metrics, and the framework on Mesos.
+
+It is configured by a file (--config, or TIDEMILL_CONFIG), then by environment variables, then by flags; later ones win.
+The key mesos.master of the file is the variable TIDEMILL_MESOS_MASTER and the flag --mesos-master. The file with every
+key and its default is cmd/tidemill/tidemill.yaml of the source.
+
+Secrets never come as flags: the API's bearer token is in TIDEMILL_TOKEN or --token-file, the secret of the Mesos
+principal in TIDEMILL_MESOS_SECRET or --mesos-secret-file. Without a token the service listens on loopback only.
+
+SIGTERM and SIGINT stop it; a second one at once. What runs on Mesos goes on, and the next start takes it up: keep the
+data directory, it holds the framework's ID.`
+
+const serveExample = `  tidemill serve --mesos-master http://master.example:5050
+  tidemill serve --config /etc/tidemill/tidemill.yaml
+  TIDEMILL_TOKEN=… tidemill serve --listen 0.0.0.0:8080 --url https://tidemill.example`
+
 func newServeCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "serve",
-		Short: "Run the scheduler service",
-		Args:  cobra.NoArgs,
+	var file string
+	command := &cobra.Command{
+		Use:     "serve",
+		Short:   "Run the scheduler service",
+		Long:    serveHelp,
+		Example: serveExample,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return service.Run(cmd.Context(), service.Defaults())
+			if file == "" {
+				file = os.Getenv(configVariable)
+			}
+			cfg, err := readConfig(cmd.Flags(), file)
+			if err != nil {
+				return usageError(err)
+			}
+			return service.Run(cmd.Context(), cfg)
 		},
 	}
+	command.Flags().SortFlags = false
+	command.Flags().StringVar(&file, "config", "", "configuration `file`, YAML; else TIDEMILL_CONFIG is used, if set")
+	addFlags(command.Flags())
+	return command
 }

@@ -1,15 +1,163 @@
 package service
 
-import "context"
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os/user"
+	"strings"
+	"time"
 
-// Config is everything that the scheduler service is told.
-type Config struct{}
+	"github.com/tidemill/tidemill/api/wire"
+	"github.com/tidemill/tidemill/scheduler"
+	"github.com/tidemill/tidemill/storage"
+)
+
+// Config is everything that the service is told. Begin with [Defaults].
+type Config struct {
+	Listen          string // host:port of the API; beyond loopback only with a token
+	URL             string // under which others reach the API; empty: http:// and the address that it listens on
+	ArtifactURL     string // under which agents fetch executors; empty: URL and /artifacts
+	DataDir         string // records and executor files
+	TokenFile       string // holds the API's bearer token; empty: TIDEMILL_TOKEN
+	ConnectionsFile string // keys for reading uploaded logs back; empty: the default chain of AWS
+	LogLevel        slog.Level
+	LogFormat       string // "text" or "json"
+
+	Mesos      Mesos
+	Executor   Executor
+	Scheduling Scheduling
+
+	// What no file or flag says.
+
+	Token  storage.Secret   // of the API; empty: none is needed
+	Logger *slog.Logger     // instead of one made from LogLevel and LogFormat
+	Ready  func(url string) // called once when the API answers
+	Info   wire.Info        // more for /v1/info, on the development platform
+}
+
+// Mesos says how to present the framework to which master.
+type Mesos struct {
+	Master     string // URL
+	Name       string
+	User       string // empty: the user of this process
+	Principal  string
+	SecretFile string // holds the principal's secret; empty: TIDEMILL_MESOS_SECRET
+	Role       string
+
+	Secret storage.Secret
+}
+
+// Executor says how executor processes are started.
+type Executor struct {
+	CPUs            float64 // its own, beside its tasks'
+	Memory          int64   // bytes
+	Linger          time.Duration
+	KillGrace       time.Duration
+	ConnectionsFile string // on the agents
+}
+
+// Scheduling has the limits of waiting and trying.
+type Scheduling struct {
+	StallAfter      time.Duration
+	LaunchTimeout   time.Duration
+	UnreachableWait time.Duration
+	DeclineFor      time.Duration
+	FreeRetries     int
+	KeepRuns        int
+}
 
 // Defaults are the values that a configuration begins with.
-func Defaults() Config { return Config{} }
+func Defaults() Config {
+	core := scheduler.Defaults()
+	return Config{
+		Listen:    "127.0.0.1:8080",
+		DataDir:   "tidemill-data",
+		LogLevel:  slog.LevelInfo,
+		LogFormat: "text",
+		Mesos:     Mesos{Master: "http://127.0.0.1:5050", Name: "tidemill", Role: core.Role},
+		Executor: Executor{
+			CPUs:      core.ExecutorCPUs,
+			Memory:    core.ExecutorMemory,
+			Linger:    core.Linger,
+			KillGrace: core.KillGrace,
+		},
+		Scheduling: Scheduling{
+			StallAfter:      core.StallAfter,
+			LaunchTimeout:   core.LaunchTimeout,
+			UnreachableWait: core.UnreachableWait,
+			DeclineFor:      core.Refuse,
+			FreeRetries:     core.FreeRetries,
+			KeepRuns:        core.KeepRuns,
+		},
+	}
+}
 
-// Run runs the service until ctx ends.
-func Run(ctx context.Context, cfg Config) error {
-	<-ctx.Done()
-	return nil
+// Validate reports everything that is wrong, naming the flag. It looks at nothing outside.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(good bool, flag, format string, args ...any) {
+		if !good {
+			errs = append(errs, fmt.Errorf("--%s: %s", flag, fmt.Sprintf(format, args...)))
+		}
+	}
+	atLeast := func(value, least time.Duration, flag string) {
+		check(value >= least, flag, "%v is too short: at least %v", value, least)
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	check(err == nil, "listen", "%q is not host:port", c.Listen)
+	check(err != nil || loopback(host) || !c.Token.Empty(), "listen",
+		"%s can be reached from other machines: a token is needed (--token-file or TIDEMILL_TOKEN)", c.Listen)
+	check(c.URL == "" || httpURL(c.URL), "url", "%q is not of the form http://host:port", c.URL)
+	check(c.ArtifactURL == "" || httpURL(c.ArtifactURL), "artifact-url", "%q is not of the form http://host:port/path", c.ArtifactURL)
+	check(c.DataDir != "", "data-dir", "it is empty")
+	check(c.LogFormat == "text" || c.LogFormat == "json", "log-format", "%q is neither text nor json", c.LogFormat)
+	check(!strings.ContainsAny(c.Token.Reveal(), " \t\r\n"), "token-file", "the token contains white space")
+
+	check(httpURL(c.Mesos.Master), "mesos-master", "%q is not of the form http://host:port", c.Mesos.Master)
+	check(c.Mesos.Name != "", "mesos-name", "it is empty")
+	check(c.Mesos.Role != "" && c.Mesos.Role != "*", "mesos-role", "%q cannot be used: name a role of its own", c.Mesos.Role)
+	check(c.Mesos.Secret.Empty() || c.Mesos.Principal != "", "mesos-principal", "there is a secret, but no principal")
+
+	check(c.Executor.CPUs >= 0.01 && c.Executor.CPUs <= 64, "executor-cpus", "%v is not between 0.01 and 64", c.Executor.CPUs)
+	check(c.Executor.Memory >= 32<<20, "executor-memory", "%d bytes are too little: at least 32MiB", c.Executor.Memory)
+	// An executor that leaves within the margin that the core keeps would never be used twice.
+	atLeast(c.Executor.Linger, 0, "executor-linger")
+	atLeast(c.Executor.KillGrace, 100*time.Millisecond, "executor-kill-grace")
+	atLeast(c.Scheduling.StallAfter, 5*time.Second, "scheduling-stall-after")
+	atLeast(c.Scheduling.LaunchTimeout, time.Second, "scheduling-launch-timeout")
+	atLeast(c.Scheduling.UnreachableWait, 0, "scheduling-unreachable-wait")
+	atLeast(c.Scheduling.DeclineFor, time.Second, "scheduling-decline-for")
+	check(c.Scheduling.FreeRetries >= 0, "scheduling-free-retries", "%d is negative", c.Scheduling.FreeRetries)
+	check(c.Scheduling.KeepRuns >= 1, "scheduling-keep-runs", "%d is too little: at least 1", c.Scheduling.KeepRuns)
+	return errors.Join(errs...)
+}
+
+// loopback says whether only this machine can connect to an address on that host. An empty host is every address.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+func httpURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+// mesosUser is the configured user, or this process' own.
+func (c Config) mesosUser() (string, error) {
+	if c.Mesos.User != "" {
+		return c.Mesos.User, nil
+	}
+	own, err := user.Current()
+	if err != nil {
+		return "", fmt.Errorf("--mesos-user: this process' user has no name: say as whom executors are to run: %w", err)
+	}
+	return own.Username, nil
 }
