@@ -165,6 +165,9 @@ func (c *Core) release(a *attempt) {
 
 func (c *Core) detach(a *attempt) {
 	e := a.executor
+	if e == nil {
+		return // it ended before the last start of the scheduler, and its executor's record has gone since
+	}
 	e.attempts = slices.DeleteFunc(e.attempts, func(other *attempt) bool { return other == a })
 	c.dropExecutors(e.owner)
 }
