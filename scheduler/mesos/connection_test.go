@@ -55,6 +55,9 @@ func (m *master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client went away
 	}
+	if r.Method != http.MethodPost || r.URL.Path != "/api/v1/scheduler" && r.URL.Path != "/master/api/v1/scheduler" {
+		m.t.Errorf("request: got %s %s", r.Method, r.URL.Path)
+	}
 	call := new(sched.Call)
 	if err := call.Unmarshal(body); err != nil {
 		m.t.Errorf("decode call: %v", err)

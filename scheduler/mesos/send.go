@@ -83,10 +83,11 @@ func (c *Connection) serve(ctx context.Context, l *lane, deliver func(scheduler.
 			if failed == nil || ctx.Err() != nil {
 				continue
 			}
-			c.log.Warn("a call failed", "call", e.name, "status", failed.Status, "reason", failed.Reason)
-			if e.call != nil {
-				deliver(*failed)
+			if e.call == nil {
+				c.log.Warn("a call failed", "call", e.name, "status", failed.Status, "reason", failed.Reason)
+				continue
 			}
+			deliver(*failed)
 		}
 	}
 }
@@ -148,7 +149,7 @@ func (e envelope) encode() ([]byte, error) {
 func (c *Connection) exchange(s *subscription, body []byte) (status int, text string, err error) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, c.pace.callTimeout, errors.New("no answer in time"))
 	defer cancel()
-	response, err := c.post(ctx, s.master.JoinPath(apiPath), s.streamID, body)
+	response, err := c.post(ctx, endpoint(s.master), s.streamID, body)
 	if err != nil {
 		return 0, "", err
 	}

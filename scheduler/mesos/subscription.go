@@ -129,7 +129,7 @@ func (s *subscription) subscribed(body *sched.Event_Subscribed, patience *time.D
 	s.frameworkID = id
 	s.since = time.Now()
 	s.connection.current.Store(s)
-	s.connection.log.Info("subscribed", "master", s.master.String(), "framework", id, "silence_limit", *patience)
+	s.connection.log.Debug("subscribed", "master", s.master.String(), "framework", id, "silence_limit", *patience)
 	s.deliver(scheduler.Subscribed{
 		FrameworkID: id,
 		Master:      s.master.Scheme + "://" + s.master.Host,
@@ -172,7 +172,7 @@ func (s *subscription) subscribe() (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode SUBSCRIBE: %w", err)
 	}
-	target := s.master.JoinPath(apiPath)
+	target := endpoint(s.master)
 	for range maxRedirects {
 		response, err := s.connection.post(s.ctx, target, "", body)
 		if err != nil {
@@ -220,6 +220,11 @@ func subscribeError(host string, status int, text string) error {
 		}
 	}
 	return fmt.Errorf("subscribe at %s: it answered %d %s", host, status, text)
+}
+
+// endpoint is where calls to a master go.
+func endpoint(master *url.URL) *url.URL {
+	return &url.URL{Scheme: master.Scheme, Host: master.Host, Path: master.Path + apiPath}
 }
 
 func redirects(status int) bool {

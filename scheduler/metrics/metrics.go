@@ -36,7 +36,8 @@ type Metrics struct {
 	dropped  prometheus.Counter
 }
 
-// New registers everything. view gives the newest picture of the state; version is that of this build.
+// New registers everything. view gives the newest picture of the state and is not called before the first scrape;
+// version is that of this build.
 func New(version string, view func() *scheduler.View, log *slog.Logger) *Metrics {
 	m := &Metrics{
 		registry:   prometheus.NewRegistry(),

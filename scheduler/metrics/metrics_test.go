@@ -42,6 +42,20 @@ func scrape(t *testing.T, m *Metrics) string {
 	return string(body)
 }
 
+func TestViewIsNotNeededToRegister(t *testing.T) {
+	var view *scheduler.View
+	m := New("1.2.3", func() *scheduler.View {
+		if view == nil {
+			t.Error("asked for a view before there is one")
+		}
+		return view
+	}, slog.New(slog.DiscardHandler))
+	view = &scheduler.View{Leading: true}
+	if !strings.Contains(scrape(t, m), "tidemill_leading 1\n") {
+		t.Error("the view that came later is not shown")
+	}
+}
+
 func TestLint(t *testing.T) {
 	m := newMetrics(&scheduler.View{})
 	countAll(m)

@@ -23,8 +23,14 @@ var (
 	leadingDesc   = prometheus.NewDesc("tidemill_leading", "1 while this instance schedules.", nil, nil)
 )
 
-// Describe implements prometheus.Collector.
-func (s *state) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(s, out) }
+// Describe implements prometheus.Collector. There need not be a view yet.
+func (s *state) Describe(out chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		pendingDesc, launchedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, connectedDesc, leadingDesc,
+	} {
+		out <- desc
+	}
+}
 
 // Collect implements prometheus.Collector.
 func (s *state) Collect(out chan<- prometheus.Metric) {

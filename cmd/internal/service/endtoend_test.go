@@ -1,0 +1,392 @@
+package service
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemill/tidemill/api/client"
+	"github.com/tidemill/tidemill/api/wire"
+	"github.com/tidemill/tidemill/dev/mesos"
+	"github.com/tidemill/tidemill/dev/mesos/agent"
+	"github.com/tidemill/tidemill/dev/mesos/master"
+	"github.com/tidemill/tidemill/storage"
+)
+
+// serviceVariable holds, in the environment, the configuration with which this test binary is a scheduler service.
+const serviceVariable = "TIDEMILL_TEST_SERVICE"
+
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv("MESOS_EXECUTOR_ID") != "", len(os.Args) == 2 && os.Args[1] == "task":
+		os.Exit(runExecutor())
+	case os.Getenv(serviceVariable) != "":
+		if err := runService(os.Getenv(serviceVariable)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// runService serves until it is killed. It says its URL when it is ready.
+func runService(text string) error {
+	cfg := Defaults()
+	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
+		return err
+	}
+	cfg.Ready = func(url string) { fmt.Println(url) }
+	return Run(context.Background(), cfg)
+}
+
+// lab is a cluster, and directories for a service.
+type lab struct {
+	t       *testing.T
+	cluster *mesos.Cluster
+	dir     string
+	cfg     Config
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	cluster, err := mesos.StartCluster(mesos.ClusterConfig{
+		Agents: 2,
+		Dir:    t.TempDir(),
+		Master: master.Config{AllocationInterval: 50 * time.Millisecond, Logger: quiet},
+		Agent:  agent.Config{Resources: "cpus:4;mem:4096;disk:10240", Hostname: "127.0.0.1", Logger: quiet},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Close(); err != nil {
+			t.Errorf("close cluster: %v", err)
+		}
+	})
+	l := &lab{t: t, cluster: cluster, dir: t.TempDir(), cfg: Defaults()}
+	l.cfg.Listen = "127.0.0.1:0"
+	l.cfg.DataDir = filepath.Join(l.dir, "data")
+	l.cfg.Mesos.Master = cluster.URL()
+	l.cfg.Mesos.User = "nobody"
+	l.cfg.Executor.Linger = 12 * time.Second
+	l.cfg.Executor.ConnectionsFile = l.write("connections.json",
+		fmt.Sprintf(`{"connections": {"s3": {"type": "file", "root": %q}}}`, l.dir))
+	l.cfg.ConnectionsFile = l.cfg.Executor.ConnectionsFile
+	return l
+}
+
+func (l *lab) write(name, content string) string {
+	l.t.Helper()
+	path := filepath.Join(l.dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+// spawn starts the service as a process of its own, to be killed.
+func (l *lab) spawn() (url string, kill func()) {
+	l.t.Helper()
+	text, err := json.Marshal(map[string]any{
+		"Listen": l.cfg.Listen, "DataDir": l.cfg.DataDir, "ConnectionsFile": l.cfg.ConnectionsFile, "Executor": l.cfg.Executor,
+		"Mesos": map[string]string{"Master": l.cfg.Mesos.Master, "User": l.cfg.Mesos.User},
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	child := exec.Command("/proc/self/exe")
+	child.Env = append(os.Environ(), serviceVariable+"="+string(text))
+	var log bytes.Buffer
+	child.Stderr = &log
+	out, err := child.StdoutPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	stopped := false
+	kill = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		if err := child.Process.Kill(); err != nil {
+			l.t.Errorf("kill service: %v", err)
+		}
+		if err := child.Wait(); err == nil {
+			l.t.Error("the service ended by itself")
+		}
+		if l.t.Failed() {
+			l.t.Logf("service %d:\n%s", child.Process.Pid, log.String())
+		}
+	}
+	l.t.Cleanup(kill)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		kill()
+		l.t.Fatalf("service said %q: %v\n%s", line, err, log.String())
+	}
+	return strings.TrimSpace(line), kill
+}
+
+// run runs the service in this process.
+func (l *lab) run() (url string, stop func()) {
+	l.t.Helper()
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	var log bytes.Buffer
+	cfg := l.cfg
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	cfg.Ready = func(url string) { ready <- url }
+	go func() { ended <- Run(ctx, cfg) }()
+	select {
+	case url = <-ready:
+	case err := <-ended:
+		cancel()
+		l.t.Fatalf("run: %v", err)
+	}
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil {
+			l.t.Errorf("run: %v", err)
+		}
+		if l.t.Failed() {
+			l.t.Logf("service:\n%s", log.String())
+		}
+	}
+	l.t.Cleanup(stop)
+	return url, stop
+}
+
+func (l *lab) client(url string) *client.Client {
+	l.t.Helper()
+	c, err := client.New(client.Config{Server: url, Token: l.cfg.Token.Reveal()})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(c.Close)
+	return c
+}
+
+// register uploads the executor and points the channel stable at it.
+func (l *lab) register(c *client.Client) {
+	l.t.Helper()
+	version, content := artifact()
+	if _, _, err := c.Register(l.t.Context(), version, "linux-amd64", strings.NewReader(content)); err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := c.SetChannel(l.t.Context(), "stable", version); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// submit stores a job and starts a run whose map tasks wait for the gate.
+func (l *lab) submit(c *client.Client, gate string) wire.Run {
+	l.t.Helper()
+	spec := fmt.Sprintf(`{"name": "idle", "kind": "aggregate", "resources": {"cpus": 0.1, "memory": "64MiB", "disk": "1MiB"},
+		"aggregate": {"input": {"uri": "file://%[1]s/in/", "format": "csv"}, "measures": {"n": {"count": "*"}},
+		"output": {"uri": "file://%[1]s/out/"}}}`, l.dir)
+	if _, _, err := c.Submit(l.t.Context(), []byte(spec)); err != nil {
+		l.t.Fatal(err)
+	}
+	run, err := c.Start(l.t.Context(), "idle", map[string]string{"gate": gate}, "once")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return run
+}
+
+// until polls a run.
+func (l *lab) until(c *client.Client, id, what string, done func(wire.Run) bool) wire.Run {
+	l.t.Helper()
+	limit := time.Now().Add(40 * time.Second)
+	for {
+		run, err := c.Run(l.t.Context(), id)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if done(run) {
+			return run
+		}
+		if wire.Ended(run.State) || time.Now().After(limit) {
+			text, err := json.MarshalIndent(run, "", " ")
+			l.t.Fatalf("waiting for %s: %s %v", what, text, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func mapsRun(run wire.Run) bool {
+	for _, stage := range run.Stages {
+		if stage.Name == "map" && stage.Tasks.Running == splits {
+			return true
+		}
+	}
+	return false
+}
+
+func TestKilledInTheMiddleOfARun(t *testing.T) {
+	l := newLab(t)
+	gate := filepath.Join(l.dir, "gate")
+	url, kill := l.spawn()
+	first := l.client(url)
+	l.register(first)
+	run := l.submit(first, gate)
+	l.until(first, run.ID, "map tasks to run", mapsRun)
+	before, err := first.Info(t.Context())
+	if err != nil || before.FrameworkID == "" || !before.Mesos.Connected || before.Mesos.Master != l.cluster.URL() {
+		t.Fatalf("info: got %+v, %v", before, err)
+	}
+	kill()
+
+	// The next one finds the same port, as artefact URLs and people would.
+	l.cfg.Listen = strings.TrimPrefix(url, "http://")
+	url, stop := l.run()
+	second := l.client(url)
+	if again := l.submit(second, gate); again.ID != run.ID {
+		t.Errorf("the same idempotency key: got run %s, want %s", again.ID, run.ID)
+	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := l.until(second, run.ID, "the run's end", func(r wire.Run) bool { return r.State == "succeeded" })
+	if ended.Output == nil || ended.Output.Rows != 42 || ended.Progress != 1 {
+		t.Errorf("run: got %+v", ended)
+	}
+	after, err := second.Info(t.Context())
+	if err != nil || after.FrameworkID != before.FrameworkID {
+		t.Errorf("framework: got %s, %v, want %s", after.FrameworkID, err, before.FrameworkID)
+	}
+	l.checkTasks(second, run.ID)
+	l.checkMetrics(url)
+	stop()
+	if all := l.frameworks(); len(all) != 1 || all[0].ID != before.FrameworkID {
+		t.Errorf("frameworks at the master after the service has stopped: got %+v, want the one that is to come back", all)
+	}
+}
+
+// checkTasks: nothing was launched twice, and logs can be read.
+func (l *lab) checkTasks(c *client.Client, run string) {
+	l.t.Helper()
+	tasks := 0
+	for task, err := range c.Tasks(l.t.Context(), run) {
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		tasks++
+		if task.State != "finished" || len(task.Attempts) != 1 {
+			l.t.Errorf("task %s: %s after %d attempts, want finished after one", task.ID, task.State, len(task.Attempts))
+		}
+		var log bytes.Buffer
+		if err := c.Logs(l.t.Context(), task.ID, client.LogOptions{Stream: "stderr"}, &log); err != nil || !strings.Contains(log.String(), "stage="+task.Stage) {
+			l.t.Errorf("log of %s: got %q, %v", task.ID, log.String(), err)
+		}
+	}
+	if tasks != splits+2 {
+		l.t.Errorf("tasks: got %d, want %d", tasks, splits+2)
+	}
+}
+
+func get(t *testing.T, url string, header ...string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(header) == 2 {
+		request.Header.Set(header[0], header[1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+func (l *lab) checkMetrics(url string) {
+	l.t.Helper()
+	status, text := get(l.t, url+"/metrics")
+	if status != http.StatusOK {
+		l.t.Errorf("metrics: got %d", status)
+	}
+	for _, want := range []string{
+		`tidemill_runs{state="succeeded"} 1`, `tidemill_mesos_connected 1`, `tidemill_task_launches_total{job="idle"`,
+		`tidemill_store_commit_seconds_count{outcome="ok"}`, `tidemill_observations_dropped_total 0`,
+		`tidemill_api_request_seconds_count{code="200",route="GET /v1/runs/{id}"}`,
+	} {
+		if !strings.Contains(text, want) {
+			l.t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+type framework struct{ ID string }
+
+// frameworks are those that the master knows; a framework that was torn down is not among them.
+func (l *lab) frameworks() []framework {
+	l.t.Helper()
+	var state struct{ Frameworks []framework }
+	_, body := get(l.t, l.cluster.URL()+"/state")
+	if err := json.Unmarshal([]byte(body), &state); err != nil {
+		l.t.Fatal(err)
+	}
+	return state.Frameworks
+}
+
+func TestSecondProcessIsKeptOut(t *testing.T) {
+	l := newLab(t)
+	l.run()
+	cfg := l.cfg
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := Run(ctx, cfg); err == nil || !strings.Contains(err.Error(), "another process uses it") {
+		t.Errorf("run: got %v", err)
+	}
+}
+
+func TestArtifactIsServed(t *testing.T) {
+	l := newLab(t)
+	l.cfg.Token = storage.NewSecret("t0ken")
+	url, _ := l.run()
+	l.register(l.client(url))
+	_, content := artifact()
+	sum := sha256.Sum256([]byte(content))
+	status, body := get(t, url+"/artifacts/"+hex.EncodeToString(sum[:])+"/tidemill-executor")
+	if status != http.StatusOK || body != content {
+		t.Errorf("artefact without a token: got %d and %d bytes", status, len(body))
+	}
+	if status, _ := get(t, url+"/v1/jobs"); status != http.StatusUnauthorized {
+		t.Errorf("jobs without a token: got %d", status)
+	}
+	if status, _ := get(t, url+"/v1/jobs", "Authorization", "Bearer "+l.cfg.Token.Reveal()); status != http.StatusOK {
+		t.Errorf("jobs with the token: got %d", status)
+	}
+}
