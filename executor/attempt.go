@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -59,7 +60,7 @@ type attemptEnvironment struct {
 	directory   string   // as the agent sees it
 	connections string   // file
 	uploader    *uploader
-	hurry       time.Duration // for an upload while the executor shuts down
+	uploads     context.Context // ends when uploads must
 	log         *slog.Logger
 	tell        func(any) // blocks until the executor's goroutine has it
 }
@@ -75,35 +76,33 @@ func validID(id string) error {
 // run is the attempt's goroutine. The outcome is told in any case, last.
 func (a *attempt) run(env *attemptEnvironment) {
 	a.directory = filepath.Join(env.sandbox, "tasks", a.id)
-	end, stopped, err := a.perform(env)
+	end, err := a.perform(env)
 	if err != nil {
 		end = outcome{state: mesos.TASK_FAILED, message: err.Error(), result: &proto.TaskResult{
 			Failure: &proto.Failure{Class: proto.CLASS_OURS, Kind: "internal", Message: err.Error()},
 		}}
 	}
-	timeout := uploadTimeout
-	if stopped == shutDown {
-		timeout = env.hurry
+	if end.result.LogURI, err = env.uploader.upload(env.uploads, a); err != nil {
+		env.log.Warn("logs are not uploaded, the sandbox still has them", "task", a.id, "error", err)
 	}
-	end.result.LogURI = env.uploader.upload(a, timeout)
 	env.tell(attemptEnded{id: a.id, outcome: end})
 }
 
 // perform runs the process from start to end. An error means that it could not be started.
-func (a *attempt) perform(env *attemptEnvironment) (outcome, stopReason, error) {
+func (a *attempt) perform(env *attemptEnvironment) (outcome, error) {
 	scratch := filepath.Join(a.directory, "scratch")
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
-		return outcome{}, notStopped, fmt.Errorf("make task folder: %w", err)
+		return outcome{}, fmt.Errorf("make task folder: %w", err)
 	}
 	defer env.must("remove scratch files", a.id, func() error { return os.RemoveAll(scratch) })
 	stdout, err := createLog(filepath.Join(a.directory, "stdout"))
 	if err != nil {
-		return outcome{}, notStopped, err
+		return outcome{}, err
 	}
 	defer env.must("close log file", a.id, stdout.Close)
 	stderr, err := createLog(filepath.Join(a.directory, "stderr"))
 	if err != nil {
-		return outcome{}, notStopped, err
+		return outcome{}, err
 	}
 	defer env.must("close log file", a.id, stderr.Close)
 
@@ -116,7 +115,7 @@ func (a *attempt) perform(env *attemptEnvironment) (outcome, stopReason, error) 
 		},
 	})
 	if err != nil {
-		return outcome{}, notStopped, err
+		return outcome{}, err
 	}
 	seen := a.watch(p, env)
 	env.must("wait for task process", a.id, func() error {
@@ -127,7 +126,7 @@ func (a *attempt) perform(env *attemptEnvironment) (outcome, stopReason, error) 
 		seen.lastLine = lastLine(stderr)
 	}
 	seen.memory, seen.timeout = a.data.Memory, a.data.Timeout
-	return conclude(seen), seen.stopped, nil
+	return conclude(seen), nil
 }
 
 // must logs when something fails that does not change how the task ended.

@@ -50,13 +50,14 @@ type Executor struct {
 	attempts map[string]*attempt // that run
 	shared   attemptEnvironment  // of attempts
 
+	endUploads context.CancelFunc // those that are under way
+
 	link    link
 	data    proto.ExecutorData // as of the first subscription
 	refusal string             // why no task can be done at all; empty if they can
 	killing bool               // the framework understands TASK_KILLING
 
 	sending   bool      // an UPDATE is on its way
-	sendAfter time.Time // after one failed
 	messaging bool      // a MESSAGE is on its way
 	progress  time.Time // when the next is due
 
@@ -81,10 +82,10 @@ func New(config Config) *Executor {
 	e.shared = attemptEnvironment{
 		file: config.File, environ: withoutToken(config.Environ),
 		sandbox: config.Environment.Sandbox, directory: config.Environment.Directory,
-		uploader: &uploader{kinds: config.Kinds.Jobs, log: config.Log},
-		hurry:    config.Environment.ShutdownGrace / 5,
+		uploader: &uploader{kinds: config.Kinds.Jobs},
 		log:      config.Log, tell: e.tell,
 	}
+	e.shared.uploads, e.endUploads = context.WithCancel(context.Background())
 	return e
 }
 
@@ -110,6 +111,7 @@ func (e *Executor) Run(ctx context.Context) error {
 	defer e.shared.uploader.close()
 	defer e.client.Close()
 	defer e.others.Wait()
+	defer e.endUploads()
 	defer cancel()
 	defer close(e.over)
 
@@ -185,24 +187,27 @@ func (e *Executor) lingered(now time.Time) bool {
 
 // shutDown ends the tasks and then the executor, within the grace period that the agent gives.
 func (e *Executor) shutDown() {
-	grace := e.config.Environment.ShutdownGrace
-	e.stopAll(grace*2/5, &end{deadline: time.Now().Add(grace * 9 / 10)})
+	e.stopAll(&end{deadline: time.Now().Add(e.config.Environment.ShutdownGrace * 9 / 10)})
 }
 
 // giveUp ends the tasks and then the executor, without an agent.
 func (e *Executor) giveUp(err error) {
 	e.log.Error("ending: the agent is gone", "error", err)
-	e.stopAll(e.config.Environment.ShutdownGrace*2/5, &end{err: err})
+	e.stopAll(&end{err: err})
 }
 
-func (e *Executor) stopAll(grace time.Duration, why *end) {
+// stopAll shares the grace period out: first the tasks may end gently, then logs may still be uploaded, and what is left is for
+// the last updates.
+func (e *Executor) stopAll(why *end) {
 	if e.end != nil {
 		return
 	}
 	e.end = why
+	grace := e.config.Environment.ShutdownGrace
 	for _, a := range e.attempts {
-		a.request(stopRequest{reason: shutDown, grace: grace})
+		a.request(stopRequest{reason: shutDown, grace: grace * 4 / 10})
 	}
+	time.AfterFunc(grace*7/10, e.endUploads)
 }
 
 // errAgentGone is what Run returns when it ended for want of an agent.

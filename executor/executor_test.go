@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -371,6 +373,22 @@ func TestRefusedAndLostUpdatesAreSentAgain(t *testing.T) {
 	}
 }
 
+func TestOneRefusedUpdateHoldsUpNoOtherTask(t *testing.T) {
+	r := start(t, func(a *scriptedAgent, _ *agent.Environment) {
+		a.onUpdate = func(_ int, status mesos.TaskStatus) reaction {
+			if status.TaskID.Value == "refused" {
+				return refuse
+			}
+			return acknowledge
+		}
+	})
+	r.launch("refused", r.task(""))
+	r.await("the first update", func() bool { return len(r.states("refused")) == 1 })
+	r.launch("other", r.task(""))
+	r.awaitState("other", mesos.TASK_FINISHED)
+	r.checkStates("refused", "STARTING")
+}
+
 func TestTasksOutliveTheirAgent(t *testing.T) {
 	goOn := filepath.Join(t.TempDir(), "go-on")
 	r := start(t, nil)
@@ -451,6 +469,35 @@ func TestLogsStayInTheSandboxWhenStorageIsDown(t *testing.T) {
 	if got := r.file(r.sandbox, "tasks/t/stdout"); got != "kept\n" {
 		t.Errorf("got %q", got)
 	}
+}
+
+func TestShutdownDoesNotWaitForStorage(t *testing.T) {
+	reached := make(chan struct{}, 100)
+	storage := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		reached <- struct{}{}
+		<-r.Context().Done() // it hangs
+	}))
+	t.Cleanup(storage.Close)
+	r := start(t, func(a *scriptedAgent, e *agent.Environment) {
+		e.ShutdownGrace = time.Second
+		hung := fmt.Appendf(nil, `{"connections": {"local": {"type": "s3", "endpoint": %q, "region": "x", "access_key": "a", "secret_key": "b"}}}`, storage.URL)
+		if err := os.WriteFile(a.data.ConnectionsFile, hung, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	data := r.task("output done")
+	data.Spec = []byte(strings.Replace(string(data.Spec), "file://"+r.work, "s3://bucket/work", 1))
+	r.launch("t", data)
+	<-reached
+	begun := time.Now()
+	r.send(&mesosexec.Event{Type: mesosexec.Event_SHUTDOWN})
+	if err := r.awaitEnd(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("it took %v, longer than the grace period", took)
+	}
+	r.checkStates("t", "STARTING", "RUNNING", "FINISHED")
 }
 
 func TestChecksHaveNoLogsToUpload(t *testing.T) {

@@ -25,6 +25,7 @@ type entry struct {
 type pending struct {
 	status mesos.TaskStatus
 	sent   time.Time // zero: not since it was added or since it last failed
+	held   time.Time // not to be sent before, after it failed
 }
 
 func newLedger() *ledger { return &ledger{tasks: map[string]*entry{}} }
@@ -96,25 +97,39 @@ func (l *ledger) unacknowledged() (tasks []mesos.TaskInfo, updates []mesosexec.C
 func (l *ledger) subscribed(updates []mesosexec.Call_Update, now time.Time) {
 	for _, u := range updates {
 		if p := l.find(u.Status.UUID); p != nil {
-			p.sent = now
+			p.sent, p.held = now, time.Time{}
 		}
 	}
 }
 
-// next is the update to send now: the oldest that was not sent, or was sent a while ago without an answer. Nil: none.
+// next is the update to send now: the oldest that was not sent, or was sent a while ago without an answer. One that is
+// held back holds up later ones of its task, and no other's. Nil: none.
 func (l *ledger) next(now time.Time, again time.Duration) *mesos.TaskStatus {
+	held := map[string]bool{}
 	for _, p := range l.pending {
-		if p.sent.IsZero() || now.Sub(p.sent) >= again {
+		id := p.status.TaskID.Value
+		switch {
+		case held[id]:
+		case p.held.After(now):
+			held[id] = true
+		case p.sent.IsZero() || now.Sub(p.sent) >= again:
 			return &p.status
 		}
 	}
 	return nil
 }
 
-// sent notes that the update was sent, or with a zero time that this failed.
+// sent notes that the update was sent.
 func (l *ledger) sent(uuid []byte, now time.Time) {
 	if p := l.find(uuid); p != nil {
 		p.sent = now
+	}
+}
+
+// failed notes that sending the update failed, and until when it is held back.
+func (l *ledger) failed(uuid []byte, until time.Time) {
+	if p := l.find(uuid); p != nil {
+		p.sent, p.held = time.Time{}, until
 	}
 }
 

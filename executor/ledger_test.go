@@ -24,7 +24,7 @@ type ledgerModel struct {
 type saying struct {
 	id, uuid     string
 	acknowledged bool
-	sent         time.Time
+	sent, held   time.Time
 }
 
 func (m *ledgerModel) someTask(t *rapid.T) string {
@@ -84,9 +84,17 @@ func (m *ledgerModel) actions() map[string]func(*rapid.T) {
 		},
 		"send": func(t *rapid.T) {
 			next := m.ledger.next(m.now, resendAfter)
-			want := slices.IndexFunc(m.said, func(s saying) bool {
-				return !s.acknowledged && (s.sent.IsZero() || m.now.Sub(s.sent) >= resendAfter)
-			})
+			held := func(id string, until int) bool {
+				return slices.ContainsFunc(m.said[:until+1], func(s saying) bool {
+					return s.id == id && !s.acknowledged && s.held.After(m.now)
+				})
+			}
+			want := -1
+			for i, s := range m.said {
+				if want < 0 && !s.acknowledged && (s.sent.IsZero() || m.now.Sub(s.sent) >= resendAfter) && !held(s.id, i) {
+					want = i
+				}
+			}
 			if next == nil {
 				if want >= 0 {
 					t.Fatalf("nothing to send, want update %d", want)
@@ -96,19 +104,21 @@ func (m *ledgerModel) actions() map[string]func(*rapid.T) {
 			if want < 0 || m.said[want].uuid != string(next.UUID) {
 				t.Fatalf("got update %x to send, want number %d", next.UUID, want)
 			}
-			at := m.now
 			if rapid.Bool().Draw(t, "fails") {
-				at = time.Time{}
+				until := m.now.Add(2 * time.Second)
+				m.ledger.failed(next.UUID, until)
+				m.said[want].sent, m.said[want].held = time.Time{}, until
+			} else {
+				m.ledger.sent(next.UUID, m.now)
+				m.said[want].sent = m.now
 			}
-			m.ledger.sent(next.UUID, at)
-			m.said[want].sent = at
 		},
 		"subscribe": func(*rapid.T) {
 			_, updates := m.ledger.unacknowledged()
 			m.ledger.subscribed(updates, m.now)
 			for i := range m.said {
 				if !m.said[i].acknowledged {
-					m.said[i].sent = m.now
+					m.said[i].sent, m.said[i].held = m.now, time.Time{}
 				}
 			}
 		},

@@ -26,6 +26,7 @@ type link struct {
 	ever    bool      // so it did at least once
 	lost    time.Time // since when it is not up
 	retry   time.Time // when to connect again
+	problem string    // why not, as last logged
 	refused int       // calls in a row that got no answer
 
 	heard     time.Time     // the last event
@@ -79,7 +80,10 @@ func (e *Executor) lost(err error) {
 	now := time.Now()
 	if e.link.up {
 		e.link.lost = now
-		e.log.Warn("lost the agent", "error", err)
+	}
+	if text := fmt.Sprint(err); e.link.up || text != e.link.problem {
+		e.log.Warn("not subscribed with the agent", "error", err)
+		e.link.problem = text
 	}
 	e.link.up, e.link.connecting, e.link.refused = false, false, 0
 	e.link.retry = now.Add(rand.N(min(e.config.Environment.SubscriptionBackoff, maxBackoff) + 1))
@@ -207,4 +211,5 @@ func (e *Executor) configure(data []byte) {
 	e.data.ProgressInterval = min(e.data.ProgressInterval, maxProgress)
 	e.shared.connections, e.shared.uploader.file = e.data.ConnectionsFile, e.data.ConnectionsFile
 	e.log = e.log.With("run", e.data.Owner)
+	e.shared.log = e.log
 }

@@ -19,8 +19,8 @@ type (
 	messageSent struct{ err error }
 )
 
-// sendPause is how long nothing is sent after a call failed.
-const sendPause = time.Second
+// holdBack is how long an update waits after it was not taken.
+const holdBack = time.Second
 
 // update takes a new state of a task on. It is sent as soon as those before it were.
 func (e *Executor) update(id string, state mesos.TaskState, message string, data []byte) {
@@ -49,7 +49,7 @@ func newUUID() []byte {
 // flush sends the next update, if there is one and none is on its way: so they stay in order.
 func (e *Executor) flush(ctx context.Context) {
 	now := time.Now()
-	if e.sending || !e.link.up || now.Before(e.sendAfter) {
+	if e.sending || !e.link.up {
 		return
 	}
 	next := e.ledger.next(now, resendAfter)
@@ -66,14 +66,12 @@ func (e *Executor) flush(ctx context.Context) {
 func (e *Executor) updateSent(sent updateSent) {
 	e.sending = false
 	e.answered(sent.err)
-	now := time.Now()
 	if sent.err == nil {
-		e.ledger.sent(sent.uuid, now)
+		e.ledger.sent(sent.uuid, time.Now())
 		return
 	}
 	e.log.Warn("an update was not taken, it will be sent again", "error", sent.err)
-	e.ledger.sent(sent.uuid, time.Time{})
-	e.sendAfter = now.Add(sendPause)
+	e.ledger.failed(sent.uuid, time.Now().Add(holdBack))
 }
 
 // sendProgress gathers the progress of all tasks into one message. It is a sign of life, too, when there is nothing new.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,28 +25,24 @@ const (
 type uploader struct {
 	file  string // of the connections
 	kinds jobs.Kinds
-	log   *slog.Logger
 
 	mu  sync.Mutex
 	set *connections.Set // kept, since a client that is known is faster; nil after a failure
 }
 
 // upload copies the end of the task's standard output and error, and gives the prefix below which they lie: <prefix>/stdout
-// and <prefix>/stderr. It gives up after timeout and then says so in the executor's log; the prefix is empty
-// then, and for tasks without a work area.
-func (u *uploader) upload(a *attempt, timeout time.Duration) string {
+// and <prefix>/stderr. It is empty for tasks without a work area. It gives up when ctx ends, or after uploadTimeout.
+func (u *uploader) upload(ctx context.Context, a *attempt) (string, error) {
 	if a.data.Stage == jobs.StageCheck {
-		return ""
+		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
 	defer cancel()
 	prefix, err := u.copy(ctx, a)
 	if err != nil {
 		u.forget()
-		u.log.Warn("logs are not uploaded, the sandbox still has them", "task", a.id, "run", a.data.Run, "error", err)
-		return ""
 	}
-	return prefix
+	return prefix, err
 }
 
 func (u *uploader) copy(ctx context.Context, a *attempt) (string, error) {
