@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidemill/tidemill/api/client"
+	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/cmd/internal/service"
 	"github.com/tidemill/tidemill/dev/mesos/agent"
 	"github.com/tidemill/tidemill/dev/mesos/master"
@@ -34,6 +36,9 @@ type Config struct {
 
 // AgentResources are what an agent offers unless told otherwise: enough for the examples.
 const AgentResources = "cpus:4;mem:4096;disk:10240"
+
+// startTimeout is for the scheduler to be subscribed.
+const startTimeout = 30 * time.Second
 
 // Platform is what runs. Its parts have loopback URLs.
 type Platform struct {
@@ -180,9 +185,54 @@ func (p *Platform) startMesos(ctx context.Context, c Config) error {
 	return nil
 }
 
+// startScheduler returns when the API answers and Mesos has accepted the framework.
 func (p *Platform) startScheduler(ctx context.Context, c Config) error {
-	_ = service.Defaults()
-	return errors.New("to be wired")
+	ready := make(chan string, 1)
+	cfg := service.Defaults()
+	cfg.Listen = c.Listen
+	cfg.DataDir = filepath.Join(c.DataDir, "scheduler")
+	cfg.ConnectionsFile = connectionsFile(c)
+	cfg.Executor.ConnectionsFile = connectionsFile(c)
+	cfg.Mesos.Master = p.Mesos
+	cfg.Token = storage.NewSecret(c.Token)
+	cfg.Logger = c.Logger
+	cfg.Ready = func(url string) { ready <- url }
+	cfg.Info = wire.Info{S3: &wire.S3{
+		Endpoint: p.S3.URL(), Region: p.S3.Region(), AccessKey: p.S3.AccessKey(), SecretKey: p.S3.SecretKey(),
+	}}
+	p.run(ctx, "scheduler", func(ctx context.Context) error { return service.Run(ctx, cfg) })
+	select {
+	case p.API = <-ready:
+	case err := <-p.failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return p.awaitMesos(ctx, c.Token)
+}
+
+// awaitMesos waits until the framework is subscribed.
+func (p *Platform) awaitMesos(ctx context.Context, token string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	api, err := client.New(client.Config{Server: p.API, Token: token})
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	for {
+		info, err := api.Info(ctx)
+		if err == nil && info.Mesos.Connected {
+			return nil
+		}
+		select {
+		case err := <-p.failed:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the framework to be subscribed: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 type keyPair struct {
