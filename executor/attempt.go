@@ -165,6 +165,9 @@ func (a *attempt) watch(p *process.Process, env *attemptEnvironment) (seen endin
 		case report, ok := <-p.Reports():
 			switch {
 			case !ok:
+				kill := time.AfterFunc(finishTime, p.Kill) // it has no more to say, and should be gone
+				<-p.Done()
+				kill.Stop()
 				return seen
 			case report.Started:
 				env.tell(attemptStarted{id: a.id, directory: filepath.Join(env.directory, "tasks", a.id)})

@@ -374,7 +374,8 @@ func TestRefusedAndLostUpdatesAreSentAgain(t *testing.T) {
 }
 
 func TestOneRefusedUpdateHoldsUpNoOtherTask(t *testing.T) {
-	r := start(t, func(a *scriptedAgent, _ *agent.Environment) {
+	r := start(t, func(a *scriptedAgent, e *agent.Environment) {
+		e.ShutdownGrace = time.Second
 		a.onUpdate = func(_ int, status mesos.TaskStatus) reaction {
 			if status.TaskID.Value == "refused" {
 				return refuse

@@ -54,7 +54,7 @@ func TestReadRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ file, want string }{
 		"empty":               {"", "no tidemill executor"},
 		"another program":     {"\x7fELF hello", "no tidemill executor"},
-		"no version":          {goodBlock(), "has no version"},
+		"no version":          {goodBlock(), "has no version stamped"},
 		"empty version":       {goodBlock() + VersionMarker + ";", "it is empty"},
 		"version too long":    {goodBlock() + VersionMarker + strings.Repeat("1", 65) + ";", "no semicolon"},
 		"version cut":         {goodBlock() + VersionMarker + "1.5", "no semicolon"},

@@ -12,7 +12,7 @@ import (
 
 var (
 	errNoBlock   = errors.New("the file is no tidemill executor: it has no description block")
-	errNoVersion = errors.New("the executor has no version: build it with one stamped in")
+	errNoVersion = errors.New("the executor has no version stamped into it: build it with `make executor VERSION=…`")
 )
 
 const (
