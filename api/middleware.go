@@ -47,7 +47,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route string) {
 		h.noRoute(w, r)
 		return
 	}
-	if err := deadlines(w, bodyTimeout, answerTimeout); err != nil {
+	answerWithin := answerTimeout
+	if route == artifactRoute {
+		answerWithin = fileTimeout
+	}
+	if err := deadlines(w, bodyTimeout, answerWithin); err != nil {
 		h.cfg.Logger.WarnContext(r.Context(), "set deadlines", "error", err)
 	}
 	if takesJSON(r, route) {

@@ -48,7 +48,8 @@ func humaError(status int, message string, errs ...error) huma.StatusError {
 func located(location string) wire.Problem {
 	part, rest, _ := strings.Cut(location, ".")
 	if part != "body" {
-		return wire.Problem{Parameter: rest}
+		name, _, _ := strings.Cut(rest, "[") // one value of several
+		return wire.Problem{Parameter: name}
 	}
 	if rest == "" {
 		return wire.Problem{}

@@ -1,8 +1,17 @@
 package api_test
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
 	"time"
 
+	"github.com/tidemill/tidemill/api/wire"
+	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/scheduler"
 )
@@ -12,4 +21,329 @@ func succeed(run *scheduler.RunView) {
 	ended := time.Now()
 	run.Run.State, run.Run.Ended, run.Progress, run.Waiting = proto.RUN_SUCCEEDED, &ended, 1, nil
 	run.Run.Output = &proto.Output{URI: "s3://results/x/data/1/", Manifest: "s3://results/x/data/_manifest.json", Rows: 12_345, Files: 2, Bytes: 99}
+}
+
+func TestRunIsStartedOnce(t *testing.T) {
+	s := serve(t)
+	want[wire.Job](t, s.do("POST", "/v1/jobs", specOf("flights")), 201)
+	a := s.do("POST", "/v1/jobs/flights/runs", `{"params": {"day": "2013-07-04"}}`, "Idempotency-Key", "k1")
+	run := want[wire.Run](t, a, http.StatusAccepted)
+	if run.Job != "flights" || run.Revision != 1 || run.State != "pending" || run.ExecutorVersion != "1.4.0" || run.Params["day"] != "2013-07-04" {
+		t.Errorf("got %+v", run)
+	}
+	if got := a.header.Get("Location"); got != "/v1/runs/"+run.ID {
+		t.Errorf("Location: got %q", got)
+	}
+	again := want[wire.Run](t, s.do("POST", "/v1/jobs/flights/runs", `{"params": {"day": "2013-07-04"}}`, "Idempotency-Key", "k1"), http.StatusAccepted)
+	if again.ID != run.ID {
+		t.Errorf("the same key again: got run %s, want %s", again.ID, run.ID)
+	}
+	want[wire.Error](t, s.do("POST", "/v1/jobs/flights/runs", `{}`, "Idempotency-Key", "k1"), http.StatusConflict)
+	// No body and an empty one are the same.
+	for _, body := range []string{"", "{}"} {
+		if other := want[wire.Run](t, s.do("POST", "/v1/jobs/flights/runs", body), http.StatusAccepted); other.ID == run.ID {
+			t.Errorf("without a key: got the first run")
+		}
+	}
+	cancelled := want[wire.Run](t, s.do("POST", "/v1/runs/"+run.ID+"/cancel", ""), http.StatusAccepted)
+	if cancelled.State != "cancelled" || cancelled.CancelRequested == nil {
+		t.Errorf("cancel: got %+v", cancelled)
+	}
+	want[wire.Run](t, s.do("POST", "/v1/runs/"+run.ID+"/cancel", ""), http.StatusAccepted)
+}
+
+// The JSON of a run is the design's, name for name.
+func TestShapeOfRun(t *testing.T) {
+	s := serve(t)
+	runs := s.scheduler.Example(time.Now())
+	var run map[string]any
+	if err := json.Unmarshal(s.get("/v1/runs/"+runs["succeeded"]).body, &run); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"id", "job", "revision", "state", "executor_version", "params", "created", "started", "ended", "progress", "stages", "output"} {
+		if run[name] == nil {
+			t.Errorf("there is no %q", name)
+		}
+	}
+	stage := run["stages"].([]any)[1].(map[string]any)
+	if tasks := stage["tasks"].(map[string]any); stage["name"] != "map" || tasks["finished"] != 12.0 || tasks["pending"] != 0.0 || stage["rows"] == 0.0 || stage["bytes"] == 0.0 {
+		t.Errorf("got stage %v", stage)
+	}
+	output := run["output"].(map[string]any)
+	if output["rows"] != 5521.0 || output["files"] != 1.0 || !strings.HasPrefix(output["manifest"].(string), "s3://") {
+		t.Errorf("got output %v", output)
+	}
+	if created, err := time.Parse(time.RFC3339, run["created"].(string)); err != nil || created.Location() != time.UTC {
+		t.Errorf("created is %v: %v", run["created"], err)
+	}
+	if err := json.Unmarshal(s.get("/v1/runs/"+runs["failed"]).body, &run); err != nil {
+		t.Fatal(err)
+	}
+	failure := run["error"].(map[string]any)
+	if failure["kind"] != "invalid" || failure["pointer"] != "/aggregate/input" || failure["task"] != runs["failed"]+".map.3" || failure["message"] == "" {
+		t.Errorf("got error %v", failure)
+	}
+}
+
+// The counts of a stage have a place for every state that a task can have.
+func TestTaskCountsNameEveryState(t *testing.T) {
+	text, err := json.Marshal(wire.TaskCounts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counts map[string]int
+	if err := json.Unmarshal(text, &counts); err != nil {
+		t.Fatal(err)
+	}
+	if len(counts) != len(jobs.TaskStateNames()) {
+		t.Errorf("got %d states, want %d", len(counts), len(jobs.TaskStateNames()))
+	}
+	for _, name := range jobs.TaskStateNames() {
+		if _, ok := counts[name]; !ok {
+			t.Errorf("state %s is missing", name)
+		}
+	}
+	for _, name := range jobs.RunStateNames() {
+		if want := name != "pending" && name != "running"; wire.Ended(name) != want {
+			t.Errorf("Ended(%q): got %v", name, !want)
+		}
+	}
+}
+
+func TestRunsAreFilteredAndPaged(t *testing.T) {
+	s := serve(t)
+	begin := time.Now()
+	n := 0
+	s.scheduler.Now = func() time.Time { n++; return begin.Add(time.Duration(n) * time.Second) }
+	var all []string // newest first
+	for _, job := range []string{"a", "b"} {
+		want[wire.Job](t, s.do("POST", "/v1/jobs", specOf(job)), 201)
+		for range 5 {
+			all = append([]string{want[wire.Run](t, s.do("POST", "/v1/jobs/"+job+"/runs", ""), 202).ID}, all...)
+		}
+	}
+	s.scheduler.UpdateRun(all[0], succeed)
+	for query, wanted := range map[string][]string{
+		"":                                 all,
+		"?job=b":                           all[:5],
+		"?job=none":                        nil,
+		"?state=succeeded":                 all[:1],
+		"?state=pending&job=b":             all[1:5],
+		"?state=pending,succeeded&limit=3": all,
+		"?limit=1":                         all,
+		"?limit=5":                         all,
+	} {
+		var got []string
+		separator := "&"
+		if query == "" {
+			separator = "?"
+		}
+		for cursor := ""; ; {
+			path := "/v1/runs" + query
+			if cursor != "" {
+				path += separator + "cursor=" + cursor
+			}
+			page := want[wire.List[wire.Run]](t, s.get(path), 200)
+			for _, run := range page.Items {
+				got = append(got, run.ID)
+			}
+			if cursor = page.Next; cursor == "" {
+				break
+			}
+			if cursor != "" && !strings.Contains(query, "limit") {
+				t.Fatalf("%q: a short list has a second page", query)
+			}
+		}
+		if !slices.Equal(got, wanted) {
+			t.Errorf("%q: got %v, want %v", query, got, wanted)
+		}
+	}
+
+	// A run that comes between two pages shifts nothing.
+	first := want[wire.List[wire.Run]](t, s.get("/v1/runs?limit=4"), 200)
+	want[wire.Run](t, s.do("POST", "/v1/jobs/a/runs", ""), 202)
+	second := want[wire.List[wire.Run]](t, s.get("/v1/runs?limit=4&cursor="+first.Next), 200)
+	if second.Items[0].ID != all[4] {
+		t.Errorf("second page: begins with %s, want %s", second.Items[0].ID, all[4])
+	}
+}
+
+func TestTasksAndExplanation(t *testing.T) {
+	s := serve(t)
+	runs := s.scheduler.Example(time.Now())
+	tasks := want[wire.List[wire.Task]](t, s.get("/v1/runs/"+runs["running"]+"/tasks?limit=1000"), 200)
+	if len(tasks.Items) != 13 || tasks.Items[0].Stage != "plan" || tasks.Items[12].Index != 11 {
+		t.Fatalf("got %d tasks", len(tasks.Items))
+	}
+	lost := tasks.Items[5]
+	if lost.State != "running" || len(lost.Attempts) != 2 || lost.Attempts[0].Failure.Class != "ours" || lost.Attempts[0].Reason != "REASON_AGENT_REMOVED" || lost.Phase != "aggregating" {
+		t.Errorf("got %+v", lost)
+	}
+	running := want[wire.List[wire.Task]](t, s.get("/v1/runs/"+runs["running"]+"/tasks?state=running,starting"), 200)
+	if len(running.Items) != 4 {
+		t.Errorf("got %d running tasks", len(running.Items))
+	}
+	first := want[wire.List[wire.Task]](t, s.get("/v1/runs/"+runs["running"]+"/tasks?limit=7"), 200)
+	rest := want[wire.List[wire.Task]](t, s.get("/v1/runs/"+runs["running"]+"/tasks?limit=7&cursor="+first.Next), 200)
+	if len(first.Items) != 7 || len(rest.Items) != 6 || rest.Next != "" || rest.Items[0].ID != tasks.Items[7].ID {
+		t.Errorf("pages: got %d and %d tasks", len(first.Items), len(rest.Items))
+	}
+
+	waiting := want[wire.Explanation](t, s.get("/v1/runs/"+runs["waiting"]+"/explain"), 200)
+	if waiting.Summary != "needs 64 cpus; the largest offer so far had 8" || waiting.Waiting[0].TurnedDown["cpus"] != 389 || waiting.Waiting[0].Resources.CPUs != 64 {
+		t.Errorf("got %+v", waiting)
+	}
+	for state, summary := range map[string]string{"succeeded": "the run has ended: it is succeeded", "failed": "the run has ended: it is failed"} {
+		if got := want[wire.Explanation](t, s.get("/v1/runs/"+runs[state]+"/explain"), 200); got.Summary != summary {
+			t.Errorf("%s: got %q", state, got.Summary)
+		}
+	}
+}
+
+// stream opens the events of a run and gives them one by one: name and data, or a comment under the name ":".
+func (s *service) stream(ctx context.Context, id string) (next func() (string, string), response *http.Response) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(ctx, "GET", s.server.URL+"/v1/runs/"+id+"/events", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	response, err = s.server.Client().Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { response.Body.Close() })
+	lines := bufio.NewScanner(response.Body)
+	return func() (name, data string) {
+		for lines.Scan() {
+			field, value, _ := strings.Cut(lines.Text(), ": ")
+			switch field {
+			case "":
+				if value != "" {
+					return ":", value
+				}
+				if name != "" {
+					return name, data
+				}
+			case "event":
+				name = value
+			case "data":
+				data = value
+			}
+		}
+		return "", ""
+	}, response
+}
+
+func TestEventsFollowARun(t *testing.T) {
+	s := serve(t)
+	runs := s.scheduler.Example(time.Now())
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	next, response := s.stream(ctx, runs["running"])
+	if got := response.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Errorf("got content type %q", got)
+	}
+	var run wire.Run
+	read := func(wantName string) {
+		t.Helper()
+		name, data := next()
+		if name != wantName {
+			t.Fatalf("got event %q %s, want %q", name, data, wantName)
+		}
+		if err := json.Unmarshal([]byte(data), &run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read("run")
+	if run.Progress != 0.537 {
+		t.Errorf("got progress %v", run.Progress)
+	}
+	s.scheduler.UpdateRun(runs["waiting"], succeed) // another run: no event here
+	s.scheduler.UpdateRun(runs["running"], func(r *scheduler.RunView) { r.Progress = 0.75 })
+	read("run")
+	if run.Progress != 0.75 {
+		t.Errorf("got progress %v", run.Progress)
+	}
+	s.scheduler.UpdateRun(runs["running"], succeed)
+	read("run")
+	read("done")
+	if run.State != "succeeded" || run.Output.Rows != 12_345 {
+		t.Errorf("got %+v", run)
+	}
+	if name, data := next(); name != "" {
+		t.Errorf("after the end came %q %s", name, data)
+	}
+
+	// A run that has ended is told once.
+	next, _ = s.stream(ctx, runs["failed"])
+	read("run")
+	read("done")
+	if name, _ := next(); name != "" {
+		t.Errorf("after the end came %q", name)
+	}
+}
+
+// Streams end when the server shuts down, and do not hold it up.
+func TestEventsEndWithTheServer(t *testing.T) {
+	s := serve(t)
+	runs := s.scheduler.Example(time.Now())
+	next, _ := s.stream(context.Background(), runs["running"])
+	if name, _ := next(); name != "run" {
+		t.Fatalf("got %q", name)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.server.Config.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if name, _ := next(); name != "" {
+		t.Errorf("after the shutdown came %q", name)
+	}
+}
+
+// A run that is no longer kept ends its stream without an end of the run.
+func TestEventsOfAForgottenRun(t *testing.T) {
+	s := serve(t)
+	runs := s.scheduler.Example(time.Now())
+	next, _ := s.stream(context.Background(), runs["running"])
+	if name, _ := next(); name != "run" {
+		t.Fatalf("got %q", name)
+	}
+	s.scheduler.Update(func(v *scheduler.View) { delete(v.Runs, runs["running"]) })
+	if name, _ := next(); name != "" {
+		t.Errorf("got %q", name)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	s := serve(t)
+	runs := s.scheduler.Example(time.Now())
+	task := runs["running"] + ".map.4" // has two attempts
+	for path, wanted := range map[string]string{
+		task + "/logs":                           "stdout of " + task + ".2, follow false\n",
+		task + "/logs?stream=stderr&follow=true": "stderr of " + task + ".2, follow true\n",
+		task + "/logs?attempt=1":                 "stdout of " + task + ".1, follow false\n",
+		task + ".1/logs":                         "stdout of " + task + ".1, follow false\n",
+		task + ".1/logs?attempt=1&stream=stdout": "stdout of " + task + ".1, follow false\n",
+	} {
+		a := s.get("/v1/tasks/" + path)
+		if a.status != 200 || string(a.body) != wanted {
+			t.Errorf("%s: got %d %q, want %q", path, a.status, a.body, wanted)
+		}
+		if got := a.header.Get("Content-Type"); got != "text/plain; charset=utf-8" || a.header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: got content type %q", path, got)
+		}
+	}
+	for path, says := range map[string]string{
+		task + "/logs?attempt=3":         "no attempt 3",
+		task + ".9/logs":                 "no attempt 9",
+		task + ".1/logs?attempt=2":       "no task",
+		runs["running"] + ".map.11/logs": "not been launched",
+		runs["running"] + ".map.99/logs": "no task",
+		runs["running"] + "/logs":        "no task",
+	} {
+		if got := want[wire.Error](t, s.get("/v1/tasks/"+path), 404); !strings.Contains(got.Detail, says) {
+			t.Errorf("%s: got %q", path, got.Detail)
+		}
+	}
 }

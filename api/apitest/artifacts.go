@@ -61,7 +61,9 @@ func (a *Artifacts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	data, ok := a.files[strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")[0]]
 	a.mu.Unlock()
 	if !ok {
-		http.NotFound(w, r)
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"type":"about:blank","title":"Not Found","status":404,"detail":"there is no such artefact"}`)
 		return
 	}
 	_, _ = io.WriteString(w, data) // a test sees what is missing
