@@ -130,9 +130,22 @@ func Amount(rs []v1.Resource, name string) float64 {
 func Sum(lists ...[]v1.Resource) v1.Resources {
 	var sum v1.Resources
 	for _, list := range lists {
-		sum.Add(list...)
+		for i := range list {
+			sum.Add(squashed(list[i]))
+		}
 	}
 	return sum
+}
+
+// squashed gives a resource whose ranges are sorted and do not overlap: mesos-go's
+// algebra is wrong for others, which nothing keeps a scheduler from sending.
+func squashed(r v1.Resource) v1.Resource {
+	if r.Ranges == nil {
+		return r
+	}
+	spans := append(v1.Ranges{}, r.Ranges.Range...)
+	r.Ranges = &v1.Value_Ranges{Range: spans.Sort().Squash()}
+	return r
 }
 
 // Contains says whether all of those resources, added up, fit into these.
@@ -140,11 +153,12 @@ func Contains(these, those []v1.Resource) bool {
 	return resources.ContainsAll(these, Sum(those))
 }
 
-// Plain gives a copy without the role "*" that older schedulers write and current
-// ones leave out: both mean unreserved.
+// Plain gives a copy in the one form that the algebra compares: ranges squashed, and
+// without the role "*" that older schedulers write and current ones leave out.
 func Plain(rs []v1.Resource) v1.Resources {
 	copied := v1.Resources(rs).Clone()
 	for i := range copied {
+		copied[i] = squashed(copied[i])
 		if copied[i].GetRole() == "*" {
 			copied[i].Role = nil
 		}

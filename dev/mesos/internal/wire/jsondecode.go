@@ -52,8 +52,8 @@ func parseJSON(body []byte) (any, error) {
 	if err := dec.Decode(&tree); err != nil {
 		return nil, syntaxError(body, err)
 	}
+	rest := body[dec.InputOffset():]
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		rest := body[dec.InputOffset():]
 		return nil, &SyntaxError{"Parsed JSON included non-whitespace trailing characters: " + string(rest)}
 	}
 	return tree, nil
