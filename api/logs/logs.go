@@ -42,11 +42,43 @@ const (
 
 // Copy writes one stream of an attempt to w; see api.Logs.
 func (r *Reader) Copy(ctx context.Context, w io.Writer, attempt func() Attempt, stream string, follow bool) error {
+	told := false
 	if follow {
-		if err := r.begun(ctx, w, attempt); err != nil {
+		var err error
+		if told, err = r.begun(ctx, w, attempt); err != nil {
 			return err
 		}
 	}
+	err := r.copy(ctx, w, attempt, stream, follow)
+	var refused *scheduler.Error
+	if !told || !errors.As(err, &refused) {
+		return err
+	}
+	if refused.Kind == scheduler.NotFound {
+		return nil // a log was promised, and nothing was ever written
+	}
+	return errors.New(refused.Message) // too late to be refused
+}
+
+// begun waits until the attempt has a log or has ended without one. It tells a client that has to wait for it that
+// the log will come.
+func (r *Reader) begun(ctx context.Context, w io.Writer, attempt func() Attempt) (told bool, err error) {
+	for a := attempt(); a.Directory == "" && !ended(a); a = attempt() {
+		if !told {
+			told = true
+			if _, err := w.Write(nil); err != nil {
+				return told, err
+			}
+		}
+		if err := r.pause(ctx); err != nil {
+			return told, err
+		}
+	}
+	return told, nil
+}
+
+// copy reads the sandbox, or else the copy in the work area.
+func (r *Reader) copy(ctx context.Context, w io.Writer, attempt func() Attempt, stream string, follow bool) error {
 	a := attempt()
 	if a.Directory == "" || a.AgentURL == "" {
 		return r.copyUploaded(ctx, w, a, stream, nil)
@@ -56,20 +88,6 @@ func (r *Reader) Copy(ctx context.Context, w io.Writer, attempt func() Attempt, 
 		return err
 	}
 	return r.copyUploaded(ctx, w, attempt(), stream, err)
-}
-
-// begun waits until the attempt has a log or has ended without one. It tells a client that has to wait for it that
-// the log will come.
-func (r *Reader) begun(ctx context.Context, w io.Writer, attempt func() Attempt) error {
-	for a := attempt(); a.Directory == "" && !ended(a); a = attempt() {
-		if _, err := w.Write(nil); err != nil {
-			return err
-		}
-		if err := r.pause(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // ended says whether nothing more comes.
