@@ -34,7 +34,7 @@ func newServeCommand() *cobra.Command {
 		Short:   "Run the scheduler service",
 		Long:    serveHelp,
 		Example: serveExample,
-		Args:    cobra.NoArgs,
+		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				file = os.Getenv(configVariable)

@@ -2,6 +2,8 @@ package mesos
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,36 +75,48 @@ func checkScalars(t *testing.T, got []mesosgo.Resource, want map[string]float64)
 	}
 }
 
-// TestLaunchCommand runs the command as an agent would: in a shell, in the sandbox.
+// TestLaunchCommand runs the command as an agent would: in a shell, in the sandbox; with and without openssl.
 func TestLaunchCommand(t *testing.T) {
+	bare := t.TempDir()
+	path, err := exec.LookPath("sha256sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, filepath.Join(bare, "sha256sum")); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"this machine's tools": os.Getenv("PATH"), "no openssl": bare} {
+		t.Run(name, func(t *testing.T) { launchCommandIn(t, path) })
+	}
+}
+
+func launchCommandIn(t *testing.T, path string) {
+	const content = "#!/bin/sh\necho ran\n"
 	sandbox := t.TempDir()
 	file := filepath.Join(sandbox, "tidemill-executor")
-	if err := os.WriteFile(file, []byte("#!/bin/sh\necho ran\n"), 0o700); err != nil {
+	if err := os.WriteFile(file, []byte(content), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	run := func(sum string) (string, string, error) {
 		command := exec.Command("/bin/sh", "-c", launchCommand(sum))
 		command.Dir = sandbox
+		command.Env = []string{"PATH=" + path}
 		var stdout, stderr bytes.Buffer
 		command.Stdout, command.Stderr = &stdout, &stderr
 		err := command.Run()
 		return stdout.String(), stderr.String(), err
 	}
-	const right = "36b0e9e3de8c3a8fe8ccb8a8f81fe8b5c2a0a1c8d4ba4e5de4b8b1a1b9b7c6a0"
-	if out, text, err := run(right); err == nil || out != "" || !strings.Contains(text, "SHA-256 of the fetched file is not "+right) {
-		t.Errorf("wrong sum: got %q, %q, %v", out, text, err)
-	}
-	sum, err := exec.Command("sha256sum", file).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, text, err := run(strings.Fields(string(sum))[0]); err != nil || out != "ran\n" || text != "" {
+	right, wrong := fmt.Sprintf("%x", sha256.Sum256([]byte(content))), strings.Repeat("0", 64)
+	if out, text, err := run(right); err != nil || out != "ran\n" || text != "" {
 		t.Errorf("right sum: got %q, %q, %v", out, text, err)
+	}
+	if out, text, err := run(wrong); err == nil || out != "" || !strings.Contains(text, "SHA-256 of the fetched file is not "+wrong) {
+		t.Errorf("wrong sum: got %q, %q, %v", out, text, err)
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if out, text, err := run(right); err == nil || out != "" || text == "" {
+	if out, text, err := run(right); err == nil || out != "" || !strings.Contains(text, "refusing to run") {
 		t.Errorf("no file: got %q, %q, %v", out, text, err)
 	}
 }

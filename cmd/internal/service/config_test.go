@@ -1,0 +1,155 @@
+package service
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemill/tidemill/storage"
+)
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := Defaults().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   string // "" if it is good
+	}{
+		"IPv6 loopback":                {func(c *Config) { c.Listen = "[::1]:8080" }, ""},
+		"loopback by name":             {func(c *Config) { c.Listen = "localhost:0" }, ""},
+		"another loopback":             {func(c *Config) { c.Listen = "127.0.0.2:80" }, ""},
+		"all addresses":                {func(c *Config) { c.Listen = "0.0.0.0:8080" }, "--listen: 0.0.0.0:8080 can be reached from other machines: a token is needed"},
+		"no address is all of them":    {func(c *Config) { c.Listen = ":8080" }, "--listen: :8080 can be reached"},
+		"all IPv6 addresses":           {func(c *Config) { c.Listen = "[::]:8080" }, "--listen"},
+		"a name may be anywhere":       {func(c *Config) { c.Listen = "tidemill.example:8080" }, "--listen"},
+		"all addresses, with a token":  {func(c *Config) { c.Listen, c.Token = ":8080", storage.NewSecret("t") }, ""},
+		"no port":                      {func(c *Config) { c.Listen = "127.0.0.1" }, "--listen: \"127.0.0.1\" is not host:port"},
+		"token of two words":           {func(c *Config) { c.Token = storage.NewSecret("a b") }, "--token-file: the token contains white space"},
+		"URL without scheme":           {func(c *Config) { c.URL = "tidemill.example" }, "--url"},
+		"URL with credentials":         {func(c *Config) { c.URL = "http://u:p@tidemill.example" }, "--url"},
+		"artefact URL of a local path": {func(c *Config) { c.ArtifactURL = "/var/artifacts" }, "--artifact-url"},
+		"no data directory":            {func(c *Config) { c.DataDir = "" }, "--data-dir"},
+		"log format":                   {func(c *Config) { c.LogFormat = "xml" }, "--log-format"},
+		"ZooKeeper":                    {func(c *Config) { c.Mesos.Master = "zk://a:2181/mesos" }, "--mesos-master"},
+		"the default role":             {func(c *Config) { c.Mesos.Role = "*" }, "--mesos-role"},
+		"secret of nobody":             {func(c *Config) { c.Mesos.Secret = storage.NewSecret("s") }, "--mesos-principal"},
+		"too little CPU":               {func(c *Config) { c.Executor.CPUs = 0.001 }, "--executor-cpus"},
+		"too little memory":            {func(c *Config) { c.Executor.Memory = 1 << 20 }, "--executor-memory"},
+		"negative linger":              {func(c *Config) { c.Executor.Linger = -1 }, "--executor-linger"},
+		"stalled at once":              {func(c *Config) { c.Scheduling.StallAfter = time.Second }, "--scheduling-stall-after"},
+		"no runs kept":                 {func(c *Config) { c.Scheduling.KeepRuns = 0 }, "--scheduling-keep-runs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := Defaults()
+			test.change(&c)
+			err := c.Validate()
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.HasPrefix(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestReadSecrets(t *testing.T) {
+	file := func(content string, mode os.FileMode) string {
+		path := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, test := range map[string]struct {
+		file, variable string
+		want           string
+		fails          string
+	}{
+		"neither":           {},
+		"variable":          {variable: "hush", want: "hush"},
+		"file":              {file: file("hush\n", 0o600), want: "hush"},
+		"for a group":       {file: file("hush\n", 0o640), want: "hush"},
+		"both":              {file: file("hush\n", 0o600), variable: "hush", fails: "is set, too"},
+		"readable by all":   {file: file("hush\n", 0o644), fails: "mode 0644"},
+		"empty file":        {file: file(" \n", 0o600), fails: "holds no secret"},
+		"not a secret":      {file: file(strings.Repeat("x", 5000), 0o600), fails: "holds no secret"},
+		"file that is gone": {file: filepath.Join(t.TempDir(), "none"), fails: "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, flag := range []string{"--token-file", "--mesos-secret-file"} {
+				var c Config
+				path, variable, secret := &c.TokenFile, TokenVariable, &c.Token
+				if flag == "--mesos-secret-file" {
+					path, variable, secret = &c.Mesos.SecretFile, MesosSecretVariable, &c.Mesos.Secret
+				}
+				*path = test.file
+				err := c.ReadSecrets(func(name string) string {
+					if name == variable {
+						return test.variable
+					}
+					return ""
+				})
+				if test.fails == "" {
+					if err != nil || secret.Reveal() != test.want {
+						t.Errorf("%s: got %q, %v, want %q", flag, secret.Reveal(), err, test.want)
+					}
+					continue
+				}
+				if err == nil || !strings.HasPrefix(err.Error(), flag) || !strings.Contains(err.Error(), test.fails) {
+					t.Errorf("%s: got %v, want %q", flag, err, test.fails)
+				}
+				if err != nil && strings.Contains(err.Error(), "hush") {
+					t.Errorf("%s: the secret is in the error: %v", flag, err)
+				}
+			}
+		})
+	}
+}
+
+func TestOwnURL(t *testing.T) {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]string{
+		"127.0.0.1:80": "http://127.0.0.1:80",
+		"[::1]:80":     "http://[::1]:80",
+		"0.0.0.0:80":   "http://" + name + ":80",
+		"[::]:80":      "http://" + name + ":80",
+	} {
+		tcp, err := net.ResolveTCPAddr("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ownURL(tcp); got != want {
+			t.Errorf("%s: got %s, want %s", address, got, want)
+		}
+	}
+}
+
+// What a service is told about executors reaches the core.
+func TestCoreConfiguration(t *testing.T) {
+	c := Defaults()
+	c.ArtifactURL = "http://artifacts.example/"
+	c.Executor.ConnectionsFile = "/etc/tidemill/connections.json"
+	c.Scheduling.StallAfter = 7 * time.Second
+	c.Mesos.Role = "data/batch"
+	s := &service{cfg: c, url: "http://127.0.0.1:8080"}
+	got := s.core()
+	if got.ArtifactURL != "http://artifacts.example" || got.ConnectionsFile != c.Executor.ConnectionsFile || got.StallAfter != 7*time.Second ||
+		got.Role != "data/batch" || len(got.Kinds) == 0 || got.ExecutorInfo == nil {
+		t.Errorf("got %+v", got)
+	}
+	s.cfg.ArtifactURL = ""
+	if got := s.core().ArtifactURL; got != "http://127.0.0.1:8080/artifacts" {
+		t.Errorf("artefact URL: got %s", got)
+	}
+}
