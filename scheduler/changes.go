@@ -67,6 +67,9 @@ func (c *Core) saveRun(r *run) {
 }
 
 func (c *Core) saveTask(t *task) {
+	if t.dropped {
+		return // a check that ended while more was being done about its last attempt
+	}
 	c.changes.put(Key{KindTask, t.rec.ID}, t.rec)
 	c.touchTask(t)
 }

@@ -231,9 +231,9 @@ func (c *Core) dropCheckTask(ck *check) {
 	c.checking = slices.DeleteFunc(c.checking, func(other *check) bool { return other == ck })
 	for _, a := range t.attempts {
 		delete(c.attempts, a.rec().MesosID)
-		a.dropped = true
 		c.detach(a)
 	}
+	t.dropped = true
 	c.remove(KindTask, t.rec.ID)
 }
 

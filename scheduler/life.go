@@ -25,7 +25,7 @@ const (
 
 // due is when something must be done about an attempt if nothing is heard of it; zero: never, or not while disconnected.
 func (a *attempt) due(c *Core) time.Time {
-	if a.over() || a.dropped || !c.mesos.up() {
+	if a.over() || a.task.dropped || !c.mesos.up() {
 		return time.Time{}
 	}
 	rec, since := a.rec(), c.mesos.since

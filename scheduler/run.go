@@ -435,8 +435,8 @@ func (c *Core) dropRun(r *run) {
 		for _, t := range st.tasks {
 			for _, a := range t.attempts {
 				delete(c.attempts, a.rec().MesosID)
-				a.dropped = true
 			}
+			t.dropped = true
 			c.remove(KindTask, t.rec.ID)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func simulate(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	s := &sim{t: t, seed: seed, rng: rng, cfg: testConfig(), store: map[Key][]byte{}, seen: map[string]float64{},
 		now:   time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		mesos: &simMesos{rng: rng, faults: true, tasks: map[string]*simTask{}, offers: map[string]*simOffer{}, commits: map[string]string{}},
+		mesos: &simMesos{rng: rng, faults: true, tasks: map[string]*simTask{}, offers: map[string]*simOffer{}, commits: map[string]string{}, executors: map[string]string{}},
 	}
 	s.cfg.FreeRetries = 5
 	defer func() {
@@ -198,7 +199,7 @@ func (s *sim) api() {
 		s.spec++
 		name := "job-" + strconv.Itoa(s.rng.IntN(3))
 		stages := [][]string{{"[1]"}, {"[1, 3, 1]"}, {"[2, 1]"}, {"[1, 0, 4, 1]"}}[s.rng.IntN(4)][0]
-		spec := fmt.Sprintf(`{"name": %q, "kind": "work", "parallelism": %d, "retries": {"max": 2, "backoff": "1s"},
+		spec := fmt.Sprintf(`{"name": %q, "kind": "work", "parallelism": %d, "retries": {"max": 2, "backoff": "1s"}, "timeout": "2m",
 			"resources": {"cpus": 0.5, "memory": "%dMiB"}, "work": {"stages": %s, "check": ["x%d"]}}`,
 			name, 1+s.rng.IntN(3), 256*(1+s.rng.IntN(3)), stages, s.rng.IntN(4))
 		s.command(PutJob{Spec: []byte(spec)})
@@ -293,6 +294,10 @@ func (s *sim) checkCall(call Call) {
 		if !stored || len(mustDecode(value, &proto.Task{}).Attempts) < int(n) {
 			s.fail("launch of %s is not stored", l.MesosID)
 		}
+		executor, _, _ := strings.Cut(string(l.ExecutorInfo), " ")
+		if value := s.store[Key{KindExecutor, executor}]; value == nil || mustDecode(value, &proto.Executor{}).Dead {
+			s.fail("launch of %s on executor %s, which is not stored or dead", l.MesosID, executor)
+		}
 	}
 }
 
@@ -369,17 +374,26 @@ func (s *sim) recover() {
 		}
 	}
 	m.agents = append(m.agents, &simAgent{id: "big", total: jobs.Resources{CPUs: 16, Memory: 16 << 30, Disk: 1 << 40}, reachable: true, executors: map[string]*simExecutor{}})
+	// What can never be launched waits for offers, too, and must not stand in the way of the rest.
+	s.command(PutJob{Spec: []byte(`{"name": "giant", "kind": "work", "resources": {"cpus": 64}, "work": {"stages": [1]}}`)})
+	s.command(StartRun{Job: "giant"})
 }
 
 // finish waits for the end of every run, and then for the end of every task.
 func (s *sim) finish() {
 	deadline := s.now.Add(3 * time.Hour)
 	for n := 0; !s.t.Failed() && (n < 10 || s.unfinished() != ""); n++ {
+		if n > 9 && s.unfinished() == "giant" {
+			s.command(DeleteJob{Name: "giant"})
+		}
 		if s.now.After(deadline) {
 			s.fail("this does not end: %s", s.unfinished())
 			return
 		}
 		s.calm()
+	}
+	if n := len(s.mesos.offers); n > 0 {
+		s.fail("%d offers were never answered", n)
 	}
 	if !s.t.Failed() && (!s.core.demand.flow.suppressed || !s.mesos.suppressed) {
 		s.fail("nothing waits, but offers are not suppressed")
@@ -410,13 +424,23 @@ func (s *sim) calm() {
 	s.feed(Tick{})
 }
 
-// unfinished names something that has not ended, if anything has not.
+// unfinished names something that has not ended, if anything has not: "giant" if only that is left.
 func (s *sim) unfinished() string {
+	giant := ""
 	for _, key := range sortedRecordKeys(s.store) {
+		if key.Kind == KindTask {
+			if rec := mustDecode(s.store[key], &proto.Task{}); rec.Stage == jobs.StageCheck {
+				return "check " + key.ID
+			}
+		}
 		if key.Kind != KindRun {
 			continue
 		}
-		if rec := mustDecode(s.store[key], &proto.Run{}); !jobs.Terminal(rec.State) || rec.CleanUp == proto.CLEAN_UP_PENDING {
+		switch rec := mustDecode(s.store[key], &proto.Run{}); {
+		case jobs.Terminal(rec.State) && rec.CleanUp != proto.CLEAN_UP_PENDING:
+		case rec.Job == "giant":
+			giant = rec.Job
+		default:
 			return "run " + key.ID + " " + describeRun(rec)
 		}
 	}
@@ -425,7 +449,7 @@ func (s *sim) unfinished() string {
 			return "task " + t.id + " " + t.state
 		}
 	}
-	return ""
+	return giant
 }
 
 func sortedRecordKeys(store map[Key][]byte) []Key {

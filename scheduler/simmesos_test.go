@@ -25,6 +25,7 @@ type simMesos struct {
 	offers     map[string]*simOffer
 	events     []Event           // on their way to the scheduler
 	commits    map[string]string // by run: the commit point; "-" is a tombstone
+	executors  map[string]string // by ID: the agent
 	surprised  bool              // an ACCEPT counts on an executor that has died since
 	broken     []string          // what the scheduler must never do, and did
 }
@@ -56,6 +57,7 @@ type simTask struct {
 	state     string // what the executor knows: STAGING, STARTING, RUNNING or a final state
 	known     string // the last state that the master has seen
 	kill      bool
+	hangs     bool     // never ends unless it is killed
 	updates   []Update // not acknowledged, oldest first
 }
 
@@ -242,6 +244,10 @@ func (m *simMesos) launch(agent *simAgent, l *Launch, has jobs.Resources) jobs.R
 	// "<id> <url> cpus=… mem=…", as testConfig writes it.
 	words := strings.Fields(string(l.ExecutorInfo))
 	e := agent.executors[words[0]]
+	if at := m.executors[words[0]]; at != "" && at != agent.id {
+		m.breach("executor %s is to run on %s, but did on %s", words[0], agent.id, at)
+	}
+	m.executors[words[0]] = agent.id
 	if e != nil && e.info != string(l.ExecutorInfo) {
 		m.breach("executor %s has another ExecutorInfo", e.id)
 	}
@@ -265,7 +271,7 @@ func (m *simMesos) launch(agent *simAgent, l *Launch, has jobs.Resources) jobs.R
 	e.alive = true
 	agent.executors[e.id] = e
 	data := mustDecode(l.Data, &proto.TaskData{})
-	t := &simTask{id: l.MesosID, data: data, resources: l.Resources, executor: e, state: "TASK_STAGING", known: "TASK_STAGING"}
+	t := &simTask{id: l.MesosID, data: data, resources: l.Resources, executor: e, state: "TASK_STAGING", known: "TASK_STAGING", hangs: m.fault(10)}
 	m.tasks[t.id] = t
 	m.taskOrder = append(m.taskOrder, t)
 	return minus(has, needs)
@@ -289,6 +295,7 @@ func (m *simMesos) answer(id, agentID string) {
 	agent := m.agentByID(agentID)
 	t := m.tasks[id]
 	switch {
+	case t != nil && !t.executor.agent.reachable && m.fault(20): // the master has forgotten that agent
 	case t != nil && (!t.executor.agent.reachable || t.executor.agent.gone):
 		u.State = "TASK_UNREACHABLE"
 	case t != nil && !(final(t.known) && len(t.updates) == 0):
@@ -365,6 +372,7 @@ func (m *simMesos) step(t *simTask) {
 		m.report(t, "TASK_STARTING", fromExecutor, "", nil)
 	case t.state == "TASK_STARTING":
 		m.report(t, "TASK_RUNNING", fromExecutor, "", proto.Encode(&proto.Started{Directory: "/sandbox"}))
+	case t.hangs:
 	case m.fault(8):
 		class := []proto.Class{proto.CLASS_OURS, proto.CLASS_PASSING, proto.CLASS_PASSING, proto.CLASS_FINAL}[m.rng.IntN(4)]
 		if t.data.Stage == jobs.StageClean {

@@ -24,6 +24,7 @@ type task struct {
 	queued   bool      // in the shape's queue
 	delayed  bool      // in back-off
 	ready    time.Time // since when it could have been launched
+	dropped  bool      // with its run or check: its record is gone, and nothing is to be done any more
 
 	view *TaskView // nil: to be built anew
 }
@@ -41,7 +42,6 @@ type attempt struct {
 	asking   bool      // Mesos was asked for its state and has not answered
 	ending   time.Time // when Mesos said that it has ended, without the executor's words
 	progress *proto.TaskProgress
-	dropped  bool // with its run or check: nothing is to be done any more
 }
 
 func (a *attempt) rec() *proto.Attempt { return &a.task.rec.Attempts[a.index] }

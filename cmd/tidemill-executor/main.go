@@ -5,11 +5,12 @@ import (
 	"os"
 
 	"github.com/tidemill/tidemill/executor"
+	"github.com/tidemill/tidemill/executor/aggregate"
 	"github.com/tidemill/tidemill/executor/process"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs/kinds"
 )
 
-func work() []task.Kind { return []task.Kind{} }
+func work() []task.Kind { return []task.Kind{aggregate.New()} }
 
 func main() { os.Exit(executor.Main(process.Kinds{Jobs: kinds.All(), Work: work()})) }

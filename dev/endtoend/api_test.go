@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,4 +122,13 @@ func put(t *testing.T, c *cluster, spec string) {
 		t.Fatal(err)
 	}
 	c.must(http.MethodPut, "/v1/jobs/"+job.Name, []byte(spec), nil, "Content-Type", "application/json")
+}
+
+// replaceOnce replaces text that must be there once.
+func replaceOnce(t *testing.T, s, old, replacement string) string {
+	t.Helper()
+	if strings.Count(s, old) != 1 {
+		t.Fatalf("%q stands %d times in %s", old, strings.Count(s, old), s)
+	}
+	return strings.Replace(s, old, replacement, 1)
 }

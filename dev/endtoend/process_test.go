@@ -164,3 +164,21 @@ func isExecutor(args []string) bool {
 func isTask(args []string) bool {
 	return strings.HasSuffix(args[0], "tidemill-executor") && len(args) > 1 && args[1] == "task"
 }
+
+// childrenOf returns those of all whose parent is pid.
+func childrenOf(t *testing.T, pid int, all []found) []found {
+	t.Helper()
+	var children []found
+	for _, p := range all {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+		if err != nil {
+			continue // it has ended
+		}
+		// The program's name is in parentheses and may hold anything; the parent is the second field after it.
+		rest := string(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
+			children = append(children, p)
+		}
+	}
+	return children
+}

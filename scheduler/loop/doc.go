@@ -2,7 +2,7 @@
 // number, and carries out what follows.
 //
 // It fulfils the duties that package scheduler lists. A turn takes everything that waits, steps the core through it in
-// order, writes all changes in one commit (group commit), and only then sends the calls, publishes the new view and
+// order, writes all changes in one commit (group commit), and only then sends the calls, draws the new view and
 // gives the answers. When a commit fails nothing of the turn is sent and [Loop.Run] returns: the core is ahead of the
 // store, and leadership is over.
 //

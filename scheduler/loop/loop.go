@@ -55,7 +55,6 @@ const (
 	queueLength   = 1024
 	maxTurn       = 512 // events whose changes share one commit
 	idleTick      = time.Second
-	announceEvery = 100 * time.Millisecond
 	commitTimeout = 30 * time.Second
 )
 
@@ -66,7 +65,6 @@ type Loop struct {
 	queue   chan item
 	tickets atomic.Uint64
 	waiting map[uint64]chan<- scheduler.Reply // commands without an answer yet; the loop's goroutine only
-	view    atomic.Pointer[scheduler.View]
 	board   board
 	stopped chan struct{} // closed when Run returns
 }
@@ -96,9 +94,8 @@ func Open(ctx context.Context, cfg Config) (*Loop, error) {
 		waiting: make(map[uint64]chan<- scheduler.Reply),
 		stopped: make(chan struct{}),
 	}
-	view := core.View()
-	l.view.Store(view)
-	l.board.announce(view)
+	l.board.draw(core, time.Time{})
+	l.board.announce(l.View())
 	return l, nil
 }
 
@@ -117,8 +114,9 @@ func (l *Loop) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return l.turns(inner) })
 	err := group.Wait()
-	l.core.Step(scheduler.Input{Now: time.Now(), Random: rand.Uint64(), Event: scheduler.SteppedDown{}})
-	l.view.Store(l.core.View())
+	now := time.Now()
+	l.core.Step(scheduler.Input{Now: now, Random: rand.Uint64(), Event: scheduler.SteppedDown{}})
+	l.board.draw(l.core, now)
 	close(l.stopped)
 	return err
 }
@@ -151,7 +149,7 @@ func (l *Loop) turns(ctx context.Context) error {
 			}
 			due = nextTick(ticked, wake)
 		}
-		l.board.offer(l.view.Load(), now)
+		l.board.refresh(l.core, now)
 	}
 }
 
@@ -187,13 +185,16 @@ func (l *Loop) turn(ctx context.Context, now time.Time, batch []item) (wake time
 		}
 		done.add(l.core.Step(scheduler.Input{Now: now, Random: rand.Uint64(), Event: one.event}))
 	}
+	l.board.stale = true
 	if err := l.commit(ctx, len(batch), done.changes); err != nil {
 		return time.Time{}, err
 	}
 	if len(done.calls) > 0 {
 		l.cfg.Master.Send(done.calls)
 	}
-	l.view.Store(l.core.View())
+	if len(done.replies) > 0 {
+		l.board.draw(l.core, now) // whoever is answered sees what he did
+	}
 	for _, reply := range done.replies {
 		if answer, asked := l.waiting[reply.Ticket]; asked {
 			delete(l.waiting, reply.Ticket)
@@ -269,8 +270,9 @@ func unavailable(text string) *scheduler.Error {
 
 func errStopped() *scheduler.Error { return unavailable("the scheduler is stopping") }
 
-// View is the newest picture of the state. It never blocks, and is never nil.
-func (l *Loop) View() *scheduler.View { return l.view.Load() }
+// View is the picture of the state as it was at most 20 ms ago, and not older than the last Do that returned. It never
+// blocks, and is never nil.
+func (l *Loop) View() *scheduler.View { return l.board.newest.Load() }
 
 // ErrStopped: Run has returned; there will be no newer view.
 var ErrStopped = errors.New("the scheduler has stopped")

@@ -42,6 +42,7 @@ type fakeCore struct {
 	sequence uint64
 	wake     time.Duration // after now; 0: none
 	stepped  bool          // down
+	views    int           // how often View was called
 }
 
 func (c *fakeCore) Step(in scheduler.Input) scheduler.Actions {
@@ -77,6 +78,7 @@ func (c *fakeCore) Step(in scheduler.Input) scheduler.Actions {
 }
 
 func (c *fakeCore) View() *scheduler.View {
+	c.views++
 	return &scheduler.View{Sequence: c.sequence, FrameworkID: "fw", Leading: !c.stepped}
 }
 
@@ -390,6 +392,25 @@ func TestWaitersSeeTenViewsASecond(t *testing.T) {
 			t.Errorf("newest view: got %d, want 1000: the last one was never shown", s.newest)
 		}
 		r.end(t)
+	})
+}
+
+func TestBurstsShareAView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, nil)
+		for range 1000 {
+			r.master.events <- scheduler.Rescind{OfferID: "o"}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(drawEvery)
+		synctest.Wait()
+		if got := r.View().Sequence; got != 1000 {
+			t.Errorf("newest view: got %d, want 1000", got)
+		}
+		r.end(t)
+		if got := r.core.views; got < 30 || got > 60 {
+			t.Errorf("views drawn in a busy second: got %d, want about 50", got)
+		}
 	})
 }
 

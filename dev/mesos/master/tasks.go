@@ -69,7 +69,7 @@ func (m *Master) release(t *task) {
 	m.alloc.Release(holderOf(t.framework, t.info.Resources), t.agent, t.info.Resources)
 }
 
-// released lets the freed be offered at once, if it is to be.
+// releasedSome lets what was freed be offered at once, if it is to be.
 func (m *Master) releasedSome() {
 	if !m.cfg.BatchReleases {
 		m.allocate(time.Now())
@@ -124,18 +124,21 @@ func (m *Master) update(a *agent, report *link.Update) error {
 	if !known {
 		return nil // torn down meanwhile
 	}
-	t, known := f.tasks[status.TaskID.Value]
-	if known && t.agent == a.id {
-		m.advance(t, status, v1.TaskState(report.Latest))
+	freed := false
+	if t, known := f.tasks[status.TaskID.Value]; known && t.agent == a.id {
+		freed = m.advance(t, status, v1.TaskState(report.Latest))
 	}
 	m.counters.updates++
 	f.sendStatus(*status)
+	if freed {
+		m.releasedSome()
+	}
 	return nil
 }
 
 // advance moves a task on: to what is being delivered, and to what the agent
-// already knows besides.
-func (m *Master) advance(t *task, status *v1.TaskStatus, latest v1.TaskState) {
+// already knows besides. freed says that the task has ended with it.
+func (m *Master) advance(t *task, status *v1.TaskStatus, latest v1.TaskState) (freed bool) {
 	if !terminal(t.state) {
 		t.state = latest
 	}
@@ -145,11 +148,12 @@ func (m *Master) advance(t *task, status *v1.TaskStatus, latest v1.TaskState) {
 	} else {
 		t.statuses[n-1] = *status // only the last one of a state is remembered
 	}
-	if terminal(t.state) && !t.released {
-		m.release(t)
-		m.counters.ended(t.state)
-		m.releasedSome()
+	if !terminal(t.state) || t.released {
+		return false
 	}
+	m.release(t)
+	m.counters.ended(t.state)
+	return true
 }
 
 func (m *Master) acknowledge(f *framework, call *scheduler.Call_Acknowledge) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/jobs"
 )
 
 // What is wrong with a function, by name.
@@ -119,7 +120,7 @@ func (c *Catalog) Unknown(e *Expression) error {
 		if _, found := slices.BinarySearch(c.table, lower); found {
 			return problem("function %q is a table function: only scalar functions are allowed", name)
 		}
-		if near := Nearest(lower, c.scalar); near != "" {
+		if near := jobs.Suggest(lower, c.scalar); near != "" {
 			return problem("unknown function %q; did you mean %q?", name, near)
 		}
 		return problem("unknown function %q", name)

@@ -1,0 +1,237 @@
+package aggregate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/jobs/aggregate"
+)
+
+// The engine's tables:
+//
+//	staging   k0 … a0 …       rows that passed the filter, when something needs them twice
+//	partial   k0 … p0 …       a row for each group, with the parts that are not sketches; its rowid names the group
+//	sketch3   gid, s          part 3 of the groups that have one, a sketch
+//	result3   gid, v0 …       what measures ask of it
+
+// items is a comma-separated list.
+type items []string
+
+func (l *items) add(format string, args ...any) { *l = append(*l, fmt.Sprintf(format, args...)) }
+func (l items) String() string                  { return strings.Join(l, ", ") }
+
+// names is prefix0, prefix1, …
+func names(prefix string, n int) items {
+	var l items
+	for i := range n {
+		l.add("%s%d", prefix, i)
+	}
+	return l
+}
+
+// groupBy is the clause for the group keys; without any there is one group, even of no rows.
+func (s *shape) groupBy() string {
+	if len(s.keys) == 0 {
+		return ""
+	}
+	return " GROUP BY " + names("k", len(s.keys)).String()
+}
+
+// sameGroup is the condition that two relations' rows are of one group.
+func (s *shape) sameGroup(a, b string) string {
+	conditions := []string{"true"}
+	for i := range s.keys {
+		conditions = append(conditions, fmt.Sprintf("%s.k%d IS NOT DISTINCT FROM %s.k%d", a, i, b, i))
+	}
+	return strings.Join(conditions, " AND ")
+}
+
+// projection is the keys and arguments of the rows that pass the filter.
+func (s *shape) projection(relation string) string {
+	var l items
+	for i, key := range s.keys {
+		l.add("CAST(%s AS %s) AS k%d", key.parsed.SQL(), stored(key.kind), i)
+	}
+	for i, arg := range s.args {
+		kind := arg.kind
+		if kind == "UHUGEINT" {
+			kind = wholeNumber // the engine sums it as DOUBLE
+		}
+		l.add("CAST(%s AS %s) AS a%d", arg.parsed.SQL(), kind, i)
+	}
+	if len(l) == 0 {
+		l.add("true AS present")
+	}
+	query := "SELECT " + l.String() + " FROM (" + relation + ") AS input"
+	if s.where != nil {
+		query += " WHERE " + s.where.parsed.SQL()
+	}
+	return query
+}
+
+// partials is the query for the table partial, without sketches, over rows of keys and arguments.
+func (s *shape) partials(rows string) string {
+	l := names("k", len(s.keys))
+	for i, p := range s.parts {
+		if p.sketch() {
+			continue
+		}
+		l.add("%s AS p%d", s.aggregate(p), i)
+	}
+	if len(l) == 0 {
+		l.add("true AS present") // all the measures are sketches of all the rows
+		return "SELECT " + l.String()
+	}
+	return "SELECT " + l.String() + " FROM " + rows + s.groupBy()
+}
+
+func (s *shape) aggregate(p part) string {
+	if p.arg < 0 {
+		return "count(*)"
+	}
+	arg := fmt.Sprintf("a%d", p.arg)
+	switch p.function {
+	case aggregate.Count:
+		return "count(" + arg + ")"
+	case aggregate.Sum:
+		if kind := s.args[p.arg].kind; isFloat(kind) {
+			return "fsum(" + arg + ")"
+		} else if kind == "BOOLEAN" {
+			arg = "CAST(" + arg + " AS BIGINT)"
+		}
+		return fmt.Sprintf("CAST(sum(%s) AS %s)", arg, s.partType(p))
+	}
+	return fmt.Sprintf("CAST(%s(%s) AS %s)", p.function, arg, s.partType(p)) // min, max
+}
+
+// compute makes the tables partial and, in one more for each, sketches or what is asked of them, out of a split.
+func (s *source) compute(ctx context.Context, session *engine.Session, sh *shape, split input.Split, counts *input.Counts, keep keeper) error {
+	if !sh.sketches() {
+		return s.run(ctx, session, split, counts, func(relation string) string {
+			return "CREATE TEMP TABLE partial AS " + sh.partials("("+sh.projection(relation)+")")
+		})
+	}
+	err := s.run(ctx, session, split, counts, func(relation string) string {
+		return "CREATE TEMP TABLE staging AS " + sh.projection(relation)
+	})
+	if err != nil {
+		return err
+	}
+	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+sh.partials("staging")); err != nil {
+		return engineFailure("compute", err)
+	}
+	for i, p := range sh.parts {
+		if !p.sketch() {
+			continue
+		}
+		if err := sketchGroups(ctx, session, sh, i, keep); err != nil {
+			return engineFailure("compute "+p.function, err)
+		}
+	}
+	return session.Exec(ctx, "DROP TABLE staging")
+}
+
+// merge makes the same tables out of partial aggregates in Parquet files, in the order of their splits.
+func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, files []string) error {
+	read := "read_parquet(" + engine.Literals(files) + ")"
+	l := names("k", len(sh.keys))
+	for i, p := range sh.parts {
+		if p.sketch() {
+			continue
+		}
+		switch {
+		case p.function == aggregate.Min || p.function == aggregate.Max:
+			l.add("CAST(%s(p%d) AS %s) AS p%d", p.function, i, sh.partType(p), i)
+		case sh.partType(p) == "DOUBLE":
+			l.add("fsum(p%d ORDER BY split) AS p%d", i, i)
+		default:
+			l.add("CAST(sum(p%d) AS %s) AS p%d", i, sh.partType(p), i)
+		}
+	}
+	query := "SELECT " + l.String() + " FROM " + read + sh.groupBy()
+	if len(l) == 0 {
+		query = "SELECT true AS present"
+	}
+	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+query); err != nil {
+		return engineFailure("merge partial results", err)
+	}
+	for i, p := range sh.parts {
+		if !p.sketch() {
+			continue
+		}
+		if err := mergeSketches(ctx, session, sh, i, read); err != nil {
+			return engineFailure("merge "+p.function, err)
+		}
+	}
+	return nil
+}
+
+// finish is the query for the result's rows, over the tables.
+func (s *shape) finish() string {
+	var l items
+	for i, key := range s.keys {
+		l.add("partial.k%d AS %s", i, engine.Name(key.name))
+	}
+	for _, m := range s.measures {
+		l.add("%s AS %s", s.value(m), engine.Name(m.Name))
+	}
+	query := "SELECT " + l.String() + " FROM partial" + s.joins("result")
+	if len(s.keys) > 0 {
+		var order items
+		for i := range s.keys {
+			order.add("partial.k%d NULLS LAST", i)
+		}
+		query += " ORDER BY " + order.String()
+	}
+	return query
+}
+
+// joins adds the tables of sketches, or of results, to partial.
+func (s *shape) joins(prefix string) string {
+	var b strings.Builder
+	for i, p := range s.parts {
+		if p.sketch() {
+			fmt.Fprintf(&b, " LEFT JOIN %[1]s%[2]d ON %[1]s%[2]d.gid = partial.rowid", prefix, i)
+		}
+	}
+	return b.String()
+}
+
+// value is a measure's value, over its parts.
+func (s *shape) value(m measure) string {
+	first := m.parts[0]
+	switch m.Func {
+	case aggregate.Avg:
+		return fmt.Sprintf("CASE WHEN p%[2]d > 0 THEN CAST(p%[1]d AS DOUBLE) / p%[2]d END", first, m.parts[1])
+	case aggregate.ApproxDistinct:
+		return fmt.Sprintf("coalesce(result%d.v0, 0)", first)
+	case aggregate.ApproxQuantile:
+		for i, q := range s.ranks(first) {
+			if q == m.Q {
+				return fmt.Sprintf("result%d.v%d", first, i)
+			}
+		}
+	}
+	return fmt.Sprintf("p%d", first)
+}
+
+// ranks are the different ones that measures ask of a sketch, in order.
+func (s *shape) ranks(part int) []float64 {
+	var all []float64
+	for _, m := range s.measures {
+		if m.parts[0] != part {
+			continue
+		}
+		known := false
+		for _, q := range all {
+			known = known || q == m.Q
+		}
+		if !known {
+			all = append(all, m.Q)
+		}
+	}
+	return all
+}

@@ -1,0 +1,28 @@
+// Package aggregate does the work of jobs of kind "aggregate": it is what a task process runs for the stages check,
+// plan, map, reduce, commit and clean.
+//
+//   - check judges expressions without data.
+//   - plan lists the input, fixes column types, binds the expressions to them and cuts the input into splits. If there is
+//     only one, it does everything at once.
+//   - map computes the partial aggregates of one split: a row for each group, with one column for each part that measures
+//     are made of (count, sum, min, max, sketch), in partitions by hash of the group key.
+//   - reduce merges some partitions of all splits, finishes the measures and writes one result file.
+//   - commit publishes the files of several reduce tasks; clean closes the commit point of a run that failed.
+//
+// DuckDB (package engine) computes; objects are read by our own code (package input), which hands the engine one plain
+// stream of rows through a named pipe. Packages sketch, segment, expression and commit are the other parts.
+//
+// What holds for results:
+//
+//   - Missing values (NULL) are ignored by every measure but {"count": "*"}. A group key may be missing: that is a group.
+//     A sum, min, max, avg or quantile of nothing is missing; a count of nothing is 0.
+//   - Sums of integers are exact, DECIMAL(38,0); of decimals, DECIMAL(38,s); of floating-point numbers, compensated
+//     DOUBLE. BOOLEAN counts as 0 and 1. avg is DOUBLE, divided once. A sum beyond 38 digits is an error.
+//   - NaN is larger than every other number for min and max, makes a sum NaN, is one value for approx_distinct, and is
+//     ignored by approx_quantile.
+//   - HUGEINT and UHUGEINT results are DECIMAL(38,0). Rows are in the order of the group keys, missing ones last.
+//   - A quoted CSV field is never missing: "" is empty text, and "NA" is the text NA whatever null_values says. Decimals
+//     with too many digits behind the point are rounded to the column's scale; whole numbers with a fraction are errors.
+//     Numbers in JSON that are not whole are exact to 15 digits.
+//   - Text that is read is UTF-8. Line ends are LF, CRLF or CR.
+package aggregate

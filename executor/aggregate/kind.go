@@ -1,0 +1,130 @@
+package aggregate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/tidemill/tidemill/executor/aggregate/commit"
+	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/task"
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/jobs/aggregate"
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/storage"
+)
+
+// New returns the work of kind "aggregate". It has no state.
+func New() task.Kind { return kind{} }
+
+type kind struct{}
+
+// Name is "aggregate".
+func (kind) Name() string { return aggregate.Name }
+
+// Features are none beyond the first version's.
+func (kind) Features() []string { return nil }
+
+// Run does one stage.
+func (kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
+	if work.Data.Stage == jobs.StageCheck {
+		return runCheck(ctx, work)
+	}
+	t, err := newStage(ctx, work)
+	if err != nil {
+		return nil, err
+	}
+	switch work.Data.Stage {
+	case aggregate.StagePlan:
+		return t.runPlan(ctx)
+	case aggregate.StageMap:
+		return t.runMap(ctx)
+	case aggregate.StageReduce:
+		return t.runReduce(ctx)
+	case aggregate.StageCommit:
+		return t.runCommit(ctx)
+	case jobs.StageClean:
+		return t.runClean(ctx)
+	}
+	return nil, task.Final("", "run stage %q: there is no such stage of kind aggregate", work.Data.Stage)
+}
+
+// stage is one task at work, with the places that its job names.
+type stage struct {
+	*task.Work
+	section *aggregate.Section
+	store   storage.Store // of the output
+	output  *commit.Output
+}
+
+func newStage(ctx context.Context, work *task.Work) (*stage, error) {
+	section, ok := work.Spec.Section.(*aggregate.Section)
+	if !ok {
+		return nil, fmt.Errorf("run stage %q: the spec's section is a %T", work.Data.Stage, work.Spec.Section)
+	}
+	t := &stage{Work: work, section: section}
+	store, uri, err := t.open(ctx, section.Output.URI, section.Output.Connection, "/aggregate/output/")
+	if err != nil {
+		return nil, err
+	}
+	workStore, workURI, err := t.open(ctx, section.WorkURI, section.Output.Connection, "/aggregate/output/")
+	if err != nil {
+		return nil, err
+	}
+	t.store = store
+	t.output = &commit.Output{Store: store, URI: uri, Work: workStore, WorkURI: workURI, Log: work.Log}
+	return t, nil
+}
+
+// open resolves a connection for a place that the spec names.
+func (t *stage) open(ctx context.Context, text, connection, pointer string) (storage.Store, storage.URI, error) {
+	uri, err := storage.ParseURI(text)
+	if err != nil {
+		return nil, uri, task.Final(pointer+"uri", "%w", err)
+	}
+	store, err := t.Connections.Open(ctx, connection, uri)
+	if errors.Is(err, storage.ErrInvalid) {
+		return nil, uri, task.Final(pointer+"connection", "%w", err)
+	}
+	return store, uri, err
+}
+
+// attempt names this attempt among all of the run's: the directory of what it writes.
+func (t *stage) attempt() string {
+	return fmt.Sprintf("%s.%d.%d", t.Data.Stage, t.Data.Index, t.Data.Attempt)
+}
+
+// workURI is an object or prefix in the run's work area.
+func (t *stage) workURI(elements ...string) storage.URI {
+	return t.output.WorkURI.Join(append([]string{t.Data.Run}, elements...)...)
+}
+
+func mapName(split int, attempt uint32) string {
+	return strconv.Itoa(split) + "-" + strconv.Itoa(int(attempt))
+}
+
+// readAhead keeps a small share of the task's memory for what is fetched ahead.
+func (t *stage) readAhead() storage.ReadAhead {
+	return storage.ReadAhead{Chunk: min(max(t.Memory/64, 256<<10), 8<<20), Parallel: 4}
+}
+
+// startEngine starts the engine within what the task may use.
+func (t *stage) startEngine(ctx context.Context) (*engine.Session, error) {
+	return engine.Open(ctx, engine.Config{Dir: t.Dir, Memory: t.Memory, Disk: t.Data.Disk, Threads: t.Threads})
+}
+
+// report says how far the task is, between from and to of the whole.
+func (t *stage) report(phase string, fraction float64) {
+	if t.Report != nil {
+		t.Report(task.Progress{Fraction: fraction, Phase: phase})
+	}
+}
+
+// decodeInput reads the stage's own message.
+func decodeInput(work *task.Work, m proto.Unmarshaler) error {
+	if err := proto.Decode(work.Data.Input, m); err != nil {
+		return task.Final("", "read input of stage %q: %w", work.Data.Stage, err)
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package aggregate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/storage"
+)
+
+// plan is what all later tasks of a run go by: an object in the work area.
+type plan struct {
+	Run        string        `json:"run"`
+	Files      []input.File  `json:"files"`
+	Splits     []input.Split `json:"splits"`
+	Partitions int           `json:"partitions"`
+	Header     []string      `json:"header,omitempty"` // what the first row of each file says
+	Columns    []column      `json:"columns"`
+	Keys       []string      `json:"keys"` // types of the group keys
+	Args       []string      `json:"args"` // types of the measures' different arguments
+}
+
+// column is a column of the input.
+type column struct {
+	Name string `json:"name"`
+	Type string `json:"type,omitempty"` // empty: no expression uses it
+}
+
+// mostPlan bounds what is read of a plan: a million files.
+const mostPlan = 512 << 20
+
+func parsePlan(data []byte, run string) (*plan, error) {
+	p := &plan{}
+	if err := json.Unmarshal(data, p); err != nil {
+		return nil, fmt.Errorf("parse plan: %w", err)
+	}
+	if p.Run != run {
+		return nil, fmt.Errorf("parse plan: it is of run %q, not %q", p.Run, run)
+	}
+	if p.Partitions < 1 || len(p.Splits) < 1 {
+		return nil, fmt.Errorf("parse plan: it has %d partitions and %d splits", p.Partitions, len(p.Splits))
+	}
+	for i, split := range p.Splits {
+		for _, s := range split {
+			if s.File < 0 || s.File >= len(p.Files) || s.Offset < 0 || s.Length < 0 || s.Offset+s.Length > p.Files[s.File].Size {
+				return nil, fmt.Errorf("parse plan: split %d is not a part of the input", i)
+			}
+		}
+	}
+	return p, nil
+}
+
+// writePlan stores the plan under a name of this attempt's own.
+func (t *stage) writePlan(ctx context.Context, p *plan) (uri string, err error) {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("encode plan: %w", err)
+	}
+	at := t.workURI(fmt.Sprintf("plan-%d.json", t.Data.Attempt))
+	if _, err := storage.WriteAll(ctx, t.output.Work, at.Key, data, storage.Always); err != nil {
+		return "", fmt.Errorf("write plan: %w", err)
+	}
+	return at.String(), nil
+}
+
+func (t *stage) readPlan(ctx context.Context, uri string) (*plan, error) {
+	at, err := storage.ParseURI(uri)
+	if err != nil {
+		return nil, fmt.Errorf("read plan: %w", err)
+	}
+	data, _, err := storage.ReadAll(ctx, t.output.Work, at.Key, mostPlan)
+	if err != nil {
+		return nil, fmt.Errorf("read plan: %w", err)
+	}
+	return parsePlan(data, t.Data.Run)
+}

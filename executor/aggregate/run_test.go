@@ -1,0 +1,228 @@
+package aggregate_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	duckdb "github.com/duckdb/duckdb-go/v2"
+	"go.uber.org/goleak"
+
+	"github.com/tidemill/tidemill/executor/aggregate"
+	"github.com/tidemill/tidemill/executor/task"
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/jobs/kinds"
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/storage/connections"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var kind = aggregate.New()
+
+// lake is a folder that holds inputs and outputs, and stands in for a cluster: it runs jobs task by task.
+type lake struct {
+	t           testing.TB
+	root        string
+	connections *connections.Set
+	memory      int64 // of a task, for the engine
+	disk        int64
+	runs        int
+	reports     []task.Progress // of the last task
+	stages      []string        // of the last run: name and number of tasks
+}
+
+func newLake(t testing.TB) *lake {
+	t.Helper()
+	root := t.TempDir()
+	file := filepath.Join(t.TempDir(), "connections.json")
+	config := fmt.Sprintf(`{"connections": {"lake": {"type": "file", "root": %q}}}`, root)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set, err := connections.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(set.Close)
+	return &lake{t: t, root: root, connections: set, memory: 256 << 20, disk: 1 << 30}
+}
+
+// put writes an input object.
+func (l *lake) put(key, content string) {
+	l.t.Helper()
+	path := filepath.Join(l.root, key)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// copyIn copies real files below key.
+func (l *lake) copyIn(pattern, key string) {
+	l.t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		l.t.Fatalf("no files at %s: %v", pattern, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.put(key+"/"+filepath.Base(file), string(data))
+	}
+}
+
+func (l *lake) uri(key string) string { return "file://" + l.root + "/" + key }
+
+// spec decodes a job whose "aggregate" is given as JSON, with LAKE for the folder. The connection is always the lake.
+func (l *lake) spec(section string, parallelism int) (*jobs.Spec, []byte) {
+	l.t.Helper()
+	section = strings.ReplaceAll(section, "LAKE", "file://"+l.root)
+	section = strings.ReplaceAll(section, `"uri"`, `"connection": "lake", "uri"`)
+	data := []byte(fmt.Sprintf(`{"name": "test", "kind": "aggregate", "parallelism": %d, "aggregate": %s}`, parallelism, section))
+	spec, problems := jobs.Decode(data, kinds.All())
+	if len(problems) > 0 {
+		l.t.Fatalf("spec: %v in %s", problems, data)
+	}
+	return spec, data
+}
+
+// do runs one task.
+func (l *lake) do(ctx context.Context, spec *jobs.Spec, data *proto.TaskData) ([]byte, error) {
+	l.t.Helper()
+	dir := filepath.Join(l.t.TempDir(), "scratch")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	l.reports = nil
+	reports := make(chan task.Progress, 10_000)
+	defer func() {
+		close(reports)
+		for r := range reports {
+			l.reports = append(l.reports, r)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			l.t.Error(err)
+		}
+	}()
+	data.Disk = l.disk
+	return kind.Run(ctx, &task.Work{
+		Data: data, Spec: spec, Connections: l.connections, Dir: dir, Memory: l.memory, Threads: 1,
+		Report: func(p task.Progress) { reports <- p }, Log: slog.New(slog.NewTextHandler(testWriter{l.t}, nil)),
+	})
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", p)
+	return len(p), nil
+}
+
+// run does a whole run, stage by stage.
+func (l *lake) run(section string, parallelism int) (*proto.Output, error) {
+	l.t.Helper()
+	spec, raw := l.spec(section, parallelism)
+	l.runs++
+	run := fmt.Sprintf("test-%d", l.runs)
+	created := time.Date(2026, 1, 1, 0, 0, l.runs, 0, time.UTC)
+	jobKind := kinds.All().Lookup(spec.Kind)
+	step := jobs.Step{}
+	first := jobKind.First(spec)
+	step.Stage = &first
+	var earlier []jobs.StageResult
+	l.stages = nil
+	for step.Done == nil {
+		result := jobs.StageResult{Name: step.Stage.Name, Earlier: earlier}
+		l.stages = append(l.stages, fmt.Sprintf("%s %d", step.Stage.Name, len(step.Stage.Inputs)))
+		for i, input := range step.Stage.Inputs {
+			out, err := l.do(l.t.Context(), spec, &proto.TaskData{
+				Run: run, Job: spec.Name, Kind: spec.Kind, Stage: step.Stage.Name, Index: uint32(i), Of: uint32(len(step.Stage.Inputs)),
+				Attempt: 1, Spec: raw, Input: input, RunCreated: created,
+			})
+			if err != nil {
+				return nil, err
+			}
+			result.Outputs = append(result.Outputs, out)
+			result.Attempts = append(result.Attempts, 1)
+		}
+		var err error
+		if step, err = jobKind.Next(spec, result); err != nil {
+			l.t.Fatal(err)
+		}
+		earlier = append(earlier, result)
+	}
+	return step.Done, nil
+}
+
+// rows reads a result back, with DuckDB, as text: one line a row.
+func (l *lake) rows(out *proto.Output) []string {
+	l.t.Helper()
+	manifest, err := os.ReadFile(strings.TrimPrefix(out.Manifest, "file://"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var m struct {
+		Entries []struct{ URL string }
+		Rows    int64
+	}
+	if err := json.Unmarshal(manifest, &m); err != nil {
+		l.t.Fatal(err)
+	}
+	var all []string
+	for _, e := range m.Entries {
+		path := strings.TrimPrefix(e.URL, "file://")
+		read := "SELECT * FROM read_parquet('" + path + "')"
+		if !strings.HasSuffix(path, ".parquet") {
+			read = "SELECT * FROM read_csv('" + path + "', all_varchar=true, header=true)"
+		}
+		all = append(all, query(l.t, read)...)
+	}
+	if int64(len(all)) != m.Rows || m.Rows != out.Rows || int64(len(m.Entries)) != out.Files {
+		l.t.Errorf("%d rows were read, the manifest has %d, the output %d", len(all), m.Rows, out.Rows)
+	}
+	return all
+}
+
+// query asks DuckDB directly.
+func query(t testing.TB, sql string) []string {
+	t.Helper()
+	connector, err := duckdb.NewConnector("", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := connector.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return ask(t, connector, sql)
+}
+
+// mustFail expects a failure.
+func (l *lake) mustFail(section string, parallelism int) *task.Failure {
+	l.t.Helper()
+	out, err := l.run(section, parallelism)
+	if err == nil {
+		l.t.Fatalf("got result %v, want a failure", out)
+	}
+	if entries, err := filepath.Glob(filepath.Join(l.root, "out", "data", "*", "_manifest.json")); err != nil || len(entries) > 0 {
+		l.t.Errorf("visible after a failure: %v, %v", entries, err)
+	}
+	var f *task.Failure
+	if !errors.As(err, &f) {
+		f = task.Classify(err)
+	}
+	return f
+}

@@ -1,0 +1,187 @@
+package aggregate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/aggregate/expression"
+	"github.com/tidemill/tidemill/executor/task"
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/jobs/aggregate"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// shape is an aggregation as the engine is to do it: expressions, and the parts that its measures are made of.
+//
+// In the engine's tables, k0, k1, … are the group keys, a0, a1, … the different arguments of measures, p0, p1, … the parts.
+type shape struct {
+	where    *scalar
+	keys     []scalar
+	args     []scalar
+	parts    []part
+	measures []measure
+}
+
+// scalar is one expression of the spec.
+type scalar struct {
+	name    string // of a group key, in the result
+	pointer string
+	parsed  *expression.Expression
+	kind    string // its type, once it is bound
+}
+
+// part is a column of partial aggregates. Parts merge: those of a group's rows in any division give those of the group.
+type part struct {
+	function string // one of aggregate's functions, but never Avg
+	arg      int    // -1: rows
+}
+
+// measure is a column of the result.
+type measure struct {
+	aggregate.Measure
+	parts []int // Avg has two: the sum and the count
+}
+
+func (p part) sketch() bool {
+	return p.function == aggregate.ApproxDistinct || p.function == aggregate.ApproxQuantile
+}
+
+func (s *shape) sketches() bool { return slices.ContainsFunc(s.parts, part.sketch) }
+
+// newShape parses the section's expressions. Problems are final failures.
+func newShape(ctx context.Context, session *engine.Session, section *aggregate.Section) (*shape, error) {
+	s := &shape{}
+	parse := parser{ctx: ctx, session: session}
+	if section.Where != "" {
+		where := parse.text(section.Where, "where")
+		s.where = &where
+	}
+	for i, group := range section.GroupBy {
+		var key scalar
+		if group.Expr != "" {
+			key = parse.text(group.Expr, "group_by", strconv.Itoa(i), "expr")
+		} else {
+			key = parse.text(engine.Name(group.Name), "group_by", strconv.Itoa(i), "name")
+		}
+		key.name = group.Name
+		s.keys = append(s.keys, key)
+	}
+	texts := []string{}
+	for _, m := range section.Measures {
+		arg := -1
+		if !m.Rows() {
+			if arg = slices.Index(texts, m.Expr); arg < 0 {
+				arg = len(texts)
+				texts = append(texts, m.Expr)
+				s.args = append(s.args, parse.text(m.Expr, "measures", m.Name, m.Func))
+			}
+		}
+		s.measures = append(s.measures, s.measure(m, arg))
+	}
+	return s, parse.failure()
+}
+
+// measure finds or adds the parts that m needs.
+func (s *shape) measure(m aggregate.Measure, arg int) measure {
+	need := func(function string) int {
+		p := part{function, arg}
+		if i := slices.Index(s.parts, p); i >= 0 {
+			return i
+		}
+		s.parts = append(s.parts, p)
+		return len(s.parts) - 1
+	}
+	if m.Func == aggregate.Avg {
+		return measure{m, []int{need(aggregate.Sum), need(aggregate.Count)}}
+	}
+	return measure{m, []int{need(m.Func)}}
+}
+
+// parser collects problems of all expressions, so that their author sees them at once.
+type parser struct {
+	ctx      context.Context
+	session  *engine.Session
+	problems []proto.Problem
+	err      error
+}
+
+func (p *parser) text(text string, path ...string) scalar {
+	s := scalar{pointer: jobs.JoinPointer("/"+aggregate.Name, path...)}
+	if p.err != nil {
+		return s
+	}
+	var problem *expression.Problem
+	parsed, err := expression.Parse(p.ctx, p.session, text)
+	switch {
+	case errors.As(err, &problem):
+		p.problem(s.pointer, "%s", problem.Detail)
+	case err != nil:
+		p.err = err
+	default:
+		s.parsed = parsed
+	}
+	return s
+}
+
+func (p *parser) problem(pointer, format string, args ...any) {
+	p.problems = append(p.problems, proto.Problem{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+}
+
+// failure is what was found: the first problem's text, and all of them if there are several.
+func (p *parser) failure() error {
+	if p.err != nil {
+		return p.err
+	}
+	if len(p.problems) == 0 {
+		return nil
+	}
+	failure := task.Final(p.problems[0].Pointer, "%s", p.problems[0].Detail)
+	if len(p.problems) > 1 {
+		failure.Problems = p.problems
+	}
+	return failure
+}
+
+// scalars are all expressions, those of the filter first.
+func (s *shape) scalars() []*scalar {
+	var all []*scalar
+	if s.where != nil {
+		all = append(all, s.where)
+	}
+	for i := range s.keys {
+		all = append(all, &s.keys[i])
+	}
+	for i := range s.args {
+		all = append(all, &s.args[i])
+	}
+	return all
+}
+
+// uses says whether some expression may use the column: names are compared as the engine does.
+func (s *shape) uses(column string) bool {
+	for _, e := range s.scalars() {
+		if slices.ContainsFunc(e.parsed.Columns, func(name string) bool { return strings.EqualFold(name, column) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// setTypes takes the types that the plan found.
+func (s *shape) setTypes(p *plan) error {
+	if len(p.Keys) != len(s.keys) || len(p.Args) != len(s.args) {
+		return fmt.Errorf("read plan: it has %d keys and %d arguments, the spec %d and %d", len(p.Keys), len(p.Args), len(s.keys), len(s.args))
+	}
+	for i := range s.keys {
+		s.keys[i].kind = p.Keys[i]
+	}
+	for i := range s.args {
+		s.args[i].kind = p.Args[i]
+	}
+	return nil
+}

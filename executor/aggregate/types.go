@@ -1,0 +1,98 @@
+package aggregate
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tidemill/tidemill/jobs/aggregate"
+)
+
+// The engine's types, as far as measures tell them apart.
+
+var (
+	integers = []string{"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT", "UHUGEINT"}
+	longs    = []string{"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"} // fit a signed 64-bit integer
+	decimal  = regexp.MustCompile(`^DECIMAL\([0-9]+,([0-9]+)\)$`)
+)
+
+func isInteger(kind string) bool { return slices.Contains(integers, kind) }
+func isFloat(kind string) bool   { return kind == "FLOAT" || kind == "DOUBLE" }
+func isNumber(kind string) bool {
+	return isInteger(kind) || isFloat(kind) || kind == "BOOLEAN" || decimal.MatchString(kind)
+}
+
+// isNested says that values have an inside: lists, structs, maps.
+func isNested(kind string) bool {
+	return strings.HasSuffix(kind, "]") || strings.HasPrefix(kind, "STRUCT") || strings.HasPrefix(kind, "MAP") || strings.HasPrefix(kind, "UNION")
+}
+
+const wholeNumber = "DECIMAL(38,0)"
+
+// stored is the type in which values of a type are kept in results: Parquet has no integers beyond 64 bits.
+func stored(kind string) string {
+	switch kind {
+	case "HUGEINT", "UHUGEINT":
+		return wholeNumber
+	case `"NULL"`:
+		return "VARCHAR"
+	}
+	return kind
+}
+
+// summed is the type of a sum.
+func summed(kind string) string {
+	if isFloat(kind) {
+		return "DOUBLE"
+	}
+	if m := decimal.FindStringSubmatch(kind); m != nil {
+		return "DECIMAL(38," + m[1] + ")"
+	}
+	return wholeNumber
+}
+
+// counted is the type in which different values are put into a sketch.
+func counted(kind string) string {
+	switch {
+	case slices.Contains(longs, kind):
+		return "BIGINT"
+	case isFloat(kind):
+		return "DOUBLE"
+	}
+	return "VARCHAR"
+}
+
+// partType is the type of a column of partial aggregates.
+func (s *shape) partType(p part) string {
+	switch p.function {
+	case aggregate.Count:
+		return "BIGINT"
+	case aggregate.Sum:
+		return summed(s.args[p.arg].kind)
+	case aggregate.Min, aggregate.Max:
+		return stored(s.args[p.arg].kind)
+	}
+	return "BLOB"
+}
+
+// resultType is the type of a measure's column.
+func (s *shape) resultType(m measure) string {
+	switch m.Func {
+	case aggregate.ApproxDistinct:
+		return "BIGINT"
+	case aggregate.Avg, aggregate.ApproxQuantile:
+		return "DOUBLE"
+	}
+	return s.partType(s.parts[m.parts[0]])
+}
+
+// wants says why a function cannot take an argument of a type, or is empty.
+func wants(function, kind string) string {
+	switch function {
+	case aggregate.Sum, aggregate.Avg, aggregate.ApproxQuantile:
+		if !isNumber(kind) {
+			return "want a number"
+		}
+	}
+	return ""
+}
