@@ -11,7 +11,12 @@ import (
 // ask runs SQL on a new connection and returns each row as one line of text.
 func ask(t testing.TB, connector driver.Connector, statement string) []string {
 	t.Helper()
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(connector) // closes the connector, too
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	rows, err := db.QueryContext(t.Context(), "SELECT COLUMNS(*)::VARCHAR FROM ("+statement+")")
 	if err != nil {
 		t.Fatalf("%s: %v", statement, err)

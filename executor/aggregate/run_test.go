@@ -202,11 +202,6 @@ func query(t testing.TB, sql string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := connector.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
 	return ask(t, connector, sql)
 }
 
