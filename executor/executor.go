@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -213,10 +212,5 @@ func (e *Executor) stopAll(why *end) {
 // errAgentGone is what Run returns when it ended for want of an agent.
 var errAgentGone = errors.New("agent is gone")
 
-// self is the path of this program's file, also when that was replaced.
-func self() string {
-	if _, err := os.Stat("/proc/self/exe"); err == nil {
-		return "/proc/self/exe"
-	}
-	return os.Args[0]
-}
+// self is the file of this program, also when that was replaced.
+const self = "/proc/self/exe"

@@ -195,7 +195,8 @@ func (e *Executor) configure(data []byte) {
 	case err != nil:
 		e.refusal = "the executor's data cannot be read: " + err.Error()
 	case e.data.Protocol < own.ProtocolMin || e.data.Protocol > own.ProtocolMax:
-		e.refusal = fmt.Sprintf("the executor speaks protocol %d to %d, the scheduler chose %d", own.ProtocolMin, own.ProtocolMax, e.data.Protocol)
+		e.refusal = fmt.Sprintf("the executor speaks protocol %d to %d, the scheduler chose %d",
+			own.ProtocolMin, own.ProtocolMax, e.data.Protocol)
 	case e.data.Version != own.Version:
 		e.refusal = fmt.Sprintf("this is executor version %q, the scheduler wants %q", own.Version, e.data.Version)
 	}

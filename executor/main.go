@@ -63,7 +63,7 @@ func Main(kinds process.Kinds) int {
 	defer stop()
 	err = New(Config{
 		Environment: environment, Description: description, Kinds: kinds,
-		File: self(), Environ: os.Environ(), Log: log,
+		File: self, Environ: os.Environ(), Log: log,
 	}).Run(ctx)
 	if err != nil {
 		log.Error("ended", "error", err)

@@ -1,4 +1,3 @@
-// Command tidemill-executor is what Mesos agents start to run the tasks of jobs. A new kind of work is one more line here.
 package main
 
 import (
@@ -11,6 +10,7 @@ import (
 	"github.com/tidemill/tidemill/jobs/kinds"
 )
 
+// work is what this executor can do: a new kind is one more line here, and in the block of executor/describe.
 func work() []task.Kind { return []task.Kind{aggregate.New()} }
 
 func main() { os.Exit(executor.Main(process.Kinds{Jobs: kinds.All(), Work: work()})) }

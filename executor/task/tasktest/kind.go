@@ -181,6 +181,6 @@ func (Job) Next(spec *jobs.Spec, _ jobs.StageResult) (jobs.Step, error) {
 
 // Spec is a spec of the kind, as JSON, whose work area is the folder dir, reached by a connection "local" of type file.
 func Spec(dir string) []byte {
-	return fmt.Appendf(nil, `{"name": "scripted", "kind": %q, "executor": {"channel": "stable"}, %q: {"work": "file://%s", "connection": "local"}}`,
-		Name, Name, dir)
+	return fmt.Appendf(nil, `{"name": "scripted", "kind": %q, "executor": {"channel": "stable"},
+		%q: {"work": "file://%s", "connection": "local"}}`, Name, Name, dir)
 }
