@@ -414,7 +414,7 @@ func TestBurstsShareAView(t *testing.T) {
 	})
 }
 
-func TestFirstChangeAfterSilenceIsSeenAtOnce(t *testing.T) {
+func TestFirstChangeAfterSilenceIsSeenSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, nil)
 		time.Sleep(time.Minute)
@@ -428,8 +428,8 @@ func TestFirstChangeAfterSilenceIsSeenAtOnce(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		r.master.events <- scheduler.Rescind{OfferID: "o"}
-		if took := (<-at).Sub(begin); took > 0 {
-			t.Errorf("seen after %v, want at once", took)
+		if took := (<-at).Sub(begin); took > drawEvery {
+			t.Errorf("seen after %v, want at most %v", took, drawEvery)
 		}
 		r.end(t)
 	})
