@@ -169,16 +169,21 @@ func (c *client) next(what string, fits func(*scheduler.Event) bool) *scheduler.
 	return event
 }
 
-// offer gives the oldest offer that was not used yet, or waits for one.
+// offer gives the oldest offer of some size that was not used yet, or waits for one.
 func (c *client) offer() v1.Offer {
 	c.t.Helper()
-	if len(c.offers) == 0 {
+	for {
+		for i, offer := range c.offers {
+			for _, r := range offer.Resources {
+				if r.Name == "cpus" && r.Scalar.Value >= 1 {
+					c.offers = append(c.offers[:i:i], c.offers[i+1:]...)
+					return offer
+				}
+			}
+		}
 		event := c.next("an offer", func(e *scheduler.Event) bool { return e.Type == scheduler.Event_OFFERS })
-		c.offers = event.Offers.Offers
+		c.offers = append(c.offers, event.Offers.Offers...)
 	}
-	first := c.offers[0]
-	c.offers = c.offers[1:]
-	return first
 }
 
 // status waits until a task reports a state.

@@ -256,6 +256,8 @@ func TestExecutorsOutliveAnAgent(t *testing.T) {
 	dir := t.TempDir()
 	keep := func(cfg *mesos.ClusterConfig) {
 		cfg.Dir, cfg.Agent.KeepExecutors = dir, true
+		// What the agent reports before the scheduler is back comes again soon.
+		cfg.Agent.UpdateRetryInterval = 50 * time.Millisecond
 	}
 	first := start(t, keep)
 	c := subscribe(t, first.URL(), frameworkInfo())
@@ -275,7 +277,7 @@ func TestExecutorsOutliveAnAgent(t *testing.T) {
 	touch(t, gate+"0")
 	eventually(t, "the other ends", func() bool { _, err := os.Stat(gate + ".ended"); return err == nil })
 
-	second := start(t, func(cfg *mesos.ClusterConfig) { cfg.Dir = dir }) // a new master, too
+	second := start(t, keep, func(cfg *mesos.ClusterConfig) { cfg.Agent.KeepExecutors = false }) // a new master, too
 	c = subscribe(t, second.URL(), c.info)
 	if got := c.status("ends", v1.TASK_FAILED).GetMessage(); got != "Command exited with status 4" {
 		t.Errorf("ends: got %q", got)
