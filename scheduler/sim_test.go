@@ -67,6 +67,9 @@ func simulate(t *testing.T, seed uint64) {
 		mesos: &simMesos{rng: rng, faults: true, tasks: map[string]*simTask{}, offers: map[string]*simOffer{}, commits: map[string]string{}, executors: map[string]string{}},
 	}
 	s.cfg.FreeRetries = 5
+	if rng.IntN(2) == 0 {
+		s.cfg.KeepRuns = 1 + rng.IntN(3)
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			s.fail("panic: %v", r)
@@ -315,6 +318,11 @@ func (s *sim) check() {
 		return
 	}
 	view := c.View()
+	for id := range view.Runs {
+		if _, stored := s.store[Key{KindRun, id}]; !stored {
+			s.fail("run %s is shown, but not stored", id)
+		}
+	}
 	for key, value := range s.store {
 		switch key.Kind {
 		case KindTask:

@@ -1,0 +1,81 @@
+package scheduler
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+// TestDamagedRecords: what cannot be understood is refused with the record's key, not skipped.
+func TestDamagedRecords(t *testing.T) {
+	for name, test := range map[string]struct {
+		damage func(store map[Key][]byte, run string)
+		want   string
+	}{
+		"not a message": {func(store map[Key][]byte, run string) {
+			store[Key{KindRun, run}] = []byte{0xff, 0xff}
+		}, `load run "r1": decode *proto.Run`},
+		"another's record": {func(store map[Key][]byte, run string) {
+			store[Key{KindJob, "lights"}] = store[Key{KindJob, "flights"}]
+		}, `load job "lights": it is the record of "flights"`},
+		"a kind from the future": {func(store map[Key][]byte, run string) {
+			store[Key{"rollout", "x"}] = nil
+		}, `load rollout "x": the kind is not known`},
+		"no framework ID": {func(store map[Key][]byte, run string) {
+			store[Key{KindFramework, frameworkID}] = nil
+		}, `load framework "framework": it has no ID`},
+		"no job": {func(store map[Key][]byte, run string) {
+			delete(store, Key{KindJob, "flights"})
+		}, `load revision "flights/1": there is no job "flights"`},
+		"no revision": {func(store map[Key][]byte, run string) {
+			delete(store, Key{KindRevision, "flights/1"})
+		}, `load job "flights": its revision 1 is not there`},
+		"no run": {func(store map[Key][]byte, run string) {
+			delete(store, Key{KindRun, run})
+		}, `there is no run "r1"`},
+		"no version": {func(store map[Key][]byte, run string) {
+			delete(store, Key{KindVersion, "1.5.0"})
+		}, `load run "r1": there is no executor version "1.5.0"`},
+		"no executor": {func(store map[Key][]byte, run string) {
+			delete(store, Key{KindExecutor, run + "_1.5.0_1"})
+		}, `load task "r1.plan.0": attempt 1: there is no executor "r1_1.5.0_1"`},
+		"a task less": {func(store map[Key][]byte, run string) {
+			delete(store, Key{KindTask, run + ".plan.1"})
+		}, `load run "r1": stage "plan" has 1 tasks of 2`},
+		"a task in between": {func(store map[Key][]byte, run string) {
+			delete(store, Key{KindTask, run + ".plan.0"})
+		}, `load task "r1.plan.1": task 0 of the stage is not there`},
+		"a task of no stage": {func(store map[Key][]byte, run string) {
+			rec := mustDecode(store[Key{KindTask, run + ".plan.0"}], &proto.Task{})
+			rec.ID, rec.Stage = run+".dance.0", "dance"
+			store[Key{KindTask, rec.ID}] = proto.Encode(rec)
+		}, `load task "r1.dance.0": run "r1" has no stage "dance"`},
+		"a state from the future": {func(store map[Key][]byte, run string) {
+			rec := mustDecode(store[Key{KindTask, run + ".plan.0"}], &proto.Task{})
+			rec.State = 77
+			store[Key{KindTask, rec.ID}] = proto.Encode(rec)
+		}, `load task "r1.plan.0": its state 77 is not known`},
+		"two attempts that live": {func(store map[Key][]byte, run string) {
+			rec := mustDecode(store[Key{KindTask, run + ".plan.0"}], &proto.Task{})
+			second := rec.Attempts[0]
+			second.Number, second.MesosID = 2, rec.ID+".2"
+			rec.Attempts = append(rec.Attempts, second)
+			store[Key{KindTask, rec.ID}] = proto.Encode(rec)
+		}, `load task "r1.plan.0": attempt 2: an earlier attempt lives, too`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			s.setup(`"work": {"stages": [2]}`)
+			s.run(block{command: "offers", input: "a1 cpus=4 mem=4GiB disk=10GiB\n"})
+			if _, err := New(s.cfg, records(s.store)); err != nil {
+				t.Fatalf("before: %v", err)
+			}
+			test.damage(s.store, s.long("r1"))
+			_, err := New(s.cfg, records(s.store))
+			if err == nil || !strings.Contains(s.short(err.Error()), test.want) {
+				t.Errorf("got error %v, want %q", err, test.want)
+			}
+		})
+	}
+}

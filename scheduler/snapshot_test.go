@@ -1,0 +1,53 @@
+package scheduler
+
+import (
+	"testing"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+// TestViewShares: a View costs only what has changed, and an older one never changes.
+func TestViewShares(t *testing.T) {
+	s := newScript(t)
+	s.setup(`"work": {"stages": [2]}`)
+	s.run(block{command: "start flights"})
+	first := s.core.View()
+	if again := s.core.View(); again != first {
+		t.Error("a View without a change is another one")
+	}
+	s.run(block{command: "tick 1s"})
+	if again := s.core.View(); again != first {
+		t.Error("a View after a step that changed nothing is another one")
+	}
+	r1, r2 := s.long("r1"), s.long("r2")
+	s.run(block{command: "offers", input: "a1 cpus=0.6 mem=4GiB disk=10GiB\n"})
+	second := s.core.View()
+	if second.Sequence <= first.Sequence {
+		t.Errorf("the sequence went from %d to %d", first.Sequence, second.Sequence)
+	}
+	if second.Jobs["flights"] != first.Jobs["flights"] || second.Runs[r2].Tasks[0] != first.Runs[r2].Tasks[0] || second.Runs[r1].Tasks[1] != first.Runs[r1].Tasks[1] {
+		t.Error("what has not changed is not shared")
+	}
+	if got := first.Runs[r1].Tasks[0].Task.State; got != proto.TASK_PENDING {
+		t.Errorf("the task in the older View is %s", got)
+	}
+	if got := second.Runs[r1].Tasks[0].Task.State; got != proto.TASK_LAUNCHING {
+		t.Errorf("the task in the newer View is %s", got)
+	}
+	s.run(block{command: "update r1.plan.0.1 RUNNING"})
+	if got := second.Runs[r1].Tasks[0].Task.Attempts[0].State; got != proto.TASK_LAUNCHING {
+		t.Errorf("the attempt in the older View became %s", got)
+	}
+}
+
+// TestReplyIsACopy: what a command was answered does not change later.
+func TestReplyIsACopy(t *testing.T) {
+	s := newScript(t)
+	s.setup("")
+	s.run(block{command: "start flights"})
+	run := s.last.Replies[0].Value.(StartRunResult).Run
+	s.run(block{command: "cancel r2"})
+	if run.State != proto.RUN_PENDING || len(run.Stages) != 1 {
+		t.Errorf("the answer to StartRun became %s", describeRun(run))
+	}
+}
