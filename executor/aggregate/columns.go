@@ -181,33 +181,66 @@ type values struct {
 	offset                                     bool // some with a distance from UTC
 }
 
-// checks are SQL conditions on a column, in the order of the fields of values behind some.
-var checks = []string{
-	`bool_and(regexp_full_match(%[1]s, '\s*[-+]?[0-9]+\s*') AND TRY_CAST(%[1]s AS BIGINT) IS NOT NULL)`,
-	`bool_and(regexp_full_match(%[1]s, '\s*[-+]?[0-9]+\s*') AND TRY_CAST(%[1]s AS HUGEINT) IS NOT NULL)`,
-	`bool_and(TRY_CAST(%[1]s AS DOUBLE) IS NOT NULL)`,
-	`bool_and(lower(%[1]s) IN ('true', 'false'))`,
-	`bool_and(length(%[1]s) <= 10 AND TRY_CAST(%[1]s AS DATE) IS NOT NULL)`,
-	`bool_and(TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL)`,
-	`bool_or(regexp_matches(%[1]s, ':[0-9.]+ ?[-+][0-9]{2}(:?[0-9]{2})?$'))`,
-}
+// whole is the condition that a number is written as a whole one.
+const whole = `NOT contains(%[1]s, '.') AND NOT contains(%[1]s, 'e') AND NOT contains(%[1]s, 'E') AND NOT contains(%[1]s, '_') AND NOT contains(%[1]s, 'x')`
+
+// Questions about a column, as SQL aggregates. Most columns are answered by the first ones.
+var (
+	firstQuestions = []string{
+		`count(%[1]s) > 0`,
+		`bool_and(TRY_CAST(%[1]s AS BIGINT) IS NOT NULL AND ` + whole + `)`,
+	}
+	moreQuestions = []string{
+		`bool_and(TRY_CAST(%[1]s AS HUGEINT) IS NOT NULL AND ` + whole + `)`,
+		`bool_and(TRY_CAST(%[1]s AS DOUBLE) IS NOT NULL)`,
+		`bool_and(lower(%[1]s) IN ('true', 'false'))`,
+		`bool_and(length(%[1]s) <= 10 AND TRY_CAST(%[1]s AS DATE) IS NOT NULL)`,
+		`bool_and(TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL)`,
+		`bool_or(CASE WHEN TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL THEN regexp_matches(%[1]s, ':[0-9.]+ ?[-+][0-9]{2}(:?[0-9]{2})?$') END)`,
+	}
+)
 
 // guess looks at all values of some columns, which read has as text.
 func guess(ctx context.Context, session *engine.Session, read string, names []string) (map[string]values, error) {
-	var items []string
-	for _, name := range names {
-		items = append(items, "count("+engine.Name(name)+")")
-		for _, check := range checks {
-			items = append(items, fmt.Sprintf(check, engine.Name(name)))
-		}
+	first, err := answer(ctx, session, read, names, firstQuestions)
+	if err != nil {
+		return nil, err
 	}
 	all := map[string]values{}
-	err := session.Query(ctx, "SELECT "+strings.Join(items, ", ")+" FROM "+read, func(row []driver.Value) error {
-		for i, name := range names {
-			found := row[i*(len(checks)+1):]
-			n, _ := found[0].(int64)
-			yes := func(k int) bool { b, _ := found[k].(bool); return b }
-			all[name] = values{n > 0, yes(1), yes(2), yes(3), yes(4), yes(5), yes(6), yes(7)}
+	var others []string
+	for _, name := range names {
+		v := values{some: first[name][0], long: first[name][1]}
+		if all[name] = v; v.some && !v.long {
+			others = append(others, name)
+		}
+	}
+	more, err := answer(ctx, session, read, others, moreQuestions)
+	if err != nil {
+		return nil, err
+	}
+	for name, yes := range more {
+		all[name] = values{some: true, huge: yes[0], double: yes[1], boolean: yes[2], date: yes[3], instant: yes[4], offset: yes[5]}
+	}
+	return all, nil
+}
+
+// answer asks all questions about all columns at once. What is neither true nor false is false.
+func answer(ctx context.Context, session *engine.Session, read string, names, questions []string) (map[string][]bool, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	var l items
+	for _, name := range names {
+		for _, question := range questions {
+			l.add(question, engine.Name(name))
+		}
+	}
+	all := map[string][]bool{}
+	err := session.Query(ctx, "SELECT "+l.String()+" FROM "+read, func(row []driver.Value) error {
+		for i, value := range row {
+			yes, _ := value.(bool)
+			name := names[i/len(questions)]
+			all[name] = append(all[name], yes)
 		}
 		return nil
 	})

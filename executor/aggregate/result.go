@@ -100,5 +100,8 @@ func (t *stage) publish(ctx context.Context, sh *shape, entries []commit.Entry, 
 	if errors.Is(err, commit.ErrCancelled) {
 		return nil, &task.Failure{Class: proto.CLASS_FINAL, Kind: "conflict", Message: commit.ErrCancelled.Error(), Err: err}
 	}
-	return out, err
+	if err != nil {
+		return nil, task.Unsettled(err) // m may be the result all the same
+	}
+	return out, nil
 }
