@@ -41,9 +41,9 @@ type ending struct {
 
 // conclude decides. A task that finished its work has finished, even if it was to be stopped: it may have committed.
 func conclude(e ending) outcome {
-	result := &proto.TaskResult{}
-	if e.reported != nil {
-		result = e.reported
+	result := e.reported
+	if result == nil {
+		result = &proto.TaskResult{Unsettled: true} // it may have ended with a request on its way
 	}
 	result.Counters.Cpu = max(result.Counters.Cpu, e.exit.CPU)
 	result.Counters.PeakMemory = max(result.Counters.PeakMemory, e.exit.PeakMemory)

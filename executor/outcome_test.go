@@ -54,6 +54,9 @@ func TestConclude(t *testing.T) {
 			if got.result.Counters.Cpu != time.Second {
 				t.Errorf("got counters %+v", got.result.Counters)
 			}
+			if got.result.Unsettled != (test.ending.reported == nil) {
+				t.Errorf("got unsettled %v", got.result.Unsettled)
+			}
 			f := got.result.Failure
 			switch {
 			case test.kind == "" && (f != nil || string(got.result.Output) != "done"):

@@ -104,7 +104,7 @@ func classify(u Update) (o outcome, ok bool) {
 		o = outcome{state: proto.TASK_LOST, reason: u.Reason, settled: true, unborn: true}
 	}
 	if u.Source == fromExecutor && (o.state == proto.TASK_FAILED || o.state == proto.TASK_KILLED) {
-		o.settled = true
+		o.settled = decoding == nil && !result.Unsettled
 		if decoding == nil && result.Failure != nil {
 			o.result, o.failure = result, result.Failure
 			return o, true

@@ -35,6 +35,12 @@ func TestClassify(t *testing.T) {
 			want{state: failed, class: forGood, kind: "not_found", settled: true}},
 		{"failed, maybe passing", Update{State: "TASK_FAILED", Source: fromExecutor, Data: said(passing, "unavailable")},
 			want{state: failed, class: passing, kind: "unavailable", settled: true}},
+		{"failed amid a write", Update{State: "TASK_FAILED", Source: fromExecutor, Data: proto.Encode(&proto.TaskResult{
+			Failure: &proto.Failure{Class: passing, Kind: "unavailable"}, Unsettled: true})},
+			want{state: failed, class: passing, kind: "unavailable"}},
+		{"killed amid a write", Update{State: "TASK_KILLED", Source: fromExecutor, Data: proto.Encode(&proto.TaskResult{
+			Failure: &proto.Failure{Class: ours, Kind: "killed"}, Unsettled: true})},
+			want{state: killed, class: ours, kind: "killed"}},
 		{"failed without a word", Update{State: "TASK_FAILED", Source: fromExecutor},
 			want{state: failed, class: passing, kind: "internal", settled: true}},
 		{"killed by its executor", Update{State: "TASK_KILLED", Source: fromExecutor, Data: said(ours, "killed")},

@@ -170,6 +170,7 @@ func TestFailuresAreReported(t *testing.T) {
 	}{
 		"final":        {script: "final /script/work no such thing", want: proto.Failure{Class: proto.CLASS_FINAL, Kind: "invalid", Pointer: "/script/work", Message: "no such thing"}},
 		"passing":      {script: "passing try later", want: proto.Failure{Class: proto.CLASS_PASSING, Kind: "unavailable", Message: "try later"}},
+		"unsettled":    {script: "unsettled who knows", want: proto.Failure{Class: proto.CLASS_PASSING, Kind: "unavailable", Message: "who knows"}},
 		"plain error":  {script: "dance", want: proto.Failure{Class: proto.CLASS_PASSING, Kind: "internal", Message: `run script: unknown command "dance"`}},
 		"panic":        {script: "panic oh", want: proto.Failure{Class: proto.CLASS_PASSING, Kind: "internal", Message: "the executor failed: oh"}},
 		"unknown kind": {change: func(c *Config) { c.Assignment.Task.Kind = "other" }, want: proto.Failure{Class: proto.CLASS_FINAL, Kind: "invalid", Pointer: "/kind", Message: `this executor version cannot do the kind "other"`}},
@@ -188,6 +189,9 @@ func TestFailuresAreReported(t *testing.T) {
 				t.Fatalf("got result %+v, stderr %s", result, s.text(s.stderr))
 			}
 			got := *result.Failure
+			if result.Unsettled != (name == "unsettled") {
+				t.Errorf("got unsettled %v", result.Unsettled)
+			}
 			if got.Class != test.want.Class || got.Kind != test.want.Kind || !strings.Contains(got.Message, test.want.Message) {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}

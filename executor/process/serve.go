@@ -101,7 +101,11 @@ func perform(ctx context.Context, kinds Kinds, a *proto.Assignment, reports *rep
 	}
 	result := &proto.TaskResult{Output: output, Counters: reports.counters()}
 	if err != nil {
-		result.Output, result.Failure = nil, failure(err)
+		f := task.Classify(err)
+		result.Output, result.Unsettled = nil, f.Unsettled
+		result.Failure = task.Shorten(&proto.Failure{
+			Class: f.Class, Kind: f.Kind, Message: f.Message, Pointer: f.Pointer, Problems: f.Problems,
+		})
 	}
 	return result
 }
@@ -149,12 +153,6 @@ func badSpec(problems []jobs.Problem) error {
 		f.Problems = append(f.Problems, proto.Problem{Pointer: p.Pointer, Detail: p.Detail})
 	}
 	return f
-}
-
-// failure is err as the scheduler gets it, cut to what a status update may carry.
-func failure(err error) *proto.Failure {
-	f := task.Classify(err)
-	return task.Shorten(&proto.Failure{Class: f.Class, Kind: f.Kind, Message: f.Message, Pointer: f.Pointer, Problems: f.Problems})
 }
 
 // reporter sends reports; progress is gathered and sent a few times a second.

@@ -17,6 +17,9 @@ type Failure struct {
 	Message  string // for people; names the file, row, column or object
 	Problems []proto.Problem
 	Err      error // the cause, may be nil
+
+	// Unsettled says that a write which would make a result visible may have happened, or may still: see [Unsettled].
+	Unsettled bool
 }
 
 func (f *Failure) Error() string {
@@ -39,6 +42,14 @@ func Final(pointer, format string, args ...any) *Failure {
 func Passing(format string, args ...any) *Failure {
 	err := fmt.Errorf(format, args...)
 	return &Failure{Class: proto.CLASS_PASSING, Kind: "unavailable", Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// Unsettled is err for an attempt that ended with a conditional write of which it does not know whether it took effect. The
+// scheduler then has the run's commit point looked at before it says that a cancelled or failed run has no result.
+func Unsettled(err error) *Failure {
+	f := *Classify(err)
+	f.Unsettled = true
+	return &f
 }
 
 // Classify turns any error into a Failure. Missing objects and buckets and bad names are final; a conditional write that

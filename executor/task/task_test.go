@@ -50,6 +50,17 @@ func TestFailuresKeepTheirCause(t *testing.T) {
 	}
 }
 
+func TestUnsettledKeepsTheRest(t *testing.T) {
+	final := task.Final("/a", "bad")
+	got := task.Unsettled(fmt.Errorf("publish: %w", final))
+	if !got.Unsettled || got.Class != proto.CLASS_FINAL || got.Pointer != "/a" || final.Unsettled {
+		t.Errorf("got %+v of %+v", got, final)
+	}
+	if got := task.Classify(fmt.Errorf("run: %w", got)); !got.Unsettled {
+		t.Error("it is lost on the way")
+	}
+}
+
 func TestShorten(t *testing.T) {
 	f := &proto.Failure{Message: strings.Repeat("é", 1<<20), Problems: make([]proto.Problem, 1000)}
 	f.Problems[0].Detail = strings.Repeat("\xff", 100) + strings.Repeat("x", 1000)

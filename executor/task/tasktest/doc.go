@@ -17,6 +17,7 @@
 //	await PATH           until that file is there
 //	passing TEXT         fail so that a retry may help
 //	final POINTER TEXT   fail for good
+//	unsettled TEXT       the same, after a write of which nobody knows whether it happened
 //	panic TEXT           in the task's goroutine
 //	crash                by a segmentation fault of the process
 //	exit STATUS          at once, without a result

@@ -107,7 +107,8 @@ var commands = map[string]func(s *script, argument string) error{
 		pointer, message, _ := strings.Cut(text, " ")
 		return task.Final(pointer, "%s", message)
 	},
-	"panic": func(_ *script, text string) error { panic(text) },
+	"unsettled": func(_ *script, text string) error { return task.Unsettled(task.Passing("%s", text)) },
+	"panic":     func(_ *script, text string) error { panic(text) },
 	"crash": func(*script, string) error {
 		signal.Reset(syscall.SIGSEGV)
 		return syscall.Kill(os.Getpid(), syscall.SIGSEGV)
