@@ -45,10 +45,9 @@ type lab struct {
 	artefacts   *httptest.Server
 	background  sync.WaitGroup
 
-	mu        sync.Mutex
-	requests  []string // of artefacts
-	toAgent   bool     // operators' calls go there now
-	allocated float64
+	mu       sync.Mutex
+	requests []string // of artefacts
+	toAgent  bool     // operators' calls go there now
 }
 
 func newLab(t *testing.T, s scenario) *lab {

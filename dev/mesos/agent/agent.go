@@ -43,7 +43,9 @@ type Agent struct {
 	mu           sync.Mutex
 	info         *v1.AgentInfo
 	frameworks   map[string]*framework
+	completed    []*framework              // torn down, without executors
 	reports      *queue.Queue[link.Report] // to the master; replaced with each connection
+	draining     bool                      // all executors are shut down; nothing new is launched
 	leaving      bool                      // the master was or is being told goodbye
 	dismissal    sync.Once
 	reregistered map[*executor]bool // recovered executors that have not come back yet

@@ -38,7 +38,7 @@ func (e *executor) statistics() *v1.ResourceStatistics {
 	const megabyte = 1 << 20
 	user, system := process.CPU(e.process.PID)
 	cpus := resource.Amount(e.limits(), resource.CPUs)
-	limit, used := uint64(e.memory*megabyte), process.Memory(e.process.PID)
+	limit, used := uint64(e.memory*megabyte), process.Memory(e.process.PID)[e.process.PID]
 	return &v1.ResourceStatistics{
 		Timestamp:        float64(time.Now().UnixNano()) / 1e9,
 		CPUsUserTimeSecs: &user, CPUsSystemTimeSecs: &system, CPUsSoftLimit: &cpus,

@@ -130,10 +130,27 @@ func (a *Agent) removeExecutor(e *executor) {
 		f.completed = f.completed[n-maxCompletedExecutors:]
 	}
 	a.dropCheckpoint(e)
+	a.retire(f)
 }
 
-// maxCompletedExecutors is how many ended executors of a framework are remembered.
-const maxCompletedExecutors = 150
+// retire moves a framework that was torn down and has nothing left to those that have
+// ended.
+func (a *Agent) retire(f *framework) {
+	if !f.terminating || len(f.executors) > 0 || a.frameworks[f.id] != f {
+		return
+	}
+	delete(a.frameworks, f.id)
+	a.completed = append(a.completed, f)
+	if n := len(a.completed); n > maxCompletedFrameworks {
+		a.completed = a.completed[n-maxCompletedFrameworks:]
+	}
+}
+
+// How much is remembered of what has ended, as in Mesos.
+const (
+	maxCompletedExecutors  = 150 // of each framework
+	maxCompletedFrameworks = 50
+)
 
 // destroy kills all processes of a container and waits until they are gone.
 func (a *Agent) destroy(e *executor) {
@@ -171,6 +188,7 @@ func (a *Agent) shutdown(order *link.Shutdown) {
 			for _, e := range f.executors {
 				a.shutdownExecutor(e)
 			}
+			a.retire(f)
 		}
 	default:
 		if e := a.findExecutor(order.Framework, order.Executor); e != nil {
@@ -208,6 +226,7 @@ func (a *Agent) shutdownExecutor(e *executor) {
 // shutdownAll ends every container and returns when that is done.
 func (a *Agent) shutdownAll() {
 	a.mu.Lock()
+	a.draining = true
 	for _, f := range a.frameworks {
 		for _, e := range f.executors {
 			a.shutdownExecutor(e)

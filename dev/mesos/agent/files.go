@@ -125,7 +125,8 @@ func queryNumber(r *http.Request, name string, standard int64) (int64, error) {
 	}
 	number, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("Failed to parse %s: %q", name, text) //nolint:staticcheck // Mesos' own words
+		//lint:ignore ST1005 Mesos' own words
+		return 0, fmt.Errorf("Failed to parse %s: %q", name, text)
 	}
 	return number, nil
 }

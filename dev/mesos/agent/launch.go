@@ -26,6 +26,9 @@ func (a *Agent) runTask(run *link.Run) error {
 	if err := run.Task.Decode(info); err != nil {
 		return fmt.Errorf("run task: %w", err)
 	}
+	if a.draining {
+		return nil // the master answers for it when the agent leaves
+	}
 	f := a.frameworks[frameworkInfo.ID.Value]
 	if f == nil {
 		f = &framework{id: frameworkInfo.ID.Value, executors: map[string]*executor{}}
@@ -136,7 +139,8 @@ func (a *Agent) launch(ctx context.Context, e *executor) {
 // prepare makes the sandbox and brings the URIs into it.
 func (a *Agent) prepare(ctx context.Context, e *executor) error {
 	if err := os.MkdirAll(e.sandbox, 0o755); err != nil {
-		return fmt.Errorf("Failed to create sandbox: %w", err) //nolint:staticcheck // ends up in Mesos' own words
+		//lint:ignore ST1005 ends up in Mesos' own words
+		return fmt.Errorf("Failed to create sandbox: %w", err)
 	}
 	latest := filepath.Join(filepath.Dir(e.sandbox), "latest")
 	if err := os.Remove(latest); err != nil && !os.IsNotExist(err) {
@@ -157,7 +161,8 @@ func (a *Agent) prepare(ctx context.Context, e *executor) error {
 	uris := e.info.GetCommand().GetURIs()
 	if err := a.fetcher.Fetch(ctx, e.user, uris, e.sandbox, logs[1]); err != nil {
 		a.log.Warn("fetch failed", "executor", e.id(), "error", err)
-		return fmt.Errorf("Failed to fetch all URIs for container '%s': exited with status 1", e.container) //nolint:staticcheck // Mesos' own words
+		//lint:ignore ST1005 Mesos' own words
+		return fmt.Errorf("Failed to fetch all URIs for container '%s': exited with status 1", e.container)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
@@ -24,35 +26,38 @@ func (a *Agent) watchMemory() {
 			return
 		case <-ticker.C:
 		}
-		for e, limit := range a.memoryLimits() {
-			const megabyte = 1 << 20
-			if used := float64(process.Memory(e.process.PID)) / megabyte; used > limit {
-				a.limitMemory(e, used)
-			}
+		limited := a.limitedContainers()
+		if len(limited) == 0 {
+			continue
+		}
+		const megabyte = 1 << 20
+		for session, used := range process.Memory(slices.Collect(maps.Keys(limited))...) {
+			a.limitMemory(limited[session], float64(used)/megabyte)
 		}
 	}
 }
 
-// memoryLimits lists the containers that run, with their limits in MB.
-func (a *Agent) memoryLimits() map[*executor]float64 {
+// limitedContainers are those that run and have a memory limit, by session.
+func (a *Agent) limitedContainers() map[int]*executor {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	limits := map[*executor]float64{}
+	limited := map[int]*executor{}
 	for _, f := range a.frameworks {
 		for _, e := range f.executors {
 			if e.process.PID != 0 && e.phase < terminated && e.memory > 0 {
-				limits[e] = e.memory
+				limited[e.process.PID] = e
 			}
 		}
 	}
-	return limits
+	return limited
 }
 
+// limitMemory ends a container that uses too much, in MB.
 func (a *Agent) limitMemory(e *executor, used float64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if used <= e.memory {
-		return // it was raised meanwhile
+		return
 	}
 	star := "*"
 	held := resource.Scalar(resource.Mem, used)

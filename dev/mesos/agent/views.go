@@ -59,13 +59,15 @@ func (a *Agent) stateView() view.Object {
 		"unreserved_resources_allocated": view.Resources(a.allocated()),
 		"resource_providers":             []any{},
 		"flags":                          view.Object{"work_dir": a.cfg.WorkDir, "resources": a.cfg.Resources, "attributes": a.cfg.Attributes},
-		"completed_frameworks":           []any{},
 	})
-	frameworks := []view.Object{}
+	active, completed := []view.Object{}, []view.Object{}
 	for _, f := range a.sortedFrameworks() {
-		frameworks = append(frameworks, f.view())
+		active = append(active, f.view())
 	}
-	state["frameworks"] = frameworks
+	for _, f := range a.completed {
+		completed = append(completed, f.view())
+	}
+	state["frameworks"], state["completed_frameworks"] = active, completed
 	return state
 }
 

@@ -228,11 +228,15 @@ func (m *Master) takeInTask(f *framework, a *agent, info *v1.TaskInfo, latest *v
 	}
 }
 
-// loseTask ends a task that its agent does not know.
+// loseTask ends a task that its agent does not know: it never got it, or lost it.
 func (m *Master) loseTask(f *framework, t *task) {
 	if !terminal(t.state) {
 		m.release(t)
-		t.setState(f.lostState(v1.TASK_GONE))
+		lost := v1.TASK_GONE
+		if t.state == v1.TASK_STAGING {
+			lost = v1.TASK_DROPPED
+		}
+		t.setState(f.lostState(lost))
 		m.counters.ended(t.state)
 		status := masterStatus(t.id(), t.agent, t.state, v1.REASON_RECONCILIATION, "Reconciliation: Task is unknown to the agent")
 		status.ExecutorID = t.executorID()

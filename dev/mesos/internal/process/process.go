@@ -1,7 +1,3 @@
-// Package process looks at and ends the process trees of containers. A container
-// is a session that the agent began with setsid; what belongs to it is found in
-// /proc: the members of the session, their descendants, and whatever left both but
-// still carries the container's sandbox in its environment.
 package process
 
 import (
@@ -92,11 +88,12 @@ func all() []stat {
 // Members lists the living processes of a session: those in it and their
 // descendants, in no order. There is no session 0: it stands for a process that was
 // never started.
-func Members(session int) []int {
+func Members(session int) []int { return members(all(), session) }
+
+func members(stats []stat, session int) []int {
 	if session <= 0 {
 		return nil
 	}
-	stats := all()
 	in := map[int]bool{}
 	for _, s := range stats {
 		if s.session == session {
@@ -140,23 +137,33 @@ func Marked(entry string) []int {
 	return pids
 }
 
-// Memory is what the processes of a session hold in bytes: anonymous and shared
-// memory, not pages of files, which the kernel can take back.
-func Memory(session int) uint64 {
-	var sum uint64
-	for _, pid := range Members(session) {
-		status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-		if err != nil {
+// Memory is what the processes of each session hold in bytes: anonymous and shared
+// memory, not pages of files, which the kernel can take back. All are looked at in
+// one go.
+func Memory(sessions ...int) map[int]uint64 {
+	stats := all()
+	held := map[int]uint64{}
+	for _, session := range sessions {
+		for _, pid := range members(stats, session) {
+			held[session] += memoryOf(pid)
+		}
+	}
+	return held
+}
+
+// memoryOf is nothing for a process that has ended meanwhile.
+func memoryOf(pid int) (sum uint64) {
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		if name != "RssAnon" && name != "RssShmem" {
 			continue
 		}
-		for line := range strings.Lines(string(status)) {
-			name, value, _ := strings.Cut(line, ":")
-			if name != "RssAnon" && name != "RssShmem" {
-				continue
-			}
-			if kb, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64); err == nil {
-				sum += kb << 10
-			}
+		if kb, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64); err == nil {
+			sum += kb << 10
 		}
 	}
 	return sum

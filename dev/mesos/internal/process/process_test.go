@@ -105,7 +105,7 @@ func TestMemoryAndTimeAreCounted(t *testing.T) {
 	// The shell holds 30 MB in a variable that its loop built up.
 	leader, _, dir := container(t, `x=$(head -c 30000000 /dev/zero | tr '\0' x); echo $$ > ready; sleep 300`)
 	pidIn(t, filepath.Join(dir, "ready"))
-	if used := Memory(leader.PID) >> 20; used < 28 || used > 200 {
+	if used := Memory(leader.PID)[leader.PID] >> 20; used < 28 || used > 200 {
 		t.Errorf("it holds %d MB", used)
 	}
 	if user, system := CPU(leader.PID); user+system <= 0 {

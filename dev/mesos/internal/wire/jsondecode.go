@@ -31,7 +31,8 @@ func UnmarshalJSON(body []byte, m proto.Message) error {
 	}
 	object, ok := tree.(map[string]any)
 	if !ok {
-		return errors.New("Expecting a JSON object") //nolint:staticcheck // Mesos' own words
+		//lint:ignore ST1005 Mesos' own words
+		return errors.New("Expecting a JSON object")
 	}
 	d := decoder{}
 	v := reflect.ValueOf(m).Elem()
@@ -40,7 +41,8 @@ func UnmarshalJSON(body []byte, m proto.Message) error {
 		return errors.New(d.wrong[0])
 	}
 	if len(d.missing) > 0 {
-		return fmt.Errorf("Missing required fields: %s", strings.Join(d.missing, ", ")) //nolint:staticcheck // Mesos' own words
+		//lint:ignore ST1005 Mesos' own words
+		return fmt.Errorf("Missing required fields: %s", strings.Join(d.missing, ", "))
 	}
 	return nil
 }

@@ -1,0 +1,3 @@
+// Package queue is an unbounded queue between goroutines: whoever puts never
+// blocks, whoever takes gets all that is there.
+package queue
