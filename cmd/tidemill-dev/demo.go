@@ -100,8 +100,9 @@ func (s *session) runJob(ctx context.Context, name string) (*result.Table, error
 	if err != nil {
 		return nil, err
 	}
-	showResult(s.out, fmt.Sprintf("%s: %d rows in %s, by executor %s", ended.Output.URI, ended.Output.Rows,
-		ended.Ended.Sub(ended.Created).Round(10*time.Millisecond), ended.ExecutorVersion), table)
+	fmt.Fprintf(s.out, "  %d rows in %s, by executor %s, at %s\n", ended.Output.Rows,
+		ended.Ended.Sub(ended.Created).Round(10*time.Millisecond), ended.ExecutorVersion, ended.Output.URI)
+	showResult(s.out, table)
 	return table, nil
 }
 
@@ -119,11 +120,11 @@ func (s *session) runOnNextVersion(ctx context.Context, name string, want *resul
 	if err != nil {
 		return err
 	}
-	var spec map[string]any
+	var spec map[string]json.RawMessage // the order of measures counts, so the rest stays as it is
 	if err := json.Unmarshal(job.Spec, &spec); err != nil {
 		return fmt.Errorf("read spec of %s: %w", name, err)
 	}
-	spec["executor"] = map[string]any{"version": nextVersion}
+	spec["executor"] = json.RawMessage(`{"version": "` + nextVersion + `"}`)
 	pinned, err := json.Marshal(spec)
 	if err != nil {
 		return fmt.Errorf("pin %s to %s: %w", name, nextVersion, err)

@@ -15,12 +15,11 @@ import (
 const showRows = 8
 
 // showResult prints the first rows of a result as a table.
-func showResult(out io.Writer, title string, t *result.Table) {
+func showResult(out io.Writer, t *result.Table) {
 	w := table.NewWriter()
 	w.SetOutputMirror(out)
 	w.SetStyle(table.StyleLight)
 	w.Style().Format.Header = text.FormatDefault
-	w.SetTitle(title)
 	header := make(table.Row, len(t.Columns))
 	configs := make([]table.ColumnConfig, len(t.Columns))
 	for i, name := range t.Columns {
@@ -48,7 +47,7 @@ func showResult(out io.Writer, title string, t *result.Table) {
 // numeric says whether all values of a column are numbers.
 func numeric(t *result.Table, column int) bool {
 	for _, row := range t.Rows {
-		if _, err := strconv.ParseFloat(row[column], 64); err != nil && row[column] != result.Null {
+		if _, err := strconv.ParseFloat(row[column], 64); err != nil && row[column] != result.Null && row[column] != "" {
 			return false
 		}
 	}
