@@ -51,7 +51,7 @@ func (s *source) failure(ctx context.Context, err error, split input.Split) erro
 	if !errors.As(err, &said) || said.Reason != engine.Data {
 		return engineFailure("compute", err)
 	}
-	suspect, fallback, ok := s.suspect(said.Message)
+	suspect, fallback, ok := s.suspect(said)
 	if !ok {
 		return engineFailure("compute", err)
 	}
@@ -70,10 +70,11 @@ func (s *source) failure(ctx context.Context, err error, split input.Split) erro
 }
 
 // suspect knows a bad row again by what the engine says of it.
-func (s *source) suspect(message string) (suspect input.Suspect, fallback string, ok bool) {
-	if parts := strings.Split(message, bad); len(parts) == 3 {
+func (s *source) suspect(said *engine.Error) (suspect input.Suspect, fallback string, ok bool) {
+	if parts := strings.SplitN(said.Raw, bad, 3); len(parts) == 3 {
 		return s.suspectValue(parts[1], parts[2])
 	}
+	message := said.Message
 	if m := columnCount.FindStringSubmatch(message); m != nil {
 		want, err := strconv.Atoi(m[1])
 		suspect.Fields = func(fields []string, _ bool) string {
