@@ -14,6 +14,7 @@ type Core struct {
 
 	// The step that is being done.
 	now     time.Time
+	skew    time.Duration // by which now is ahead of the caller's clock
 	random  uint64
 	out     *Actions
 	changes changes
@@ -45,7 +46,7 @@ type Core struct {
 // connection is the subscription to the master.
 type connection struct {
 	master string    // empty while there is none
-	since  time.Time // when it was accepted
+	since  time.Time // since when it has been listened to without a break
 	asking asking
 	calls  callRepeats
 }
@@ -82,9 +83,7 @@ func (c *Core) Step(in Input) Actions {
 	}
 	var out Actions
 	c.out = &out
-	if now := in.Now.UTC().Round(0); now.After(c.now) {
-		c.now = now // a clock that was put back must not undo what has happened
-	}
+	c.advanceClock(in.Now)
 	c.random = in.Random
 	if !c.resumed {
 		c.resumed = true
@@ -94,9 +93,30 @@ func (c *Core) Step(in Input) Actions {
 	c.handle(in.Event)
 	c.steerOffers()
 	out.Store = c.changes.take()
-	out.Wake = c.timers.next()
+	if wake := c.timers.next(); !wake.IsZero() {
+		out.Wake = wake.Add(-c.skew)
+	}
 	c.out = nil
 	return out
+}
+
+// deafAfter is how long the core must not have been called until it takes itself for having been asleep. It is called
+// every second; see [Tick].
+const deafAfter = 5 * time.Second
+
+// advanceClock takes over the time of a step. A clock that was put back must not undo what has happened or hold up what
+// is due: from then on the core's own time is ahead of it. After a sleep of this process (a stopped process, a paused
+// machine) what was said meanwhile has not been heard yet, so that nothing is concluded from silence.
+func (c *Core) advanceClock(now time.Time) {
+	now = now.UTC().Round(0).Add(c.skew)
+	if now.Before(c.now) {
+		c.skew += c.now.Sub(now)
+		now = c.now
+	}
+	if c.mesos.up() && now.Sub(c.now) > deafAfter {
+		c.mesos.since = now
+	}
+	c.now = now
 }
 
 func (c *Core) handle(event Event) {

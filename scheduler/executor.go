@@ -80,7 +80,7 @@ func (e *executor) usable(c *Core, running []string) bool {
 		return false
 	case e.living() > 0:
 		return true
-	case c.now.Sub(e.idle) >= c.cfg.Linger-lingerMargin:
+	case c.now.Sub(e.idle) >= max(c.cfg.Linger-lingerMargin, c.cfg.Linger/2):
 		return false
 	default:
 		return slices.Contains(running, e.rec.ID)
@@ -127,7 +127,7 @@ func (c *Core) buried(e *executor) {
 	}
 	avoid.until = c.now.Add(min(avoidFirst<<min(avoid.ends, 16), avoidMost))
 	avoid.ends++
-	c.demand.lookAgainAt(c, avoid.until)
+	c.demand.flow.lookAgainAt(c, avoid.until)
 }
 
 // dropExecutors forgets the dead executors of checks but the one whose number is the highest: numbers never repeat.

@@ -1,6 +1,9 @@
 package scheduler
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	reviveGap   = 20 * time.Millisecond // between two REVIVEs for new demand
@@ -13,8 +16,9 @@ type flow struct {
 	alarm
 	known      bool // what Mesos was told last has reached it, as far as known
 	suppressed bool
-	revived    time.Time // the last REVIVE
-	notBefore  time.Time // after a call that failed
+	revived    time.Time   // the last REVIVE
+	notBefore  time.Time   // after a call that failed
+	again      []time.Time // when something that stands in the way of launches passes, earliest first
 }
 
 // steerOffers tells Mesos whether offers are wanted, when that has changed. REVIVE clears the filters of earlier
@@ -28,6 +32,7 @@ func (c *Core) steerOffers() {
 	if !c.mesos.up() {
 		return
 	}
+	defer f.rearm(c)
 	switch {
 	case c.now.Before(f.notBefore):
 		c.arm(f, f.notBefore)
@@ -40,7 +45,6 @@ func (c *Core) steerOffers() {
 		f.known, f.suppressed, f.revived = true, false, c.now
 		c.call(Revive{Roles: []string{c.cfg.Role}})
 		c.count(MetricOfferFlow, 1, "revive")
-		c.arm(f, c.now.Add(reviveAgain))
 	case !wanting && (!f.known || !f.suppressed):
 		f.known, f.suppressed = true, true
 		c.call(Suppress{Roles: []string{c.cfg.Role}})
@@ -48,16 +52,34 @@ func (c *Core) steerOffers() {
 	}
 }
 
-// fire looks again: a gap, a wait after a failed call, an agent's avoidance or the time without an offer is over.
+// fire announces what waits once more if something that stood in its way has passed, or if no offer has met it for long.
 func (f *flow) fire(c *Core) {
-	if c.demand.wanting == 0 {
-		return
+	passed := 0
+	for passed < len(f.again) && !c.now.Before(f.again[passed]) {
+		passed++
 	}
-	c.demand.grown = true
+	f.again = f.again[passed:]
+	if passed > 0 || !c.now.Before(f.revived.Add(reviveAgain)) {
+		c.demand.grown = c.demand.wanting > 0
+	}
+	f.rearm(c)
 }
 
-// lookAgainAt announces what waits then once more, because something that stood in the way has passed.
-func (d *demand) lookAgainAt(c *Core, at time.Time) { c.arm(&d.flow, at) }
+func (f *flow) rearm(c *Core) {
+	if len(f.again) > 0 {
+		c.arm(f, f.again[0])
+	}
+	if c.demand.wanting > 0 && !f.revived.IsZero() {
+		c.arm(f, f.revived.Add(reviveAgain))
+	}
+}
+
+// lookAgainAt says that something which stands in the way of launches passes then.
+func (f *flow) lookAgainAt(c *Core, at time.Time) {
+	i, _ := slices.BinarySearchFunc(f.again, at, time.Time.Compare)
+	f.again = slices.Insert(f.again, i, at)
+	f.rearm(c)
+}
 
 // restart forgets what Mesos was told: a new subscription knows nothing of it.
 func (f *flow) restart() { f.known, f.notBefore, f.revived = false, time.Time{}, time.Time{} }

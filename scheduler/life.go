@@ -32,6 +32,8 @@ func (a *attempt) due(c *Core) time.Time {
 	switch {
 	case !a.ending.IsZero():
 		return a.ending.Add(c.cfg.LaunchTimeout)
+	case rec.KillRequested != nil && a.unheard:
+		return time.Time{}
 	case rec.KillRequested != nil:
 		next := a.killed.Add(a.killEvery(c))
 		if a.live() {
@@ -204,8 +206,8 @@ func (c *Core) observeEnd(a *attempt, o outcome) {
 	}
 	if o.failure == nil {
 		if o.result != nil {
-			c.count(MetricRows, float64(o.result.Counters.Rows), t.owner.job(), t.owner.version)
-			c.count(MetricBytes, float64(o.result.Counters.Bytes), t.owner.job(), t.owner.version)
+			c.count(MetricRows, float64(max(o.result.Counters.Rows, 0)), t.owner.job(), t.owner.version)
+			c.count(MetricBytes, float64(max(o.result.Counters.Bytes, 0)), t.owner.job(), t.owner.version)
 		}
 		return
 	}

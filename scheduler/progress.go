@@ -11,7 +11,7 @@ const (
 	shareOfPlan  = 0.05
 	shareOfMany  = 0.8
 	shareOfOne   = 0.5
-	shareOfWhole = 0.95 // the most that a first stage of one task shows while it runs: it may be the whole run
+	shareOfWhole = 0.95 // of a first stage of one task that reads data itself: it is the whole run
 	mostProgress = 0.99 // before the run has succeeded
 )
 
@@ -34,7 +34,7 @@ func (r *run) measure() {
 			share = shareOfOne
 		}
 		fraction := st.fraction()
-		if whole && st.finished == 0 {
+		if whole && st.finished == 0 && st.tasks[0].reads() {
 			share = shareOfWhole
 		}
 		done += rest * share * fraction
@@ -57,4 +57,9 @@ func (st *stage) fraction() float64 {
 		}
 	}
 	return sum / float64(len(st.tasks))
+}
+
+// reads says whether a task is known to read input.
+func (t *task) reads() bool {
+	return t.current != nil && t.current.progress != nil && t.current.progress.Counters.Bytes > 0
 }

@@ -205,8 +205,10 @@ func (a args) word(i int) string {
 //	offers                             one a line: AGENT cpus= mem= disk= [executors=none|ID,…] [maintenance=DURATION] [ATTRIBUTE=VALUE]
 //	update TASK STATE [reason=] [source=] [message=] [output=] [failure=CLASS:KIND:MESSAGE:POINTER] [dir=] [problem=PTR:TEXT] [committed=URI] [plain]
 //	                                   plain: without a uuid
-//	message EXECUTOR TASK=FRACTION …   (peak.TASK=BYTES)
+//	message EXECUTOR TASK=FRACTION …   (peak.TASK=SIZE, bytes.TASK=SIZE)
 //	failure [executor=] [agent=] · rescind OFFER · call-failed accept|revive|… status=
+//	sleep DURATION                     like tick, but the core is not called meanwhile
+//	clock-back DURATION
 //	tick DURATION · restart · step-down
 //	quietly COMMAND …                  without showing what comes of it
 //	setup [SPEC FIELDS]                version, channel, job "flights", subscription and a run of it, shown only when wrong
@@ -225,8 +227,7 @@ func (s *script) run(b block) string {
 		if err != nil {
 			s.t.Fatalf("line %d: %v", b.line, err)
 		}
-		s.now = s.now.Add(d)
-		return s.step(Tick{})
+		return s.tick(d)
 	case "quietly":
 		b.command = strings.TrimPrefix(b.command, "quietly ")
 		s.run(b)
@@ -234,6 +235,16 @@ func (s *script) run(b block) string {
 	case "setup":
 		s.setup(b.input)
 		return ""
+	case "sleep", "clock-back":
+		d, err := time.ParseDuration(a.word(0))
+		if err != nil {
+			s.t.Fatalf("line %d: %v", b.line, err)
+		}
+		if name == "clock-back" {
+			d = -d
+		}
+		s.now = s.now.Add(d)
+		return s.step(Tick{})
 	case "view":
 		return s.view(a.word(0))
 	case "stored":
@@ -267,6 +278,28 @@ func (s *script) set(a args) {
 	s.restart()
 }
 
+// tick lets time pass, with a Tick every second as the core is promised.
+func (s *script) tick(d time.Duration) string {
+	var out strings.Builder
+	for d > 0 {
+		part := min(d, time.Second)
+		s.now = s.now.Add(part - stepTime)
+		d -= part
+		if result := s.step(Tick{}); result != nothing {
+			out.WriteString(result)
+		}
+	}
+	if out.Len() == 0 {
+		return nothing
+	}
+	return out.String()
+}
+
+// stepTime passes with each step of a script.
+const stepTime = 100 * time.Millisecond
+
+const nothing = "nothing\n"
+
 // setup makes what most scripts begin with. input are fields of the spec.
 func (s *script) setup(input string) {
 	if input == "" {
@@ -287,7 +320,7 @@ func (s *script) setup(input string) {
 
 func (s *script) step(event Event) string {
 	s.steps++
-	s.now = s.now.Add(100 * time.Millisecond)
+	s.now = s.now.Add(stepTime)
 	acts := s.core.Step(Input{Now: s.now, Random: s.steps * 0x9e3779b97f4a7c15, Event: event})
 	for _, change := range acts.Store {
 		if change.Value == nil {
@@ -313,7 +346,7 @@ func (s *script) step(event Event) string {
 		fmt.Fprintf(&out, "reply %s\n", describeReply(reply))
 	}
 	if out.Len() == 0 {
-		return "nothing\n"
+		return nothing
 	}
 	return s.short(out.String())
 }
@@ -530,7 +563,7 @@ func (s *script) parseMessage(a args) Message {
 	progress := &proto.Progress{}
 	var ids []string
 	for id := range a.named {
-		if !strings.HasPrefix(id, "peak.") {
+		if !strings.HasPrefix(id, "peak.") && !strings.HasPrefix(id, "bytes.") {
 			ids = append(ids, id)
 		}
 	}
@@ -538,6 +571,7 @@ func (s *script) parseMessage(a args) Message {
 	for _, id := range ids {
 		p := proto.TaskProgress{MesosID: s.long(id)}
 		p.Fraction, _ = strconv.ParseFloat(a.named[id], 64)
+		p.Counters.Bytes, _ = jobs.ParseSize(a.named["bytes."+id])
 		p.Counters.PeakMemory, _ = jobs.ParseSize(a.named["peak."+id])
 		progress.Tasks = append(progress.Tasks, p)
 	}

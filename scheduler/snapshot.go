@@ -121,6 +121,11 @@ func (c *Core) viewRun(r *run) *RunView {
 		r.viewRecord = cloneRun(r.rec)
 	}
 	if r.viewTasks == nil {
+		n := 0
+		for _, st := range r.stages {
+			n += len(st.tasks)
+		}
+		r.viewTasks = make([]*TaskView, 0, n)
 		for _, st := range r.stages {
 			for _, t := range st.tasks {
 				if t.view == nil {

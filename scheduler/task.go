@@ -41,6 +41,7 @@ type attempt struct {
 	kills    int
 	asking   bool      // Mesos was asked for its state and has not answered
 	ending   time.Time // when Mesos said that it has ended, without the executor's words
+	unheard  bool      // given up, and Mesos cannot reach it either: killed when it speaks
 	progress *proto.TaskProgress
 }
 

@@ -40,8 +40,8 @@ func (c *Core) updated(u Update) {
 		if a.live() && a.ending.IsZero() {
 			a.ending = c.now
 		}
-	case end && o.givenUp && !a.live():
-		// It is lost as before.
+	case (end && o.givenUp || u.State == "TASK_UNREACHABLE") && !a.live():
+		a.unheard = true // lost as before
 	case end:
 		c.count(MetricTaskStates, 1, u.State, u.Reason)
 		if o.oom && a.live() {
@@ -76,6 +76,7 @@ func (c *Core) alive(a *attempt, u Update) {
 	rec := a.rec()
 	a.ending = time.Time{}
 	if rec.GivenUp {
+		a.unheard = false
 		c.killAgain(a)
 		return
 	}
@@ -115,7 +116,7 @@ func (c *Core) killAgain(a *attempt) {
 // unreachable handles the word that an attempt's agent cannot be reached. It may come back; nobody waits for that when
 // its run is ending.
 func (c *Core) unreachable(a *attempt, u Update) {
-	if !a.live() || a.rec().State == proto.TASK_UNREACHABLE {
+	if a.rec().State == proto.TASK_UNREACHABLE {
 		return
 	}
 	c.count(MetricTaskStates, 1, u.State, u.Reason)
@@ -177,6 +178,7 @@ func (c *Core) heard(m Message) {
 		e.heard = c.now
 		for _, a := range slices.Clone(e.attempts) {
 			if a.rec().GivenUp {
+				a.unheard = false
 				c.killAgain(a)
 			}
 		}
