@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // scenario is a recording with what its replay needs. Waits of the recording are made
@@ -54,19 +56,29 @@ var scenarios = []scenario{
 	}},
 }
 
+// atOnce is how many scenarios run at a time: nearly all of their time is waiting.
+const atOnce = 6
+
 func TestConformance(t *testing.T) {
+	var running errgroup.Group
+	running.SetLimit(atOnce)
 	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			lab := newLab(t, s)
-			r := &replay{
-				t: t, lab: lab, bound: lab.substitutes(), streams: map[string]*stream{}, answers: map[string][]line{},
-				lines: readLines(t, filepath.Join("testdata", "recordings", s.name+".jsonl")),
-			}
-			r.run()
-			for _, s := range r.streams {
-				s.close()
-			}
+		running.Go(func() error {
+			t.Run(s.name, func(t *testing.T) { conform(t, s) })
+			return nil
 		})
+	}
+	running.Wait() //nolint:errcheck // there is none: failures are the subtests'
+}
+
+func conform(t *testing.T, s scenario) {
+	lab := newLab(t, s)
+	r := &replay{
+		t: t, lab: lab, bound: lab.substitutes(), streams: map[string]*stream{}, answers: map[string][]line{},
+		lines: readLines(t, filepath.Join("testdata", "recordings", s.name+".jsonl")),
+	}
+	r.run()
+	for _, s := range r.streams {
+		s.close()
 	}
 }
