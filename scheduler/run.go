@@ -49,14 +49,6 @@ func (r *run) ending() bool {
 	return !r.ended() && (r.rec.Error != nil || r.rec.CancelRequested != nil)
 }
 
-// current is the stage that is worked on, or nil before the first one.
-func (r *run) current() *stage {
-	if len(r.stages) == 0 {
-		return nil
-	}
-	return r.stages[len(r.stages)-1]
-}
-
 func (r *run) attrs(more ...slog.Attr) []slog.Attr {
 	return append([]slog.Attr{slog.String("run", r.rec.ID), slog.String("job", r.rec.Job), slog.String("version", r.rec.ExecutorVersion)}, more...)
 }

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -16,22 +15,21 @@ import (
 	"github.com/tidemill/tidemill/proto"
 )
 
-var simSeed = flag.Uint64("sim.seed", 0, "run only this seed of the simulation")
+var (
+	simSeed = flag.Uint64("sim.seed", 0, "run only this seed of the simulation")
+	soak    = flag.Bool("soak", false, "let the simulation go on for 20 minutes")
+)
 
 // TestSimulation runs the core against simMesos, one seed after the other, and holds it to what must always be true.
-// TIDEMILL_SOAK=10m makes it go on for so long; a failure prints the seed, which -sim.seed repeats.
+// A failure prints the seed, which -sim.seed repeats.
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		simulate(t, *simSeed)
 		return
 	}
 	lasts := 6 * time.Second
-	if soak := os.Getenv("TIDEMILL_SOAK"); soak != "" {
-		d, err := time.ParseDuration(soak)
-		if err != nil {
-			t.Fatalf("TIDEMILL_SOAK: %v", err)
-		}
-		lasts = d
+	if *soak {
+		lasts = 20 * time.Minute
 	}
 	end, seed := time.Now().Add(lasts), uint64(time.Now().UnixNano())%1e9
 	n := 0
