@@ -24,12 +24,12 @@ const maxPage = 256 << 10
 // Safe for concurrent use.
 type Sandbox struct{}
 
+// sandboxClient keeps no connections: readers come and go, and agents are many.
 var sandboxClient = &http.Client{
 	Timeout: 10 * time.Second,
 	Transport: &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: 2,
-		IdleConnTimeout:     10 * time.Second,
+		DialContext:       (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+		DisableKeepAlives: true,
 	},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/tidemill/tidemill/api/client"
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/dev/mesos"
@@ -39,7 +41,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // runService serves until it is killed. It says its URL when it is ready.
@@ -316,7 +318,8 @@ func get(t *testing.T, url string, header ...string) (int, string) {
 	if len(header) == 2 {
 		request.Header.Set(header[0], header[1])
 	}
-	response, err := http.DefaultClient.Do(request)
+	one := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := one.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
