@@ -157,6 +157,34 @@ func TestRunBar(t *testing.T) {
 	}
 }
 
+// A line is written when something else is worth saying, not for each percent.
+func TestRunLines(t *testing.T) {
+	var out bytes.Buffer
+	lines := &runLines{out: &out}
+	run := wire.Run{State: "pending", Waiting: "needs 64 cpus; the largest offer so far had 8"}
+	show := func(change func()) {
+		change()
+		if err := lines.show(run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	show(func() {})
+	show(func() { run.State, run.Waiting, run.Progress = "running", "", 0.11 })
+	show(func() { run.Progress = 0.12 })
+	show(func() { run.Progress = 0.25 })
+	show(func() { run.Stages = []wire.Stage{{Name: "plan", Tasks: wire.TaskCounts{Finished: 1}}} })
+	show(func() { run.State, run.Progress = "succeeded", 1 })
+	want := `  0 %  pending  (needs 64 cpus; the largest offer so far had 8)
+ 11 %  running
+ 25 %  running
+ 25 %  running  plan 1/1
+100 %  succeeded  plan 1/1
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
 func TestFormats(t *testing.T) {
 	for got, want := range map[string]string{
 		formatBytes(0): "0 B", formatBytes(1023): "1023 B", formatBytes(1 << 20): "1.0 MiB", formatBytes(1 << 62): "4096.0 PiB",

@@ -99,6 +99,7 @@ func newRunBar(out io.Writer) *runBar {
 	b.writer.SetStyle(progress.StyleBlocks)
 	b.writer.Style().Visibility.Value = false
 	b.writer.Style().Visibility.ETA = false
+	b.writer.SetAutoStop(true) // when the tracker is marked; Stop would be lost if the drawing has not begun yet
 	b.writer.AppendTracker(b.tracker)
 	go func() {
 		defer close(b.drawn)
@@ -121,6 +122,5 @@ func (b *runBar) end(run wire.Run) {
 	} else {
 		b.tracker.MarkAsErrored()
 	}
-	b.writer.Stop()
 	<-b.drawn
 }
