@@ -287,7 +287,7 @@ func (t *stage) jsonColumns(ctx context.Context, session *engine.Session, rows *
 	var columns []column
 	if info.Size() > 0 {
 		// The shape of every object counts, however rare, and objects do not become maps.
-		err = session.Query(ctx, "DESCRIBE SELECT * FROM read_json("+engine.Literal(head)+", format='newline_delimited', sample_size=-1, "+
+		err = session.Query(ctx, "DESCRIBE SELECT * FROM read_json("+engine.Literal(head)+", format='newline_delimited', hive_partitioning=false, sample_size=-1, "+
 			fmt.Sprintf("field_appearance_threshold=0, map_inference_threshold=-1, maximum_object_size=%d)", widestJSON), func(row []driver.Value) error {
 			name, okName := row[0].(string)
 			kind, okKind := row[1].(string)

@@ -136,7 +136,7 @@ func (s *source) compute(ctx context.Context, session *engine.Session, sh *shape
 
 // merge makes the same tables out of partial aggregates in Parquet files, in the order of their splits.
 func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, files []string) error {
-	read := "read_parquet(" + engine.Literals(files) + ")"
+	read := "read_parquet(" + engine.Literals(files) + ", hive_partitioning=false)"
 	l := names("k", len(sh.keys))
 	for i, p := range sh.parts {
 		if p.sketch() {

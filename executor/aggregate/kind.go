@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemill/tidemill/executor/aggregate/commit"
 	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/aggregate/input"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/jobs/aggregate"
@@ -16,9 +17,11 @@ import (
 )
 
 // New returns the work of kind "aggregate". It has no state.
-func New() task.Kind { return kind{} }
+func New() task.Kind { return kind{smallestSplit: input.SmallestSplit} }
 
-type kind struct{}
+type kind struct {
+	smallestSplit int64 // bytes; tests cut finer
+}
 
 // Name is "aggregate".
 func (kind) Name() string { return aggregate.Name }
@@ -27,7 +30,7 @@ func (kind) Name() string { return aggregate.Name }
 func (kind) Features() []string { return nil }
 
 // Run does one stage.
-func (kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
+func (k kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	if work.Data.Stage == jobs.StageCheck {
 		return runCheck(ctx, work)
 	}
@@ -37,7 +40,7 @@ func (kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	}
 	switch work.Data.Stage {
 	case aggregate.StagePlan:
-		return t.runPlan(ctx)
+		return t.runPlan(ctx, k.smallestSplit)
 	case aggregate.StageMap:
 		return t.runMap(ctx)
 	case aggregate.StageReduce:

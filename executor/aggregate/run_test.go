@@ -25,13 +25,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var kind = aggregate.New()
-
 // lake is a folder that holds inputs and outputs, and stands in for a cluster: it runs jobs task by task.
 type lake struct {
 	t           testing.TB
 	root        string
 	connections *connections.Set
+	kind        task.Kind
+	reduces     int   // reduce tasks, if there are several splits; 0: as many as the job's kind asks for
 	memory      int64 // of a task, for the engine
 	disk        int64
 	runs        int
@@ -52,7 +52,7 @@ func newLake(t testing.TB) *lake {
 		t.Fatal(err)
 	}
 	t.Cleanup(set.Close)
-	return &lake{t: t, root: root, connections: set, memory: 256 << 20, disk: 1 << 30}
+	return &lake{t: t, root: root, connections: set, kind: aggregate.New(), memory: 256 << 20, disk: 1 << 30}
 }
 
 // put writes an input object.
@@ -117,7 +117,7 @@ func (l *lake) do(ctx context.Context, spec *jobs.Spec, data *proto.TaskData) ([
 		}
 	}()
 	data.Disk = l.disk
-	return kind.Run(ctx, &task.Work{
+	return l.kind.Run(ctx, &task.Work{
 		Data: data, Spec: spec, Connections: l.connections, Dir: dir, Memory: l.memory, Threads: 1,
 		Report: func(p task.Progress) { reports <- p }, Log: slog.New(slog.NewTextHandler(testWriter{l.t}, nil)),
 	})
@@ -162,8 +162,32 @@ func (l *lake) run(section string, parallelism int) (*proto.Output, error) {
 			l.t.Fatal(err)
 		}
 		earlier = append(earlier, result)
+		l.shareReduce(&step)
 	}
 	return step.Done, nil
+}
+
+// shareReduce divides the only reduce task, as if there were much to reduce.
+func (l *lake) shareReduce(step *jobs.Step) {
+	l.t.Helper()
+	if l.reduces == 0 || step.Stage == nil || step.Stage.Name != "reduce" {
+		return
+	}
+	var whole proto.AggregateReduceInput
+	if err := proto.Decode(step.Stage.Inputs[0], &whole); err != nil {
+		l.t.Fatal(err)
+	}
+	n := min(uint32(l.reduces), whole.LastPartition)
+	if n == 1 {
+		return
+	}
+	step.Stage.Inputs = nil
+	for i := range n {
+		one := whole
+		one.Commit = false
+		one.FirstPartition, one.LastPartition = i*whole.LastPartition/n, (i+1)*whole.LastPartition/n
+		step.Stage.Inputs = append(step.Stage.Inputs, proto.Encode(&one))
+	}
 }
 
 // rows reads a result back, with DuckDB, as text: one line a row.
@@ -183,9 +207,9 @@ func (l *lake) rows(out *proto.Output) []string {
 	var all []string
 	for _, e := range m.Entries {
 		path := strings.TrimPrefix(e.URL, "file://")
-		read := "SELECT * FROM read_parquet('" + path + "')"
+		read := "SELECT * FROM read_parquet('" + path + "', hive_partitioning=false)"
 		if !strings.HasSuffix(path, ".parquet") {
-			read = "SELECT * FROM read_csv('" + path + "', all_varchar=true, header=true)"
+			read = "SELECT * FROM read_csv('" + path + "', all_varchar=true, header=true, hive_partitioning=false)"
 		}
 		all = append(all, query(l.t, read)...)
 	}

@@ -68,12 +68,13 @@ func (s *source) reader(path string) string {
 	}
 	list := "{" + strings.Join(columns, ", ") + "}"
 	if !s.rows.Dialect.CSV {
-		return fmt.Sprintf("read_json(%s, format='newline_delimited', auto_detect=false, maximum_object_size=%d, columns=%s)",
+		return fmt.Sprintf("read_json(%s, format='newline_delimited', auto_detect=false, hive_partitioning=false, maximum_object_size=%d, columns=%s)",
 			engine.Literal(path), widestJSON, list)
 	}
 	in := s.section.Input
 	nulls := append(slices.Clone(in.NullValues), "")
-	return fmt.Sprintf("read_csv(%s, auto_detect=false, header=false, delim=%s, quote=%s, escape=%s, nullstr=%s, allow_quoted_nulls=false, "+
+	return fmt.Sprintf("read_csv(%s, auto_detect=false, hive_partitioning=false, header=false, delim=%s, quote=%s, escape=%s, nullstr=%s, allow_quoted_nulls=false, "+
+		`new_line='\n', `+ // else the engine goes by the first line break, which may stand in quotes
 		"max_line_size=%d, buffer_size=%d, columns=%s)",
 		engine.Literal(path), engine.Literal(in.Delimiter), engine.Literal(in.Quote), engine.Literal(in.Escape), engine.Literals(nulls),
 		widestCSV, s.bufferSize(), list)
@@ -132,20 +133,23 @@ func (s *source) run(ctx context.Context, session *engine.Session, split input.S
 		fed <- err
 	}()
 	err := session.Exec(ctx, statement(s.relation(pipe)))
-	cancel(err)
+	cancel(errEnded)
 	release(pipe)
-	feedErr := <-fed
-	err = errors.Join(firstOf(feedErr, err), os.Remove(pipe))
+	err = errors.Join(firstOf(ctx, <-fed, err), os.Remove(pipe))
 	if err == nil {
 		return nil
 	}
 	return s.failure(context.WithoutCancel(ctx), err, split)
 }
 
+// errEnded is why a feeder stops when the engine's statement is over.
+var errEnded = errors.New("the engine has all that it needs")
+
 // firstOf tells which of two errors caused the other: trouble with data or storage ends the engine's statement, and a
-// statement that ends early breaks the pipe.
-func firstOf(feed, statement error) error {
-	if feed == nil || statement != nil && (errors.Is(feed, syscall.EPIPE) || errors.Is(feed, context.Canceled)) {
+// statement that ends early, also because it needs no rows, breaks the pipe.
+func firstOf(ctx context.Context, feed, statement error) error {
+	late := errors.Is(feed, syscall.EPIPE) || errors.Is(feed, context.Canceled) && context.Cause(ctx) == errEnded
+	if feed == nil || late {
 		return statement
 	}
 	return feed

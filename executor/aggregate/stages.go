@@ -23,7 +23,7 @@ func (t *stage) openInput(ctx context.Context) (storage.Store, storage.URI, erro
 	return t.open(ctx, t.section.Input.Prefix(), t.section.Input.Connection, "/aggregate/input/")
 }
 
-func (t *stage) runPlan(ctx context.Context) (_ []byte, err error) {
+func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err error) {
 	t.report("listing", 0)
 	store, _, err := t.openInput(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func (t *stage) runPlan(ctx context.Context) (_ []byte, err error) {
 	t.report("planning", 0.01)
 	rows := newRows(set, t.section)
 	rows.Ahead = t.readAhead()
-	p, err := t.plan(ctx, session, sh, rows)
+	p, err := t.plan(ctx, session, sh, rows, smallestSplit)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (t *stage) runPlan(ctx context.Context) (_ []byte, err error) {
 // mostPartitions keeps the segments of a map output from becoming tiny.
 const mostPartitions = 64
 
-func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows) (*plan, error) {
+func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, smallestSplit int64) (*plan, error) {
 	columns, err := t.findColumns(ctx, session, rows, sh)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 	lines := !rows.Dialect.CSV || !in.QuotedNewlines || in.Quote == ""
 	p := &plan{
 		Run: t.Data.Run, Files: set.Files, Columns: columns, Header: rows.Header,
-		Splits:     input.Cut(set.Files, input.Target(set.Bytes(), t.Spec.Parallelism, in.SplitSize), lines),
+		Splits:     input.Cut(set.Files, input.Target(set.Bytes(), t.Spec.Parallelism, smallestSplit, in.SplitSize), lines),
 		Partitions: 1,
 	}
 	if len(sh.keys) > 0 && len(p.Splits) > 1 {

@@ -254,7 +254,7 @@ func TestCutKeepsTheTarget(t *testing.T) {
 	for _, f := range files {
 		total += f.Size
 	}
-	if got := Cut(files, Target(total, 4, 64<<20), true); len(got) != 4 {
+	if got := Cut(files, Target(total, 4, SmallestSplit, 64<<20), true); len(got) != 4 {
 		t.Errorf("got %d splits of 12 equal files, want 4: %v", len(got), got)
 	}
 	if got := Cut([]File{{Size: 1 << 30, Compression: Plain}}, 64<<20, true); len(got) != 16 {

@@ -58,8 +58,8 @@ func Cut(files []File, target int64, lines bool) []Split {
 	return splits
 }
 
-// Target is how large splits should be for so many tasks at a time, at most largest bytes.
-func Target(total int64, tasks int, largest int64) int64 {
+// Target is how large splits should be for so many tasks at a time, between smallest and largest bytes.
+func Target(total int64, tasks int, smallest, largest int64) int64 {
 	share := (total + int64(tasks) - 1) / int64(max(tasks, 1))
-	return min(max(share, SmallestSplit), largest)
+	return min(max(share, smallest), largest)
 }
