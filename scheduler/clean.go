@@ -19,7 +19,7 @@ var cleanResources = jobs.Resources{CPUs: 0.1, Memory: 128 << 20}
 func (t *task) isClean() bool { return t.run != nil && t.rec.Stage == jobs.StageClean }
 
 func (c *Core) beginClean(r *run, settle bool) {
-	if r.spec == nil || c.kind(r) == nil {
+	if r.spec == nil {
 		// Nobody could tell an executor what to clean.
 		r.rec.CleanUp = proto.CLEAN_UP_GIVEN_UP
 		c.saveRun(r)
@@ -81,6 +81,25 @@ func (c *Core) cleanGivenUp(t *task, why *proto.Failure) {
 		return
 	}
 	c.endRun(r, r.final())
+}
+
+// abandonClean ends the clean-up of a run whose spec can no longer be read.
+func (c *Core) abandonClean(r *run) {
+	if r.rec.CleanUp != proto.CLEAN_UP_PENDING {
+		return
+	}
+	t := r.stages[r.stageIndex(jobs.StageClean)].tasks[0]
+	if t.current != nil {
+		c.giveUp(t.current, "the stored spec can no longer be read")
+	}
+	if t.rec.State == proto.TASK_PENDING {
+		c.withdraw(t)
+		t.rec.State, t.rec.NotBefore = proto.TASK_KILLED, nil
+		c.saveTask(t)
+	}
+	if r.rec.CleanUp == proto.CLEAN_UP_PENDING {
+		c.cleanGivenUp(t, &proto.Failure{Message: "the stored spec can no longer be read"})
+	}
 }
 
 func (c *Core) endClean(r *run, how proto.CleanUp) {

@@ -13,5 +13,22 @@
 //     A call that fails with a 4xx is reported back as [CallFailed].
 //  5. Tick comes at Actions.Wake at the latest, and at least every second.
 //
+// Its words, beyond those of package jobs:
+//
+//   - owner: what executors belong to: a run, or the checks of one executor version.
+//   - shape: tasks that need the same (one stage of one run). Offers are searched once for each shape, not for each task.
+//   - live: an attempt counts. At most one of a task does.
+//   - given up: it was replaced although Mesos has not said that it ended. It is killed when it speaks. If it has finished
+//     before that, and its task has not, its result is the task's: what it wrote is named by attempt and as good as any.
+//   - over: it has ended for good.
+//   - settled: it is certain to write no more, for its executor said that it ended, or it never began. A run that fails
+//     or is cancelled gets its final state at once if all of its attempts are settled. Otherwise one may still commit, so
+//     the run stays running until its clean-up task has claimed the commit point, or has found the result there.
+//   - an answered state is no sign of life: only an executor's own words keep its tasks from being taken for stalled.
+//
+// Where to look: core.go (Step), event.go and action.go (in and out), run.go and task.go (what runs), life.go (what becomes
+// of an attempt), classify.go (the table of failures), place.go and demand.go (offers), flow.go (suppress, revive),
+// reconcile.go, check.go, clean.go, load.go (restart), explain.go and snapshot.go (what readers see).
+//
 // Adapters (scheduler/mesos, scheduler/store, api) import this package's types, never the other way round.
 package scheduler

@@ -122,6 +122,9 @@ func (c *Core) loadRevision(rec *proto.Revision) error {
 	}
 	rev := &revision{rec: rec, job: j}
 	rev.spec, rev.problems = jobs.Decode(rec.Spec, c.cfg.Kinds)
+	if rev.spec != nil && (rev.spec.Kind != rec.Kind || rev.spec.Name != rec.Job) {
+		return fmt.Errorf("its spec is of job %q and kind %q", rev.spec.Name, rev.spec.Kind)
+	}
 	j.revisions = append(j.revisions, rev)
 	return nil
 }
@@ -139,6 +142,9 @@ func (c *Core) loadRun(rec *proto.Run) error {
 		return fmt.Errorf("there is no revision %d of job %q", rec.Revision, rec.Job)
 	}
 	r := &run{rec: rec, job: j, revision: j.revisions[at]}
+	if r.revision.rec.Kind != rec.Kind {
+		return fmt.Errorf("its kind %q is not the revision's", rec.Kind)
+	}
 	r.revision.runs++
 	r.spec = r.revision.spec
 	r.owner = newOwner(rec.ID, rec.ExecutorVersion, r)
@@ -354,10 +360,10 @@ func (c *Core) resumeRun(r *run) {
 	case r.ended() && r.rec.CleanUp != proto.CLEAN_UP_PENDING:
 		c.ended = append(c.ended, r)
 		return
-	case r.spec == nil || c.kind(r) == nil:
+	case r.spec == nil:
 		c.failRun(r, &proto.RunError{Kind: "invalid", Message: "the stored spec can no longer be read", Problems: problemsToProto(r.revision.problems)})
-	}
-	if r.spec != nil {
+		c.abandonClean(r)
+	default:
 		r.replan(c)
 	}
 	for _, st := range r.stages {

@@ -79,3 +79,55 @@ func TestDamagedRecords(t *testing.T) {
 		})
 	}
 }
+
+// TestKindIsGone: a scheduler that no longer knows the kind of a run fails it, and does not go down.
+func TestKindIsGone(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		events []block
+		want   string
+	}{
+		{"a run that runs", nil,
+			`failed 1.5.0 plan:2 error=invalid "the stored spec can no longer be read" clean-up=given_up`},
+		{"a run whose clean-up waits", []block{
+			{command: "cancel r1"},
+			{command: "update r1.plan.0.1 KILLED"},
+			{command: "update r1.plan.1.1 KILLED"},
+		}, `cancelled 1.5.0 plan:2/clean:1 cancel-requested clean-up=given_up`},
+		{"a run whose clean-up runs", []block{
+			{command: "cancel r1"},
+			{command: "update r1.plan.0.1 KILLED"},
+			{command: "update r1.plan.1.1 KILLED"},
+			{command: "offers", input: "a1 cpus=4 mem=4GiB disk=10GiB\n"},
+		}, `cancelled 1.5.0 plan:2/clean:1 cancel-requested clean-up=given_up`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newScript(t)
+			s.setup(`"work": {"stages": [2]}`)
+			s.run(block{command: "offers", input: "a1 cpus=4 mem=4GiB disk=10GiB\n"})
+			for _, b := range test.events {
+				s.run(b)
+			}
+			s.cfg.Kinds = s.cfg.Kinds[1:]
+			s.restart()
+			for _, b := range []block{
+				{command: "subscribe"},
+				{command: "update r1.plan.0.1 KILLED"},
+				{command: "update r1.plan.1.1 FINISHED output=x"},
+				{command: "offers", input: "a1 cpus=4 mem=4GiB disk=10GiB\n"},
+				{command: "tick 1m"},
+			} {
+				s.run(b)
+			}
+			if got := describeRun(s.core.View().Runs[s.long("r1")].Run); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if got := s.run(block{command: "start flights"}); !strings.HasPrefix(got, "reply invalid: the stored spec can no longer be read") {
+				t.Errorf("another run: got %s", got)
+			}
+			if len(s.core.demand.shapes) > 0 || s.core.demand.launched > 0 {
+				t.Errorf("%d shapes wait and %d tasks run", len(s.core.demand.shapes), s.core.demand.launched)
+			}
+		})
+	}
+}

@@ -37,11 +37,7 @@ func (c *Core) subscribed(s Subscribed) {
 	c.count(MetricSubscriptions, 1)
 	c.note(slog.LevelInfo, "subscribed", slog.String("master", s.Master), slog.String("framework", s.FrameworkID))
 
-	for _, id := range sortedKeys(c.attempts) {
-		a := c.attempts[id]
-		if a.over() {
-			continue
-		}
+	for _, a := range c.unended() {
 		if rec := a.rec(); rec.KillRequested != nil {
 			c.sendKill(a, "repeat")
 		}
@@ -50,6 +46,18 @@ func (c *Core) subscribed(s Subscribed) {
 		a.rearm(c)
 	}
 	c.mesos.asking.restart(c)
+}
+
+// unended lists all attempts that have not ended for good, sorted by ID.
+func (c *Core) unended() []*attempt {
+	var all []*attempt
+	for _, a := range c.attempts {
+		if !a.over() {
+			all = append(all, a)
+		}
+	}
+	slices.SortFunc(all, func(a, b *attempt) int { return cmp.Compare(a.rec().MesosID, b.rec().MesosID) })
+	return all
 }
 
 // disconnected: no call can be made and nothing can be heard, so nothing is concluded from silence either.

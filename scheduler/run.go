@@ -18,7 +18,7 @@ type run struct {
 	rec      *proto.Run
 	job      *job
 	revision *revision
-	spec     *jobs.Spec // nil if the stored spec can no longer be read; then the run ends
+	spec     *jobs.Spec // nil if the stored spec can no longer be read; then the run fails, and nothing is cleaned up
 	owner    *owner
 	stages   []*stage // as rec.Stages
 	waits    *check   // that must pass before the first stage
@@ -222,7 +222,7 @@ func (c *Core) taskFinished(t *task) {
 	r := t.run
 	st := r.stages[r.stageIndex(t.rec.Stage)]
 	st.finished++
-	if st.finished == len(st.tasks) && !r.ended() {
+	if st.finished == len(st.tasks) && !r.ended() && r.spec != nil {
 		c.advance(r)
 	}
 }

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"time"
@@ -211,10 +212,15 @@ func (c *Core) failed(f Failure) {
 		return
 	}
 	c.note(slog.LevelWarn, "agent is lost", slog.String("agent", f.AgentID))
-	for _, id := range sortedKeys(c.executors) {
-		if e := c.executors[id]; e != nil && e.rec.AgentID == f.AgentID {
-			c.retire(e)
+	var there []*executor
+	for _, e := range c.executors {
+		if e.rec.AgentID == f.AgentID && !e.rec.Dead {
+			there = append(there, e)
 		}
+	}
+	slices.SortFunc(there, func(a, b *executor) int { return cmp.Compare(a.rec.ID, b.rec.ID) })
+	for _, e := range there {
+		c.retire(e)
 	}
 	if agent := c.agents[f.AgentID]; agent != nil && agent.tasks == 0 {
 		delete(c.agents, f.AgentID)
