@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"github.com/tidemill/tidemill/dev/mesos"
 	"github.com/tidemill/tidemill/dev/mesos/agent"
 	"github.com/tidemill/tidemill/dev/mesos/master"
+	mesosclient "github.com/tidemill/tidemill/scheduler/mesos"
 	"github.com/tidemill/tidemill/storage"
 )
 
@@ -361,6 +363,63 @@ func (l *lab) frameworks() []framework {
 		l.t.Fatal(err)
 	}
 	return state.Frameworks
+}
+
+// TestAnotherSchedulerTakesOver: two services with the same records, as after a restored backup. The one that subscribes
+// last has the framework; the other one ends with a clear error and does not fight.
+func TestAnotherSchedulerTakesOver(t *testing.T) {
+	l := newLab(t)
+	url, stop := l.run()
+	l.register(l.client(url))
+	stop()
+	records, err := os.ReadFile(filepath.Join(l.cfg.DataDir, "tidemill.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ended := make(chan error, 1)
+	old := l.cfg
+	old.Logger = slog.New(slog.DiscardHandler)
+	ready := make(chan string, 1)
+	old.Ready = func(url string) { ready <- url }
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { ended <- Run(ctx, old) }()
+	id := l.awaitFramework(l.client(<-ready))
+
+	l.cfg.DataDir = filepath.Join(l.dir, "copy")
+	if err := os.Mkdir(l.cfg.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.write("copy/tidemill.db", string(records))
+	url, _ = l.run()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, mesosclient.ErrFailedOver) {
+			t.Errorf("the first service ended with %v, want %v", err, mesosclient.ErrFailedOver)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the first service goes on")
+	}
+	if got := l.awaitFramework(l.client(url)); got != id {
+		t.Errorf("framework: got %s, want %s", got, id)
+	}
+}
+
+// awaitFramework waits until the service is subscribed, and returns the framework's ID.
+func (l *lab) awaitFramework(c *client.Client) string {
+	l.t.Helper()
+	limit := time.Now().Add(20 * time.Second)
+	for {
+		info, err := c.Info(l.t.Context())
+		if err == nil && info.Mesos.Connected {
+			return info.FrameworkID
+		}
+		if time.Now().After(limit) {
+			l.t.Fatalf("not subscribed: %+v, %v", info, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func TestSecondProcessIsKeptOut(t *testing.T) {

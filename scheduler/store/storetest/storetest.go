@@ -1,6 +1,3 @@
-// Package storetest has the tests that every implementation of store.Store passes.
-//
-//	func TestConformance(t *testing.T) { storetest.Run(t, func(t *testing.T) storetest.Opener { … }) }
 package storetest
 
 import (
