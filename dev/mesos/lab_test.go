@@ -204,20 +204,6 @@ func (l *lab) operatorURL(recorded line) string {
 	return l.masterURL
 }
 
-// substitutes are the places where our runs must differ from the recorded ones.
-func (l *lab) substitutes() bindings {
-	b := bindings{
-		"/var/log/demo-executor": filepath.Join(l.dir, "executor.log"),
-		"/var/lib/mesos/agent-0": filepath.Join(l.dir, "agent-0"),
-		"http://127.0.0.1:8099/": l.artefacts.URL + "/",
-		"//localhost:5050":       strings.Replace(strings.TrimPrefix(l.masterURL, "http:"), "127.0.0.1", "localhost", 1),
-	}
-	if l.name != "executor_fetched_over_http" { // there it is fetched
-		b["exec ./demo-executor"] = "exec " + l.self + " demo-executor"
-	}
-	return b
-}
-
 // serveArtefact serves the demo executor and notes who asks.
 func (l *lab) serveArtefact(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
@@ -275,6 +261,15 @@ func (l *lab) signalAgent(signal os.Signal) {
 	if err := l.process.Process.Signal(signal); err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// letRoundsPass waits for as many rounds of offers as the recorded seconds had.
+func (l *lab) letRoundsPass(seconds float64) {
+	rounds := func() float64 {
+		return l.get(l.masterURL + "/metrics/snapshot")["allocator/mesos/allocation_runs"].(float64)
+	}
+	enough := rounds() + seconds
+	eventually(l.t, "rounds of offers pass", func() bool { return rounds() >= enough })
 }
 
 // awaitAcknowledged waits until the agent has noted all acknowledgements: one that is
@@ -341,25 +336,6 @@ func rewrite(tree any, change func(key string, value any) any) any {
 	return tree
 }
 
-// notCompared are parts of operators' views that ours do not have or must have
-// otherwise.
-var notCompared = map[string]string{
-	"flags":               "ours has its own configuration",
-	"build_date":          "of the build",
-	"build_time":          "of the build",
-	"build_user":          "of the build",
-	"git_sha":             "of the build",
-	"git_branch":          "of the build",
-	"start_time":          "the time of this run",
-	"elected_time":        "the time of this run",
-	"registered_time":     "the time of this run",
-	"reregistered_time":   "the time of this run",
-	"offer_constraints":   "mesos-go's messages do not know them",
-	"agent_checkpoint":    "mesos-go's AgentInfo does not know it",
-	"statistics":          "what this run used",
-	"resource_statistics": "what this run used",
-}
-
 // comparableView leaves out what is not compared, and empty lists, which Mesos writes
 // or not from view to view.
 func (l *lab) comparableView(view any) any {
@@ -385,28 +361,4 @@ func (l *lab) comparableView(view any) any {
 		return kept
 	}
 	return view
-}
-
-// toleratesExecutorEvent: the recorded executor stopped reading when it had got
-// SHUTDOWN, so that acknowledgements of its last updates were not recorded.
-func (l *lab) toleratesExecutorEvent(body any) bool { return text(body, "type") == "ACKNOWLEDGED" }
-
-// tolerates says whether an event may come that was not recorded.
-func (l *lab) tolerates(r *replay, actor string, event any) bool {
-	switch text(event, "type") {
-	case "HEARTBEAT":
-		return true // they come by the clock; one scenario waits for the recorded ones
-	case "OFFERS":
-		return actor == l.wasDropped // what was on its way when the stream was dropped
-	case "UPDATE":
-		// One that the executor sent there too, but that a teardown overtook.
-		for _, recorded := range r.lines {
-			if recorded.Actor == "executor" && typeOf(recorded) == "UPDATE" &&
-				text(recorded.Body, "update", "status", "task_id", "value") == text(event, "update", "status", "task_id", "value") &&
-				text(recorded.Body, "update", "status", "state") == text(event, "update", "status", "state") {
-				return !r.wasRecorded(recorded.Body)
-			}
-		}
-	}
-	return false
 }

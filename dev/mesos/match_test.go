@@ -8,18 +8,6 @@ import (
 	"strings"
 )
 
-// tolerated are the fields whose recorded value cannot come again, by the last parts
-// of their path. Each binds: where one recorded value stands for one of ours, it does
-// so everywhere.
-var tolerated = []struct{ path, reason string }{
-	{"uuid", "random"},
-	{"executor_pid", "the system's choice"},
-	{"timestamp", "the time of this run"},
-	{"nanoseconds", "the time of this run"},
-	{"port", "free ports are used"},
-	{"master_info.id", "random, and part of all IDs"},
-}
-
 // idPattern is what master and agents make up: framework, agent, offer, container and
 // stream IDs.
 var idPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-(S|O)?[0-9]+)?$`)
@@ -131,12 +119,6 @@ func (b bindings) compareLists(path string, recorded []any, ours any) error {
 		}
 	}
 	return nil
-}
-
-// unordered are the lists that have no order, with what tells their items apart.
-var unordered = []struct{ path, key string }{
-	{".offers.offers", "attributes"},
-	{".executors", "id"},
 }
 
 func sortedBy(items []any, key string) []any {

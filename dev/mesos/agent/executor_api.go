@@ -27,7 +27,7 @@ func (a *Agent) serveExecutor(w http.ResponseWriter, r *http.Request) {
 		wire.Refuse(http.StatusBadRequest, "Failed to validate executor::Call: %s", problem).Write(w)
 		return
 	}
-	action := a.cfg.Hook.Judge(describeExecutorCall(call))
+	action := a.cfg.Hook.Judge(describeExecutorCall(a.registeredID(), call))
 	if action.Delay > 0 {
 		select {
 		case <-time.After(action.Delay):
@@ -137,12 +137,12 @@ func (a *Agent) judgeEvents(framework, id string) func(proto.Message) hook.Actio
 	return func(m proto.Message) hook.Action {
 		event := m.(*api.Event)
 		message := hook.Message{
-			Point: hook.ExecutorEvent, Type: event.Type.String(),
+			Point: hook.ExecutorEvent, Type: event.Type.String(), Agent: a.registeredID(),
 			Framework: framework, Executor: id, Body: event,
 		}
 		switch event.Type {
 		case api.Event_LAUNCH:
-			message.Agent, message.Task = event.Launch.Task.AgentID.Value, event.Launch.Task.TaskID.Value
+			message.Task = event.Launch.Task.TaskID.Value
 		case api.Event_KILL:
 			message.Task = event.Kill.TaskID.Value
 		case api.Event_ACKNOWLEDGED:
@@ -152,9 +152,16 @@ func (a *Agent) judgeEvents(framework, id string) func(proto.Message) hook.Actio
 	}
 }
 
-func describeExecutorCall(call *api.Call) hook.Message {
+// registeredID is the agent's ID for those who do not hold the lock.
+func (a *Agent) registeredID() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.id()
+}
+
+func describeExecutorCall(agentID string, call *api.Call) hook.Message {
 	message := hook.Message{
-		Point: hook.ExecutorCall, Type: call.Type.String(),
+		Point: hook.ExecutorCall, Type: call.Type.String(), Agent: agentID,
 		Framework: call.FrameworkID.Value, Executor: call.ExecutorID.Value, Body: call,
 	}
 	if call.Update != nil {
