@@ -34,6 +34,7 @@ type lake struct {
 	reduces     int   // reduce tasks, if there are several splits; 0: as many as the job's kind asks for
 	memory      int64 // of a task, for the engine
 	disk        int64
+	during      func(dir string) // called again and again while a task works, with its scratch directory
 	runs        int
 	reports     []task.Progress // of the last task
 	stages      []string        // of the last run: name and number of tasks
@@ -117,10 +118,32 @@ func (l *lake) do(ctx context.Context, spec *jobs.Spec, data *proto.TaskData) ([
 		}
 	}()
 	data.Disk = l.disk
+	if l.during != nil {
+		defer l.watch(dir)()
+	}
 	return l.kind.Run(ctx, &task.Work{
 		Data: data, Spec: spec, Connections: l.connections, Dir: dir, Memory: l.memory, Threads: 1,
 		Report: func(p task.Progress) { reports <- p }, Log: slog.New(slog.NewTextHandler(testWriter{l.t}, nil)),
 	})
+}
+
+// watch calls during until the returned function is called.
+func (l *lake) watch(dir string) (stop func()) {
+	quit, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		ticker := time.NewTicker(2 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				l.during(dir)
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-over }
 }
 
 type testWriter struct{ t testing.TB }

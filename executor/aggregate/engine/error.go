@@ -75,9 +75,9 @@ func clean(err error) error {
 }
 
 var (
-	prefix = regexp.MustCompile(`^(?:[A-Z][A-Za-z]* ){1,3}?Error: `)
+	prefix = regexp.MustCompile(`^(?:[A-Z][A-Za-z]*(?: [A-Za-z]+){0,3} Error: )+`)
 	// advice is where the engine begins to say what else one could try, or shows where in our SQL it was.
-	advice = regexp.MustCompile(`(?is)\n\s*(?:LINE \d+:|Possible (?:fixes|solutions?)|Try setting |Candidate bindings:|Candidate functions:|Column .* is being converted|This type was|Hint:|HINT:|\* ).*$`)
+	advice = regexp.MustCompile(`(?s)\n\s*(?:LINE \d+:|Possible (?:[fF]ixes|[sS]olutions?)|Try setting |Candidate bindings:|Candidate functions:|Column .* is being converted|This type was|Hint:|HINT:|This limit was set by|\* ).*$`)
 	spaces = regexp.MustCompile(`\s+`)
 )
 

@@ -15,7 +15,7 @@ import (
 
 func open(t *testing.T) *engine.Session {
 	t.Helper()
-	s, err := engine.Open(t.Context(), engine.Config{Dir: t.TempDir(), Memory: 64 << 20, Disk: 1 << 30, Threads: 1})
+	s, err := engine.Open(t.Context(), engine.Config{Dir: t.TempDir(), Memory: 64 << 20, Disk: 1 << 20, Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,8 @@ func TestReasons(t *testing.T) {
 		{"SELECT nope FROM (SELECT 1 AS none)", engine.Binding, `Referenced column "nope" not found in FROM clause!`},
 		{"SELECT CAST(x AS BIGINT) FROM (VALUES ('y')) v(x)", engine.Data, "Could not convert string 'y' to INT64 when casting from source column x"},
 		{"SELECT error('went ' || 'wrong')", engine.Data, "went wrong"},
-		{"SELECT sum(x) FROM (VALUES (CAST(9e37 AS DECIMAL(38,0))), (CAST(9e37 AS DECIMAL(38,0)))) v(x)", engine.Data, ""},
+		{"SELECT sum(x) FROM (VALUES (CAST(9e37 AS DECIMAL(38,0))), (CAST(9e37 AS DECIMAL(38,0)))) v(x)", engine.Data, "Overflow in HUGEINT addition"},
+		{"CREATE TEMP TABLE t AS SELECT range AS a, hash(range) AS b FROM range(30000000)", engine.Memory, "failed to offload"},
 	} {
 		err := s.Query(t.Context(), test.sql, func([]driver.Value) error { return nil })
 		var said *engine.Error
@@ -111,9 +112,8 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%s: got %v", test.sql, err)
 			continue
 		}
-		if said.Reason != test.reason || test.message != "" && said.Message != test.message {
+		if said.Reason != test.reason || !strings.HasPrefix(said.Message, test.message) || strings.Contains(said.Message, "PRAGMA") {
 			t.Errorf("%s: got %d %q", test.sql, said.Reason, said.Message)
 		}
-		t.Logf("%s: %d %q", test.sql, said.Reason, said.Message)
 	}
 }
