@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"time"
-
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
 
 	"github.com/tidemill/tidemill/dev/mesos/internal/process"
@@ -40,7 +38,6 @@ type executor struct {
 	end        *termination
 	cancelWait func() // of the timer that its phase is bounded by
 	cancelLife func() // gives up the launch
-	launched   time.Time
 }
 
 // termination says why the agent ended an executor; without one it ended itself.

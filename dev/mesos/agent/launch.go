@@ -82,7 +82,7 @@ func executorFor(framework *v1.FrameworkInfo, task *v1.TaskInfo) (info *v1.Execu
 func (a *Agent) launchExecutor(f *framework, info *v1.ExecutorInfo, command bool, first *v1.TaskInfo) {
 	e := &executor{
 		framework: f, user: f.info.User, info: info, command: command, container: uuid.NewString(),
-		tasks: map[string]*task{}, launched: time.Now(),
+		tasks: map[string]*task{},
 	}
 	e.sandbox = a.sandboxOf(f.id, e.id(), e.container)
 	f.executors[e.id()] = e

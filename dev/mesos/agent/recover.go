@@ -170,7 +170,7 @@ func (a *Agent) recoverExecutor(file string) error {
 	e := &executor{
 		framework: f, info: info, command: record.Command, container: record.Container,
 		process: record.Process, memory: record.Memory, phase: registering,
-		tasks: map[string]*task{}, launched: time.Now(),
+		tasks: map[string]*task{},
 	}
 	e.sandbox = a.sandboxOf(f.id, e.id(), e.container)
 	switch {

@@ -21,8 +21,9 @@ type agent struct {
 	stream   *agentStream // nil while disconnected
 	lastSeen time.Time
 
-	registered, reregistered time.Time
-	unreachableSince         time.Time
+	registered       time.Time
+	reregistered     time.Time // zero until it came back once
+	unreachableSince time.Time
 
 	executors map[string]map[string]*executor // by framework and executor ID
 }
@@ -109,7 +110,9 @@ func (m *Master) register(r *link.Registration, stream *agentStream) (*agent, er
 		m.alloc.AddAgent(id, info.Resources)
 	}
 	a.info, a.pid, a.lastSeen, a.stream = info, r.PID, now, stream
-	a.reregistered = now
+	if a.registered != now {
+		a.reregistered = now
+	}
 	if err := m.takeIn(a, r, back != nil); err != nil {
 		return nil, err
 	}

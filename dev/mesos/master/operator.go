@@ -117,6 +117,9 @@ func (m *Master) agentEntries() *api.Response_GetAgents {
 			AllocatedResources: starred(m.usedOn(a)),
 			OfferedResources:   starred(m.offeredOf(func(o *offer) bool { return o.Agent == a.id })),
 		}
+		if !a.reregistered.IsZero() {
+			entry.ReregisteredTime = &v1.TimeInfo{Nanoseconds: a.reregistered.UnixNano()}
+		}
 		for _, name := range view.AgentCapabilities {
 			entry.Capabilities = append(entry.Capabilities, v1.AgentInfo_Capability{
 				Type: v1.AgentInfo_Capability_Type(v1.AgentInfo_Capability_Type_value[name]),

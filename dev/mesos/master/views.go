@@ -171,7 +171,7 @@ func (m *Master) slavesView() view.Object {
 
 func (m *Master) agentView(a *agent) view.Object {
 	_, port := a.address()
-	return view.Object{
+	o := view.Object{
 		"id": a.id, "hostname": a.info.Hostname, "port": port, "pid": a.pid,
 		"attributes": view.Attributes(a.info.Attributes), "registered_time": seconds(a.registered),
 		"resources": view.Resources(a.info.Resources), "unreserved_resources": view.Resources(a.info.Resources),
@@ -180,6 +180,10 @@ func (m *Master) agentView(a *agent) view.Object {
 		"offered_resources":  view.Resources(m.offeredOf(func(o *offer) bool { return o.Agent == a.id })),
 		"active":             a.stream != nil, "deactivated": false, "version": Version, "capabilities": view.AgentCapabilities,
 	}
+	if !a.reregistered.IsZero() {
+		o["reregistered_time"] = seconds(a.reregistered)
+	}
+	return o
 }
 
 // usedOn sums what tasks and executors hold on an agent.
