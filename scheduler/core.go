@@ -26,8 +26,8 @@ type Core struct {
 
 	jobs      map[string]*job
 	runs      map[string]*run
-	keys      map[string]*run // by idempotency key
-	ended     []*run          // that may be dropped, oldest end first
+	keys      map[runKey]*run
+	ended     []*run // that may be dropped, oldest end first
 	versions  map[string]*version
 	channels  map[string]*proto.Channel
 	checks    map[CheckKey]*check
@@ -61,7 +61,7 @@ func New(cfg Config, records []Record) (*Core, error) {
 		leading:   true,
 		jobs:      map[string]*job{},
 		runs:      map[string]*run{},
-		keys:      map[string]*run{},
+		keys:      map[runKey]*run{},
 		versions:  map[string]*version{},
 		channels:  map[string]*proto.Channel{},
 		checks:    map[CheckKey]*check{},

@@ -131,7 +131,7 @@ type PutJobResult struct {
 type DeleteJob struct{ Name string }
 
 // StartRun starts a run of the newest revision. Value: StartRunResult. Errors: NotFound; Conflict when the key was used
-// for a run of another job or other parameters; Invalid when the channel or version is gone or the checks failed.
+// for a run of that job with other parameters; Invalid when the channel or version is gone or the checks failed.
 type StartRun struct {
 	Job            string
 	Params         map[string]string

@@ -162,7 +162,7 @@ func (c *Core) loadRun(rec *proto.Run) error {
 		return fmt.Errorf("there is no executor version %q", rec.ExecutorVersion)
 	}
 	if rec.IdempotencyKey != "" {
-		c.keys[rec.IdempotencyKey] = r
+		c.keys[r.key()] = r
 	}
 	c.runs[rec.ID] = r
 	return nil

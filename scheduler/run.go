@@ -42,6 +42,11 @@ const (
 	mostTasks  = 100_000 // of a stage
 )
 
+// runKey finds the run that an idempotency key started; each job has keys of its own, so that a date can be one.
+type runKey struct{ job, idempotency string }
+
+func (r *run) key() runKey { return runKey{r.rec.Job, r.rec.IdempotencyKey} }
+
 func (r *run) ended() bool { return jobs.Terminal(r.rec.State) }
 
 // ending says whether the run is to end without a result of its own.
@@ -54,9 +59,10 @@ func (r *run) attrs(more ...slog.Attr) []slog.Attr {
 }
 
 func (c *Core) startRun(cmd StartRun) (StartRunResult, *Error) {
-	if earlier := c.keys[cmd.IdempotencyKey]; cmd.IdempotencyKey != "" && earlier != nil {
-		if earlier.rec.Job != cmd.Job || !maps.Equal(earlier.rec.Params, cmd.Params) {
-			return StartRunResult{}, errorf(Conflict, "idempotency key %q was used for run %s, which is not the same", cmd.IdempotencyKey, earlier.rec.ID)
+	key := runKey{cmd.Job, cmd.IdempotencyKey}
+	if earlier := c.keys[key]; key.idempotency != "" && earlier != nil {
+		if !maps.Equal(earlier.rec.Params, cmd.Params) {
+			return StartRunResult{}, errorf(Conflict, "idempotency key %q was used for run %s, which has other parameters", cmd.IdempotencyKey, earlier.rec.ID)
 		}
 		return StartRunResult{Run: cloneRun(earlier.rec), Repeat: true}, nil
 	}
@@ -112,7 +118,7 @@ func (c *Core) newRun(rev *revision, v *version, cmd StartRun) *run {
 	c.view.versions = true
 	c.runs[id] = r
 	if cmd.IdempotencyKey != "" {
-		c.keys[cmd.IdempotencyKey] = r
+		c.keys[r.key()] = r
 	}
 	c.saveRun(r)
 	c.note(slog.LevelInfo, "run created", r.attrs(slog.Int("revision", int(rev.rec.Number)))...)
@@ -436,8 +442,8 @@ func (c *Core) dropRun(r *run) {
 		delete(c.executors, e.rec.ID)
 		c.remove(KindExecutor, e.rec.ID)
 	}
-	if key := r.rec.IdempotencyKey; key != "" && c.keys[key] == r {
-		delete(c.keys, key)
+	if c.keys[r.key()] == r {
+		delete(c.keys, r.key())
 	}
 	delete(c.runs, r.rec.ID)
 	c.remove(KindRun, r.rec.ID)

@@ -54,8 +54,15 @@ func (c *cluster) call(method, path string, body io.Reader, value any, headers .
 func (c *cluster) must(method, path string, body []byte, value any, headers ...string) {
 	c.t.Helper()
 	c.eventually(30*time.Second, fmt.Sprintf("%s %s", method, path), func() (bool, error) {
-		status, err := c.call(method, path, bytes.NewReader(body), value, headers...)
-		return err == nil && status < 300, fmt.Errorf("status %d: %v", status, err)
+		var answer json.RawMessage
+		status, err := c.call(method, path, bytes.NewReader(body), &answer, headers...)
+		if status >= 400 && status < 500 {
+			c.t.Fatalf("%s %s: %d: %s", method, path, status, answer)
+		}
+		if err == nil && status < 300 && value != nil {
+			err = json.Unmarshal(answer, value)
+		}
+		return err == nil && status < 300, fmt.Errorf("status %d: %v: %s", status, err, answer)
 	})
 }
 
@@ -115,11 +122,12 @@ func (c *cluster) await(id string, limit time.Duration) wire.Run {
 	}
 }
 
-func put(t *testing.T, c *cluster, spec string) {
-	t.Helper()
+// putJob sends a spec under the name that it has.
+func (c *cluster) putJob(spec string) {
+	c.t.Helper()
 	var job struct{ Name string }
 	if err := json.Unmarshal([]byte(spec), &job); err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	c.must(http.MethodPut, "/v1/jobs/"+job.Name, []byte(spec), nil, "Content-Type", "application/json")
 }

@@ -42,19 +42,19 @@ func TestRefusedSpecs(t *testing.T) {
 	}{
 		{"wrong type", badSpec("x", `"n": {"count": "*"}`, `"n": {"count": 5}`), 422, "/aggregate/measures/n/count", "string"},
 		{"unknown field", badSpec("x", `"kind"`, `"paralelism": 3, "kind"`), 422, "/paralelism", "parallelism"},
-		{"duplicate key", badSpec("x", `"kind"`, `"kind": "aggregate", "kind"`), 422, "/kind", "twice"},
+		{"duplicate key", badSpec("x", `"kind"`, `"kind": "aggregate", "kind"`), 422, "/kind", "more than once"},
 		{"unknown channel", badSpec("x", `"kind"`, `"executor": {"channel": "stabel"}, "kind"`), 422, "/executor/channel", "stable"},
 		{"unknown version", badSpec("x", `"kind"`, `"executor": {"version": "9.9.9"}, "kind"`), 422, "/executor/version", "9.9.9"},
 		{"bad expression", badSpec("x", `{"sum": "b"}`, `{"sum": "b +"}`), 422, "/aggregate/measures/b/sum", ""},
 		{"subquery", badSpec("x", `{"sum": "b"}`, `{"sum": "(select 1)"}`), 422, "/aggregate/measures/b/sum", "subquer"},
 		{"file function", badSpec("x", `"group_by"`, `"where": "read_text('/etc/passwd') is null", "group_by"`), 422, "/aggregate/where", "read_text"},
 		{"second statement", badSpec("x", `{"sum": "b"}`, `{"sum": "b); drop table x; --"}`), 422, "/aggregate/measures/b/sum", ""},
-		{"bad UTF-8", strings.Replace(badSpec("x"), `"a"`, "\"\xff\"", 1), 422, "", "UTF-8"},
-		{"nesting", strings.Repeat(`[`, 100_000), 422, "", "deep"},
-		{"nesting in a field", badSpec("x", `{"sum": "b"}`, strings.Repeat(`{"a":`, 100_000)+"1"+strings.Repeat("}", 100_000)), 422, "", "deep"},
+		{"bad UTF-8", strings.Replace(badSpec("x"), `"a"`, "\"\xff\"", 1), 400, "/aggregate/group_by/0/name", "UTF-8"},
+		{"nesting", strings.Repeat(`[`, 100_000), 400, "", "deep"},
+		{"nesting in a field", badSpec("x", `{"sum": "b"}`, strings.Repeat(`{"a":`, 100_000)+"1"+strings.Repeat("}", 100_000)), 400, "", "deep"},
 		{"name with a slash", badSpec("x", `"name": "NAME"`, `"name": "a/b"`), 422, "/name", "/"},
 		{"large body", `{"name": "` + strings.Repeat("x", 10<<20) + `"}`, 413, "", ""},
-		{"no JSON", `name: x`, 422, "", ""},
+		{"no JSON", `name: x`, 400, "", "line 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var problem wire.Error
@@ -106,7 +106,8 @@ func TestBadData(t *testing.T) {
 		{"json", badSpec("json", `"csv"}`, `"jsonl"}`), "invalid", "", []string{"s3://bad/json/1.jsonl", "2"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			put(t, c, test.spec)
+			c := c.in(t)
+			c.putJob(test.spec)
 			run := c.await(c.startRun(test.name, "x").ID, time.Minute)
 			if run.State != "failed" || run.Error == nil {
 				t.Fatalf("run %s: %+v", run.State, run)
@@ -150,7 +151,7 @@ func (c *cluster) nothingVisible(output string) {
 // TestOutageAndWrongKeys takes away S3 and the keys: attempts are repeated, then the run fails with a clear message.
 func TestOutageAndWrongKeys(t *testing.T) {
 	c := newCluster(t, options{agents: 1, schedulerFlags: []string{"--executor-linger", "1s"}})
-	put(t, c, replaceOnce(t, example(t, "requests-by-status", "requests-by-status"), `"kind"`, `"retries": {"max": 1, "backoff": "100ms"}, "kind"`))
+	c.putJob(replaceOnce(t, example(t, "requests-by-status", "requests-by-status"), `"kind"`, `"retries": {"max": 1, "backoff": "100ms"}, "kind"`))
 
 	c.writeConnections("not-the-secret-key")
 	run := c.await(c.startRun("requests-by-status", "wrong").ID, 90*time.Second)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -31,6 +32,7 @@ type cluster struct {
 	objects   *connections.Set
 	scheduler *process
 	agents    []*process
+	masterLog *tail
 }
 
 // options change what a cluster is started with.
@@ -42,7 +44,7 @@ type options struct {
 // newCluster starts everything, registers the executor versions and loads the example data.
 func newCluster(t *testing.T, o options) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir()}
+	c := &cluster{t: t, dir: t.TempDir(), masterLog: &tail{}}
 	if o.agents == 0 {
 		o.agents = 2
 	}
@@ -55,6 +57,13 @@ func newCluster(t *testing.T, o options) *cluster {
 	}
 	c.must(http.MethodPut, "/v1/channels/stable", fmt.Appendf(nil, `{"version": %q}`, versions[0]), nil, "Content-Type", "application/json")
 	return c
+}
+
+// in is the same cluster for a subtest.
+func (c *cluster) in(t *testing.T) *cluster {
+	sub := *c
+	sub.t = t
+	return &sub
 }
 
 func (c *cluster) startS3() {
@@ -103,7 +112,8 @@ func (c *cluster) writeConnections(secret string) {
 
 func (c *cluster) startMaster() string {
 	c.t.Helper()
-	m, err := master.New(master.Config{AllocationInterval: 200 * time.Millisecond, AgentTimeout: 5 * time.Second})
+	m, err := master.New(master.Config{AllocationInterval: 200 * time.Millisecond, AgentTimeout: 5 * time.Second,
+		Logger: slog.New(slog.NewTextHandler(c.masterLog, nil))})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -114,6 +124,9 @@ func (c *cluster) startMaster() string {
 		cancel()
 		if err := <-done; err != nil {
 			c.t.Errorf("mesos master: %v", err)
+		}
+		if c.t.Failed() {
+			c.t.Logf("log of the mesos master:\n%s", c.masterLog)
 		}
 	})
 	return m.URL()

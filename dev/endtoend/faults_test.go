@@ -54,7 +54,7 @@ func (c *cluster) processKiller(r *rand.Rand, match func([]string) bool) func() 
 func TestKillAnything(t *testing.T) {
 	c := newCluster(t, options{schedulerFlags: []string{"--executor-linger", "2s"}})
 	want := expectFlights(t)
-	put(t, c, example(t, "flights-by-carrier", "flights-by-carrier"))
+	c.putJob(example(t, "flights-by-carrier", "flights-by-carrier"))
 
 	begun := time.Now()
 	clean := c.await(c.startRun("flights-by-carrier", "clean").ID, time.Minute)
@@ -71,9 +71,7 @@ func TestKillAnything(t *testing.T) {
 	}
 	for n, v := range victims {
 		t.Run(v.name, func(t *testing.T) {
-			outer := c.t
-			c.t = t
-			defer func() { c.t = outer }()
+			c := c.in(t)
 			r := rand.New(rand.NewPCG(*seed, uint64(n)))
 			for i := range moments {
 				at := time.Duration((float64(i) + r.Float64()) / float64(moments) * float64(usual))
@@ -126,7 +124,7 @@ func sameRows(t *testing.T, what string, got, want *result.Table) {
 // TestStoppedExecutorWakesUpLate stops an executor with its tasks until its replacement has finished, then lets it go on.
 func TestStoppedExecutorWakesUpLate(t *testing.T) {
 	c := newCluster(t, options{schedulerFlags: []string{"--scheduling-stall-after", "5s", "--executor-linger", "2s"}})
-	put(t, c, example(t, "flights-by-carrier", "flights-by-carrier"))
+	c.putJob(example(t, "flights-by-carrier", "flights-by-carrier"))
 	clean := c.await(c.startRun("flights-by-carrier", "clean").ID, time.Minute)
 	if clean.State != "succeeded" {
 		t.Fatalf("without a fault: %s: %+v", clean.State, clean.Error)

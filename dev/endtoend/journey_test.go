@@ -13,8 +13,8 @@ import (
 // TestExamples runs the example specs and compares their results, row for row, with plain Go over the same files.
 func TestExamples(t *testing.T) {
 	c := newCluster(t, options{})
-	put(t, c, example(t, "flights-by-carrier", "flights-by-carrier"))
-	put(t, c, example(t, "requests-by-status", "requests-by-status"))
+	c.putJob(example(t, "flights-by-carrier", "flights-by-carrier"))
+	c.putJob(example(t, "requests-by-status", "requests-by-status"))
 	flights := c.startRun("flights-by-carrier", "a")
 	requests := c.startRun("requests-by-status", "b")
 
@@ -67,7 +67,7 @@ func TestVersionsSideBySide(t *testing.T) {
 	for i, v := range versions {
 		name := []string{"flights-old", "flights-new"}[i]
 		spec := example(t, "flights-by-carrier", name)
-		put(t, c, replaceOnce(t, spec, `{"channel": "stable"}`, `{"version": "`+v+`"}`))
+		c.putJob(replaceOnce(t, spec, `{"channel": "stable"}`, `{"version": "`+v+`"}`))
 		runs = append(runs, c.startRun(name, "x"))
 	}
 	for i, run := range runs {
@@ -79,7 +79,7 @@ func TestVersionsSideBySide(t *testing.T) {
 	sameRows(t, "second version", c.result(runs[1].Output.Manifest), c.result(runs[0].Output.Manifest))
 
 	// Moving the channel changes what the next run uses, not what runs.
-	put(t, c, example(t, "requests-by-status", "requests-by-status"))
+	c.putJob(example(t, "requests-by-status", "requests-by-status"))
 	before := c.startRun("requests-by-status", "before")
 	c.must(http.MethodPut, "/v1/channels/stable", []byte(`{"version": "`+versions[1]+`"}`), nil, "Content-Type", "application/json")
 	after := c.startRun("requests-by-status", "after")

@@ -139,7 +139,7 @@ func below(dir string, match func(args []string) bool) ([]found, error) {
 	var all []found
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
+		if err != nil || pid == os.Getpid() { // the embedded S3 moved this process's own working directory
 			continue
 		}
 		cwd, _ := os.Readlink(filepath.Join("/proc", e.Name(), "cwd"))
