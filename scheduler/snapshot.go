@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 )
 
@@ -171,7 +172,7 @@ func (c *Core) viewVersions() map[string]*VersionView {
 func (c *Core) viewAgents() map[string]*AgentView {
 	all := make(map[string]*AgentView, len(c.agents))
 	for id, a := range c.agents {
-		all[id] = &AgentView{ID: id, Host: a.host, URL: a.url, Attributes: a.attributes, Tasks: a.tasks, Seen: a.seen}
+		all[id] = &AgentView{ID: id, Host: a.host, URL: a.url, Attributes: a.attributes, Most: a.most, Tasks: a.tasks, Seen: a.seen}
 	}
 	return all
 }
@@ -190,7 +191,8 @@ func (c *Core) viewQueue() Queue {
 type agent struct {
 	host, url  string
 	attributes map[string]string
-	tasks      int // that live there
+	most       jobs.Resources // the most that one offer of it had, each resource by itself
+	tasks      int            // that live there
 	seen       time.Time
 }
 
@@ -215,5 +217,6 @@ func (c *Core) agent(id string) *agent {
 func (c *Core) seen(o *Offer) {
 	a := c.agent(o.AgentID)
 	a.host, a.url, a.attributes, a.seen = o.Host, o.AgentURL, o.Attributes, c.now
+	a.most.CPUs, a.most.Memory, a.most.Disk = max(a.most.CPUs, o.CPUs), max(a.most.Memory, o.Memory), max(a.most.Disk, o.Disk)
 	c.view.agents = true
 }

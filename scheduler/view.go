@@ -71,9 +71,13 @@ type VersionView struct {
 type AgentView struct {
 	ID, Host, URL string
 	Attributes    map[string]string
+	Most          jobs.Resources // the most that one offer of it had, each resource by itself
 	Tasks         int
 	Seen          time.Time
 }
+
+// Satisfies says whether a constraint allows the agent.
+func (a *AgentView) Satisfies(c *jobs.Constraint) bool { return satisfies(a.Attributes, c) }
 
 // CheckKey names a check: executor version and a digest of the expressions.
 type CheckKey string
