@@ -88,7 +88,7 @@ func (h *Handler) submit(ctx context.Context, body []byte, name string, create, 
 	if state == proto.CHECKS_FAILED {
 		return nil, problem(http.StatusUnprocessableEntity, "the spec's expressions are not valid", problems(found)...)
 	}
-	warnings := h.warnings(decoded)
+	warnings := warnings(h.cfg.Scheduler.View(), decoded)
 	if dryRun {
 		return &jobOutput{Status: http.StatusOK, Body: wire.Job{
 			Name: decoded.Name, Kind: decoded.Kind, Spec: spec, Checks: jobs.CheckStateName(state), Warnings: warnings,
@@ -137,11 +137,6 @@ func wellFormed(text []byte) bool {
 	}
 	_, err := decoder.ReadToken()
 	return errors.Is(err, io.EOF)
-}
-
-// warnings are about a valid spec that cannot run as things are.
-func (h *Handler) warnings(spec *jobs.Spec) []string {
-	return nil
 }
 
 func (h *Handler) job(name string) (*scheduler.JobView, error) {

@@ -82,8 +82,7 @@ func (h *Handler) attempt(id string, number uint32) (func() logs.Attempt, error)
 	case int(number) > len(attempts):
 		return nil, problem(http.StatusNotFound, fmt.Sprintf("task %q has no attempt %d", task.ID, number))
 	}
-	spec := h.spec(run)
-	last := logs.Attempt{Attempt: &attempts[number-1], Spec: spec}
+	last := logs.Attempt{Attempt: &attempts[number-1], Spec: run.Revision.GetSpec()}
 	return func() logs.Attempt {
 		if _, task := findTask(h.cfg.Scheduler.View(), task.ID); task != nil && int(number) <= len(task.Attempts) {
 			last.Attempt = &task.Attempts[number-1]
@@ -92,7 +91,7 @@ func (h *Handler) attempt(id string, number uint32) (func() logs.Attempt, error)
 	}, nil
 }
 
-func findTask(view *scheduler.View, id string) (*proto.Run, *proto.Task) {
+func findTask(view *scheduler.View, id string) (*scheduler.RunView, *proto.Task) {
 	runID, _, _, err := jobs.ParseTaskID(id)
 	if err != nil || view.Runs[runID] == nil {
 		return nil, nil
@@ -100,24 +99,10 @@ func findTask(view *scheduler.View, id string) (*proto.Run, *proto.Task) {
 	run := view.Runs[runID]
 	for _, task := range run.Tasks {
 		if task.Task.ID == id {
-			return run.Run, task.Task
+			return run, task.Task
 		}
 	}
 	return nil, nil
-}
-
-// spec is that of a run, or nil if it is no longer kept.
-func (h *Handler) spec(run *proto.Run) []byte {
-	job := h.cfg.Scheduler.View().Jobs[run.Job]
-	if job == nil {
-		return nil
-	}
-	for _, revision := range job.Revisions {
-		if revision.Number == run.Revision {
-			return revision.Spec
-		}
-	}
-	return nil
 }
 
 // logWriter sends each piece at once. Each write has its own deadline, so that a client that reads nothing is dropped.

@@ -137,7 +137,7 @@ func (s *Scheduler) startRun(c scheduler.StartRun) (any, error) {
 	}
 	task := &proto.Task{ID: jobs.TaskID(run.ID, "plan", 0), Run: run.ID, Stage: "plan", Of: 1, Created: now}
 	s.update(func(v *scheduler.View) {
-		v.Runs[run.ID] = &scheduler.RunView{Run: run, Tasks: []*scheduler.TaskView{{Task: task}}}
+		v.Runs[run.ID] = &scheduler.RunView{Run: run, Revision: newest, Tasks: []*scheduler.TaskView{{Task: task}}}
 	})
 	return scheduler.StartRunResult{Run: run}, nil
 }
@@ -154,7 +154,7 @@ func (s *Scheduler) cancelRun(c scheduler.CancelRun) (any, error) {
 	record := *run.Run
 	record.State, record.CancelRequested, record.Ended = proto.RUN_CANCELLED, &now, &now
 	s.update(func(v *scheduler.View) {
-		v.Runs[c.Run] = &scheduler.RunView{Run: &record, Tasks: run.Tasks, Progress: run.Progress}
+		v.Runs[c.Run] = &scheduler.RunView{Run: &record, Revision: run.Revision, Tasks: run.Tasks, Progress: run.Progress}
 	})
 	return &record, nil
 }

@@ -44,7 +44,8 @@ func (e *example) agents() {
 		id := fmt.Sprintf("2d1a6f7e-0000-4a9f-8f1c-1f4c7c1d2a11-S%d", i)
 		e.view.Agents[id] = &scheduler.AgentView{
 			ID: id, Host: fmt.Sprintf("mesos-%d.example.net", i+1), URL: fmt.Sprintf("http://10.0.0.%d:5051", i+11),
-			Attributes: map[string]string{"zone": zone, "rack": fmt.Sprint("r", i)}, Tasks: 3 - i, Seen: e.now.Add(-time.Duration(i*7) * time.Second),
+			Attributes: map[string]string{"zone": zone, "rack": fmt.Sprint("r", i)}, Tasks: 3 - i,
+			Most: jobs.Resources{CPUs: 8, Memory: 32 << 30, Disk: 500 << 30}, Seen: e.now.Add(-time.Duration(i*7) * time.Second),
 		}
 	}
 }
@@ -94,7 +95,7 @@ func (e *example) run(job, label, version string, state proto.RunState, ago time
 		ID: jobs.RunID(job, created, e.n*0x9e3779b97f4a7c15), Job: job, Revision: 1, Kind: "aggregate", State: state, ExecutorVersion: version,
 		Created: created, Started: &started, Stages: stages,
 	}
-	view := &scheduler.RunView{Run: run}
+	view := &scheduler.RunView{Run: run, Revision: e.view.Jobs[job].Revisions[0]}
 	for _, stage := range stages {
 		for i := range stage.Tasks {
 			view.Tasks = append(view.Tasks, &scheduler.TaskView{Task: &proto.Task{
