@@ -111,7 +111,7 @@ func (c *Connection) Run(ctx context.Context, frameworkID string, deliver func(s
 			failures = 0
 		}
 		wait := c.backoff(failures)
-		c.log.Warn("not subscribed", "master", s.master.String(), "error", err, "retry_in", wait)
+		c.log.Warn("not subscribed", "master", s.master.String(), "error", err, "retry_in", wait.Round(time.Millisecond))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
