@@ -56,6 +56,7 @@ var causes = map[string]cause{
 	"REASON_TASK_INVALID":                    {proto.CLASS_OURS, "lost", "Mesos refused it", false},
 	"REASON_TASK_UNAUTHORIZED":               {proto.CLASS_OURS, "lost", "Mesos does not allow it", false},
 	"REASON_TASK_UNKNOWN":                    {proto.CLASS_OURS, "lost", "Mesos does not know it", false},
+	"REASON_TASK_KILLED_DURING_LAUNCH":       {proto.CLASS_OURS, "killed", "it was killed before it began", false},
 	"REASON_CONTAINER_LIMITATION_MEMORY":     {proto.CLASS_PASSING, "out_of_memory", "its container used more memory than it has", true},
 	"REASON_CONTAINER_LIMITATION_DISK":       {proto.CLASS_PASSING, "unavailable", "its container used more disk than it has", true},
 	"REASON_CONTAINER_LIMITATION":            {proto.CLASS_PASSING, "internal", "its container went over a limit", true},
@@ -71,6 +72,13 @@ var ends = map[string]outcome{
 	"TASK_LOST":             {state: proto.TASK_LOST, givenUp: true},
 	"TASK_UNKNOWN":          {state: proto.TASK_LOST, givenUp: true},
 	"TASK_GONE_BY_OPERATOR": {state: proto.TASK_LOST, givenUp: true},
+}
+
+// unstarted are the reasons of attempts that ended before their executor was given them: they have written nothing.
+var unstarted = map[string]bool{
+	"REASON_CONTAINER_LAUNCH_FAILED":       true,
+	"REASON_EXECUTOR_REGISTRATION_TIMEOUT": true,
+	"REASON_TASK_KILLED_DURING_LAUNCH":     true,
 }
 
 // deaths are the reasons that may be the task's own doing: from the third one on they are the job's.
@@ -110,6 +118,7 @@ func classify(u Update) (o outcome, ok bool) {
 			return o, true
 		}
 	}
+	o.settled = o.settled || unstarted[u.Reason]
 	o.failure, o.died = explainEnd(u, o)
 	o.oom = u.Reason == memoryKill
 	return o, true

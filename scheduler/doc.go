@@ -10,7 +10,8 @@
 //     The actions of several steps may be stored in one commit; their calls then go out in order.
 //  3. If storing fails, nothing of those actions may be done and the Core must be thrown away: it is ahead of the store.
 //  4. Calls to Mesos may get lost or fail; the Core repeats what matters by itself when time passes ([Tick]).
-//     A call that fails with a 4xx is reported back as [CallFailed].
+//     A call that fails is reported back as [CallFailed]. No call is sent twice by the caller: an ACCEPT that arrives
+//     twice makes Mesos report tasks as dropped that run.
 //  5. Tick comes at Actions.Wake at the latest, and at least every second.
 //
 // Its words, beyond those of package jobs:
@@ -24,7 +25,8 @@
 //   - settled: it is certain to write no more, for its executor said that it ended, or it never began. A run that fails
 //     or is cancelled gets its final state at once if all of its attempts are settled. Otherwise one may still commit, so
 //     the run stays running until its clean-up task has claimed the commit point, or has found the result there.
-//   - an answered state is no sign of life: only an executor's own words keep its tasks from being taken for stalled.
+//   - stalled: a running attempt whose executor has said nothing for long. What the master answers to reconciliation is no
+//     sign of life.
 //
 // Where to look: core.go (Step), event.go and action.go (in and out), run.go and task.go (what runs), life.go (what becomes
 // of an attempt), classify.go (the table of failures), place.go and demand.go (offers), flow.go (suppress, revive),

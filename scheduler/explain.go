@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,22 +105,28 @@ func (c *Core) whyWaiting(s *shape, notBefore time.Time) string {
 	case len(tried.turnedDown) == 0:
 		return fmt.Sprintf("waits for more offers; the %s so far were used up", count(tried.offers, "offer"))
 	}
-	return c.turnedDownText(s, tried.mainReason())
+	needs := s.resources
+	needs.CPUs += c.cfg.ExecutorCPUs
+	needs.Memory += c.cfg.ExecutorMemory
+	reason := lacks(tried.most, needs) // what no offer had counts more than what most had not
+	if tried.turnedDown[reason] == 0 {
+		reason = tried.mainReason()
+	}
+	return c.turnedDownText(s, needs, reason)
 }
 
-func (c *Core) turnedDownText(s *shape, reason string) string {
-	tried, executor := &s.tried, " with its executor"
+func (c *Core) turnedDownText(s *shape, needs jobs.Resources, reason string) string {
+	tried := &s.tried
 	share := fmt.Sprintf("%d of %s", tried.turnedDown[reason], count(tried.offers, "offer"))
 	switch {
-	case lacks(tried.most, s.resources) == "" && slices.Contains([]string{outOfCPUs, outOfMemory, outOfDisk}, reason):
+	case lacks(tried.most, needs) == "" && slices.Contains([]string{outOfCPUs, outOfMemory, outOfDisk}, reason):
 		return fmt.Sprintf("waits for more room: %s had too little %s left", share, reason)
 	case reason == outOfCPUs:
-		needs := s.resources.CPUs + c.cfg.ExecutorCPUs
-		return fmt.Sprintf("needs %s cpus (%s%s); the largest offer so far had %s", number(s.resources.CPUs), number(needs), executor, number(tried.most.CPUs))
+		return fmt.Sprintf("needs %s cpus (%s with its executor); the largest offer so far had %s",
+			number(s.resources.CPUs), number(needs.CPUs), number(tried.most.CPUs))
 	case reason == outOfMemory:
-		needs := s.resources.Memory + c.cfg.ExecutorMemory
-		return fmt.Sprintf("needs %s of memory (%s%s); the largest offer so far had %s",
-			jobs.FormatSize(s.resources.Memory), jobs.FormatSize(needs), executor, jobs.FormatSize(tried.most.Memory))
+		return fmt.Sprintf("needs %s of memory (%s with its executor); the largest offer so far had %s",
+			jobs.FormatSize(s.resources.Memory), jobs.FormatSize(needs.Memory), jobs.FormatSize(tried.most.Memory))
 	case reason == outOfDisk:
 		return fmt.Sprintf("needs %s of disk; the largest offer so far had %s", jobs.FormatSize(s.resources.Disk), jobs.FormatSize(tried.most.Disk))
 	case reason == maintenance:
@@ -150,7 +157,10 @@ func (c *Core) waitingToEnd(r *run) Waiting {
 	return w
 }
 
-func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+// number writes cpus as Mesos counts them, in thousandths.
+func number(x float64) string {
+	return strconv.FormatFloat(math.Round(x*1000)/1000, 'f', -1, 64)
+}
 
 func count(n int, what string) string {
 	if n == 1 {

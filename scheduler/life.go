@@ -262,15 +262,7 @@ func (c *Core) failAttempt(t *task, a *attempt, o outcome) {
 		}
 		return
 	}
-	failure := *o.failure
-	if deaths[o.reason] {
-		t.rec.ExecutorDeaths++
-		if t.rec.ExecutorDeaths > deathsForgiven && failure.Class == proto.CLASS_OURS {
-			failure.Class = proto.CLASS_PASSING
-			failure.Message = fmt.Sprintf("%s (executor death number %d on this task)", failure.Message, t.rec.ExecutorDeaths)
-			a.rec().Failure = &failure
-		}
-	}
+	failure := t.blame(a, o)
 	var wait time.Duration
 	var again bool
 	switch failure.Class {
@@ -292,11 +284,28 @@ func (c *Core) failAttempt(t *task, a *attempt, o outcome) {
 			failure.Message = fmt.Sprintf("%s (failed %d times)", failure.Message, t.rec.Charged)
 		}
 	}
-	if !again {
-		c.failTask(t, &failure)
+	if again {
+		c.tryAgain(t, wait)
 		return
 	}
-	c.tryAgain(t, wait)
+	c.failTask(t, &failure)
+}
+
+// blame says whose the failure of an attempt is. An executor's death is ours at first; from the third one on a task it is
+// taken for the task's own doing.
+func (t *task) blame(a *attempt, o outcome) proto.Failure {
+	failure := *o.failure
+	if !deaths[o.reason] {
+		return failure
+	}
+	t.rec.ExecutorDeaths++
+	if t.rec.ExecutorDeaths > deathsForgiven && failure.Class == proto.CLASS_OURS {
+		failure.Class = proto.CLASS_PASSING
+		failure.Message = fmt.Sprintf("%s (executor death number %d on this task)", failure.Message, t.rec.ExecutorDeaths)
+		recorded := failure
+		a.rec().Failure = &recorded
+	}
+	return failure
 }
 
 // grow doubles first with each of n repeats, up to most.

@@ -295,6 +295,8 @@ func (m *simMesos) answer(id, agentID string) {
 	agent := m.agentByID(agentID)
 	t := m.tasks[id]
 	switch {
+	case t != nil && t.executor.agent.reachable && m.fault(3): // the agent has not recovered it yet
+		u.State = "TASK_GONE"
 	case t != nil && !t.executor.agent.reachable && m.fault(20): // the master has forgotten that agent
 	case t != nil && (!t.executor.agent.reachable || t.executor.agent.gone):
 		u.State = "TASK_UNREACHABLE"

@@ -23,7 +23,7 @@ func (c *Core) updated(u Update) {
 	a.asking = false
 	if a.over() {
 		if a.rec().State == proto.TASK_LOST && speaks(u.State) {
-			c.sendKill(a, "unknown") // Mesos had said that it was gone
+			c.revenant(a)
 		}
 		return
 	}
@@ -41,6 +41,8 @@ func (c *Core) updated(u Update) {
 		if a.live() && a.ending.IsZero() {
 			a.ending = c.now
 		}
+	case end && o.unborn && a.rec().State != proto.TASK_LAUNCHING:
+		// It has begun, so this is not true. What is comes out when Mesos is asked or its executor is silent.
 	case (end && o.givenUp || u.State == "TASK_UNREACHABLE") && !a.live():
 		a.unheard = true // lost as before
 	case end:
@@ -103,6 +105,19 @@ func (c *Core) alive(a *attempt, u Update) {
 	if started.Directory != "" {
 		rec.Directory = started.Directory
 	}
+	c.saveTask(a.task)
+}
+
+// revenant handles an attempt that speaks although Mesos had said that it was gone for good: it is given up, and killed.
+func (c *Core) revenant(a *attempt) {
+	e := a.executor
+	if e == nil || c.executors[e.rec.ID] != e {
+		c.sendKill(a, "given up") // a check's, whose executor is forgotten: killed with each word of it
+		return
+	}
+	a.rec().GivenUp, a.rec().Settled = true, false
+	c.attach(a, e)
+	c.requestKill(a, "given up")
 	c.saveTask(a.task)
 }
 
@@ -193,6 +208,8 @@ func (c *Core) heard(m Message) {
 		case a.live():
 			a.heard, a.stale, a.progress = c.now, time.Time{}, p
 			c.touchTask(a.task)
+		case a.rec().State == proto.TASK_LOST && a.over():
+			c.revenant(a)
 		}
 	}
 }
