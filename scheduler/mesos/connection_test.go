@@ -179,6 +179,38 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+func TestRedirectKeepsTLS(t *testing.T) {
+	from, err := masterURL("https://a.example:5050")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if to, err := redirect(endpoint(from), "//b.example:5050"); err != nil || to.String() != "https://b.example:5050/api/v1/scheduler" {
+		t.Errorf("without a scheme: got %v, %v", to, err)
+	}
+	if to, err := redirect(endpoint(from), "http://b.example:5050"); err == nil {
+		t.Errorf("to http: got %v and no error", to)
+	}
+}
+
+func FuzzRedirect(f *testing.F) {
+	for _, location := range []string{"//localhost:5050/master/api/v1/scheduler", "//localhost:5050", "localhost:5050", "http://a/", "", "/x", "%", "javascript:x"} {
+		f.Add(location)
+	}
+	from, err := masterURL("http://127.0.0.1:5050")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, location string) {
+		to, err := redirect(endpoint(from), location)
+		if err != nil {
+			return
+		}
+		if to.Host == "" || !strings.HasSuffix(to.Path, apiPath) || to.User != nil || to.RawQuery != "" || to.Scheme != "http" && to.Scheme != "https" {
+			t.Errorf("%q: got %s", location, to)
+		}
+	})
+}
+
 func TestCallsKeepTheirOrder(t *testing.T) {
 	m := newMaster(t, good)
 	var mu sync.Mutex

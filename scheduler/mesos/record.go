@@ -15,7 +15,12 @@ const maxRecord = 64 << 20
 type records struct{ frames framing.Reader }
 
 func newRecords(stream io.Reader) *records {
-	return &records{frames: recordio.NewReader(stream, recordio.MaxMessageSize(maxRecord))}
+	frames := recordio.NewReader(stream, recordio.MaxMessageSize(maxRecord))
+	// The option also makes a buffer of half that size for good. One that grows when it must is enough.
+	if scanner, ok := frames.(interface{ Buffer(buf []byte, max int) }); ok {
+		scanner.Buffer(make([]byte, 64<<10), maxRecord)
+	}
+	return &records{frames: frames}
 }
 
 // next returns the next record, valid until the call after it, and io.EOF at the end of the stream. A length beyond

@@ -237,8 +237,11 @@ func redirect(from *url.URL, location string) (*url.URL, error) {
 		location = "//" + location
 	}
 	to, err := from.Parse(location)
-	if err != nil || to.Host == "" {
-		return nil, fmt.Errorf("follow redirect of %s to %q: not a URL", from.Host, location)
+	if err != nil || to.Host == "" || (to.Scheme != "https" && to.Scheme != "http") {
+		return nil, fmt.Errorf("follow redirect of %s to %q: not a URL of a master", from.Host, location)
+	}
+	if from.Scheme == "https" && to.Scheme != "https" {
+		return nil, fmt.Errorf("follow redirect of %s to %q: it would leave TLS", from.Host, location)
 	}
 	if !strings.HasSuffix(to.Path, apiPath) {
 		to.Path = apiPath
