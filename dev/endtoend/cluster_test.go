@@ -138,7 +138,9 @@ func (c *cluster) startAgents(master string, n int) {
 	for i := range n {
 		p, _ := start(c.t, "tidemill-dev", nil, true, "mesos-agent", "--master", master,
 			"--work-dir", filepath.Join(c.dir, fmt.Sprintf("agent-%d", i)), "--hostname", fmt.Sprintf("agent-%d", i),
-			"--attributes", fmt.Sprintf("zone:%c", 'a'+i))
+			"--attributes", fmt.Sprintf("zone:%c", 'a'+i),
+			// Mesos waits for ten seconds, which each kill of the scheduler would cost.
+			"--update-retry-interval", "1s")
 		c.agents = append(c.agents, p)
 	}
 }
