@@ -107,11 +107,11 @@ func (c *Core) place(s *shape, bins []*bin) {
 	for _, b := range bins {
 		s.tried.saw(b)
 		k, reason := c.fit(s, b)
-		if k.takes == 0 {
+		if reason != "" {
 			s.tried.turnDown(reason)
 			continue
 		}
-		fits = append(fits, k)
+		fits = append(fits, clone(&k))
 	}
 	c.touchShape(s)
 	heap.Init(&fits)
@@ -129,8 +129,8 @@ func (c *Core) place(s *shape, bins []*bin) {
 }
 
 // fit says how many tasks of a shape a bin can take, or why it can take none.
-func (c *Core) fit(s *shape, b *bin) (*candidate, string) {
-	k := &candidate{bin: b, together: s.owner.run == nil, load: s.owner.load[b.offer.AgentID]}
+func (c *Core) fit(s *shape, b *bin) (candidate, string) {
+	k := candidate{bin: b, together: s.owner.run == nil, load: s.owner.load[b.offer.AgentID]}
 	if reason := c.excluded(s, b); reason != "" {
 		return k, reason
 	}
