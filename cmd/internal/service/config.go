@@ -124,7 +124,6 @@ func (c Config) Validate() error {
 
 	check(c.Executor.CPUs >= 0.01 && c.Executor.CPUs <= 64, "executor-cpus", "%v is not between 0.01 and 64", c.Executor.CPUs)
 	check(c.Executor.Memory >= 32<<20, "executor-memory", "%d bytes are too little: at least 32MiB", c.Executor.Memory)
-	// An executor that leaves within the margin that the core keeps would never be used twice.
 	atLeast(c.Executor.Linger, 0, "executor-linger")
 	atLeast(c.Executor.KillGrace, 100*time.Millisecond, "executor-kill-grace")
 	atLeast(c.Scheduling.StallAfter, 5*time.Second, "scheduling-stall-after")
