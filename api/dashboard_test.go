@@ -57,7 +57,8 @@ func browser(t *testing.T, width, height int64, dark bool) context.Context {
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(stop)
-	ctx, stop = chromedp.NewContext(ctx)
+	// It complains of events that are newer than itself; what fails is an error of Run, too.
+	ctx, stop = chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {}))
 	t.Cleanup(stop)
 	if err := chromedp.Run(ctx, chromedp.EmulateViewport(width, height), emulation.SetEmulatedMedia().WithFeatures(scheme(dark))); err != nil {
 		t.Fatalf("start %s: %v", binary, err)
@@ -86,6 +87,28 @@ func picture(t *testing.T, ctx context.Context, name string) {
 	}
 	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The page asks for the token, says when it is wrong, and keeps it out of addresses.
+func TestDashboardAsksForTheToken(t *testing.T) {
+	ctx := browser(t, 1000, 800, false)
+	s := serve(t, withToken)
+	s.scheduler.Example(time.Now())
+	var address string
+	err := chromedp.Run(ctx,
+		chromedp.Navigate(s.server.URL+"/"),
+		chromedp.WaitVisible("#token-value"), chromedp.SendKeys("#token-value", "wrong"), chromedp.Click("#token-form button"),
+		chromedp.Poll(`document.getElementById("token-note").textContent.includes("wrong")`, nil, chromedp.WithPollingTimeout(20*time.Second)),
+		chromedp.WaitVisible("#token-value"), chromedp.SendKeys("#token-value", "s3cret\r"),
+		chromedp.Poll(`document.body.innerText.includes("mesos-3.example.net")`, nil, chromedp.WithPollingTimeout(20*time.Second)),
+		chromedp.Location(&address),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(address, "s3cret") {
+		t.Errorf("the token is in the address %s", address)
 	}
 }
 

@@ -55,7 +55,11 @@ func TestMistakesAreLocated(t *testing.T) {
 		{"null", "POST", "/v1/jobs", `null`, nil, 422, "", "object"},
 		{"10 MiB", "POST", "/v1/jobs", `{"name": "` + strings.Repeat("x", 10<<20) + `"}`, nil, 413, "", "1048576"},
 		{"a little too large", "PUT", "/v1/jobs/flights", `{"name": "` + strings.Repeat("x", 1<<20) + `"}`, nil, 413, "", "1048576"},
-		{"a form", "POST", "/v1/jobs", good, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "", "application/json"},
+		{"YAML", "POST", "/v1/jobs", "name: flights", []string{"Content-Type", "application/yaml"}, 415, "", "application/json"},
+		{"text", "PUT", "/v1/jobs/flights", good, []string{"Content-Type", "text/plain; charset=utf-8"}, 415, "", "application/json"},
+		{"start with text", "POST", "/v1/jobs/here/runs", "{}", []string{"Content-Type", "text/plain"}, 415, "", "application/json"},
+		{"start with a long parameter", "POST", "/v1/jobs/here/runs", `{"params": {"a/b": "` + strings.Repeat("x", 5000) + `"}}`, nil, 422, "/params/a~1b", "4096"},
+		{"start with a parameter without name", "POST", "/v1/jobs/here/runs", `{"params": {"": "x"}}`, nil, 422, "/params/", "1 to 100"},
 		{"unknown parameter", "POST", "/v1/jobs?dryrun=true", good, nil, 422, "dryrun", "unknown"},
 		{"bad parameter", "POST", "/v1/jobs?dry_run=perhaps", good, nil, 422, "dry_run", ""},
 

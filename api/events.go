@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/scheduler"
 )
 
 // heartbeatInterval is how often a silent event stream gets a comment, so that proxies and clients know it lives.
@@ -34,34 +35,40 @@ func (h *Handler) eventRoute(described huma.API) {
 		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, w := humago.Unwrap(ctx)
-			h.follow(r.Context(), w, in.ID)
+			h.follow(w, r, in.ID)
 		}}, nil
 	})
 }
 
 // follow writes a run's events until it has ended, the client has gone away or the server is shut down.
-func (h *Handler) follow(ctx context.Context, w http.ResponseWriter, id string) {
-	ctx, cancel := h.untilShutdown(ctx)
+func (h *Handler) follow(w http.ResponseWriter, r *http.Request, id string) {
+	ctx, cancel := h.untilShutdown(r.Context())
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	stream := &eventStream{w: w, control: http.NewResponseController(w)}
+	if r.Method == http.MethodHead {
+		return
+	}
+	var last *scheduler.RunView
 	var sent []byte
 	for view := h.cfg.Scheduler.View(); ; {
 		run := view.Runs[id]
 		if run == nil {
 			return // too old to be kept
 		}
-		data, err := json.Marshal(showRun(run))
-		if err != nil {
-			h.cfg.Logger.ErrorContext(ctx, "show run", "run", id, "error", err)
-			return
+		if run != last { // views share what has not changed
+			data, err := json.Marshal(showRun(run))
+			if err != nil {
+				h.cfg.Logger.ErrorContext(ctx, "show run", "run", id, "error", err)
+				return
+			}
+			if !bytes.Equal(data, sent) && stream.event("run", view.Sequence, data) != nil {
+				return
+			}
+			last, sent = run, data
 		}
-		if !bytes.Equal(data, sent) && stream.event("run", view.Sequence, data) != nil {
-			return
-		}
-		sent = data
 		if jobs.Terminal(run.Run.State) {
-			_ = stream.event("done", view.Sequence, data) // the last thing anyway
+			_ = stream.event("done", view.Sequence, sent) // the last thing anyway
 			return
 		}
 		for previous := view; view == previous; {

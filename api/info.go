@@ -61,17 +61,19 @@ func showAgents(view *scheduler.View) []wire.Agent {
 	versions := versionsByAgent(view)
 	out := make([]wire.Agent, 0, len(view.Agents))
 	for _, agent := range view.Agents {
-		shown := wire.Agent{
-			ID: agent.ID, Host: agent.Host, URL: agent.URL, Tasks: agent.Tasks, Seen: agent.Seen.UTC(),
-			Attributes: agent.Attributes, Versions: versions[agent.ID],
+		row := wire.Agent{
+			ID: agent.ID, Host: agent.Host, URL: agent.URL, Tasks: agent.Tasks, Seen: shown(agent.Seen),
+			Attributes: map[string]string{}, Versions: versions[agent.ID],
 		}
-		if shown.Attributes == nil {
-			shown.Attributes = map[string]string{}
+		for name, value := range agent.Attributes {
+			if name != "hostname" { // the core adds it for constraints
+				row.Attributes[name] = value
+			}
 		}
-		if shown.Versions == nil {
-			shown.Versions = map[string]int{}
+		if row.Versions == nil {
+			row.Versions = map[string]int{}
 		}
-		out = append(out, shown)
+		out = append(out, row)
 	}
 	sort.Slice(out, func(i, j int) bool {
 		if out[i].Host != out[j].Host {

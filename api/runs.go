@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -74,11 +75,34 @@ func (h *Handler) startRun(ctx context.Context, in *startInput) (*runOutput, err
 	if in.Body != nil {
 		start.Params = in.Body.Params
 	}
+	if wrong := paramProblems(start.Params); len(wrong) > 0 {
+		return nil, problem(http.StatusUnprocessableEntity, "the parameters are not valid", wrong...)
+	}
 	result, err := command[scheduler.StartRunResult](ctx, h, start)
 	if err != nil {
 		return nil, err
 	}
 	return &runOutput{Location: "/v1/runs/" + url.PathEscape(result.Run.ID), Body: h.present(result.Run)}, nil
+}
+
+// Bounds of parameters, in bytes: every task carries them.
+const (
+	maxParamName  = 100
+	maxParamValue = 4096
+)
+
+func paramProblems(params map[string]string) []wire.Problem {
+	var wrong []wire.Problem
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		at := jobs.JoinPointer("/params", name)
+		if name == "" || len(name) > maxParamName {
+			wrong = append(wrong, wire.Problem{Pointer: at, Detail: fmt.Sprintf("its name has %d bytes; want 1 to %d", len(name), maxParamName)})
+		}
+		if len(params[name]) > maxParamValue {
+			wrong = append(wrong, wire.Problem{Pointer: at, Detail: fmt.Sprintf("it has %d bytes; at most %d are allowed", len(params[name]), maxParamValue)})
+		}
+	}
+	return wrong
 }
 
 // present shows a run as the newest view has it. A run that the view no longer keeps is shown as the command gave it.

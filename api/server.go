@@ -85,9 +85,10 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isJSON says whether a Content-Type is JSON; none is taken for it.
+// isJSON says whether a Content-Type is JSON. None is taken for it, and so is a form, of which nothing here knows: it is
+// what curl -d says of every body. What browsers send without being asked is refused for its origin, not for its type.
 func isJSON(contentType string) bool {
 	mediaType, _, _ := strings.Cut(contentType, ";")
 	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
-	return mediaType == "" || mediaType == "application/json" || strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json")
+	return mediaType == "" || mediaType == "application/json" || mediaType == "application/x-www-form-urlencoded" || strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json")
 }

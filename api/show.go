@@ -41,7 +41,7 @@ func showRevision(revision *proto.Revision) wire.Revision {
 		Spec:     json.RawMessage(revision.Spec),
 		Checks:   jobs.CheckStateName(revision.Checks),
 		Problems: showProblems(revision.Problems),
-		Created:  revision.Created.UTC(),
+		Created:  shown(revision.Created),
 	}
 }
 
@@ -63,7 +63,7 @@ func showRun(run *scheduler.RunView) wire.Run {
 		State:           jobs.RunStateName(r.State),
 		ExecutorVersion: r.ExecutorVersion,
 		Params:          r.Params,
-		Created:         r.Created.UTC(),
+		Created:         shown(r.Created),
 		Started:         utc(r.Started),
 		Ended:           utc(r.Ended),
 		CancelRequested: utc(r.CancelRequested),
@@ -153,7 +153,7 @@ func showTask(run *proto.Run, task *scheduler.TaskView) wire.Task {
 		ExecutorVersion: run.ExecutorVersion,
 		Counters:        showCounters(task),
 		NotBefore:       utc(t.NotBefore),
-		Created:         t.Created.UTC(),
+		Created:         shown(t.Created),
 		Attempts:        make([]wire.Attempt, len(t.Attempts)),
 	}
 	switch {
@@ -179,7 +179,7 @@ func showAttempt(a *proto.Attempt) wire.Attempt {
 		Host:     a.Host,
 		AgentURL: a.AgentURL,
 		Executor: a.ExecutorID,
-		Launched: a.Launched.UTC(),
+		Launched: shown(a.Launched),
 		Running:  utc(a.Running),
 		Ended:    utc(a.Ended),
 		GivenUp:  a.GivenUp,
@@ -207,7 +207,7 @@ func showWaiting(w scheduler.Waiting) wire.Waiting {
 		Stage:      w.Stage,
 		Tasks:      w.Tasks,
 		Resources:  wire.Resources{CPUs: w.Resources.CPUs, Memory: w.Resources.Memory, Disk: w.Resources.Disk},
-		Since:      w.Since.UTC(),
+		Since:      shown(w.Since),
 		NotBefore:  moment(w.NotBefore),
 		Offers:     w.Offers,
 		TurnedDown: w.TurnedDown,
@@ -231,14 +231,17 @@ func utc(t *time.Time) *time.Time {
 	if t == nil {
 		return nil
 	}
-	u := t.UTC()
+	u := shown(*t)
 	return &u
 }
+
+// shown is a time as the wire has it: UTC, in milliseconds.
+func shown(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 func showVersion(v *scheduler.VersionView) wire.Executor {
 	out := wire.Executor{
 		Version:    v.Version.Version,
-		Registered: v.Version.Registered.UTC(),
+		Registered: shown(v.Version.Registered),
 		Artifacts:  make([]wire.Artifact, len(v.Version.Artifacts)),
 		Channels:   append([]string{}, v.Channels...),
 		Runs:       v.Runs,
@@ -256,5 +259,5 @@ func showVersion(v *scheduler.VersionView) wire.Executor {
 }
 
 func showChannel(c *proto.Channel) wire.Channel {
-	return wire.Channel{Name: c.Name, Version: c.Version, Updated: c.Updated.UTC()}
+	return wire.Channel{Name: c.Name, Version: c.Version, Updated: shown(c.Updated)}
 }

@@ -36,7 +36,7 @@ func (h *Handler) taskRoutes(described huma.API) {
 		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, w := humago.Unwrap(ctx)
-			h.log(r.Context(), w, attempt, in.Stream, in.Follow)
+			h.log(r.Context(), w, attempt, in.Stream, in.Follow && r.Method != http.MethodHead)
 		}}, nil
 	})
 }

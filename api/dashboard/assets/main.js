@@ -54,8 +54,13 @@ function askForToken() {
   value.focus();
 }
 
-document.getElementById("token-form").addEventListener("submit", () => {
-  saveToken(document.getElementById("token-value").value.trim());
+document.getElementById("token").addEventListener("close", () => {
+  const token = document.getElementById("token-value").value.trim();
+  if (token === "") {
+    show(main, h("p", { class: "empty" }, "A token is needed; load the page again to enter it."));
+    return;
+  }
+  saveToken(token);
   refresh();
 });
 

@@ -30,9 +30,9 @@ const more = (list) => list.items.length + (list.next ? "+" : "");
 
 function queue(info) {
   return facts([
-    ["waiting", format.count(info.queue.pending) + " tasks"],
-    ["launched", format.count(info.queue.launched) + " tasks"],
-    ["oldest waits for", format.took(info.queue.oldest_pending)],
+    ["tasks that wait", format.count(info.queue.pending)],
+    ["tasks launched", format.count(info.queue.launched)],
+    ["longest wait", format.took(info.queue.oldest_pending)],
     ["mesos", info.mesos.connected ? outside(info.mesos.master) : h("span", { class: "bad" }, "not connected ", info.mesos.master)],
     ["framework", info.framework_id],
   ]);
@@ -61,7 +61,8 @@ function result(run) {
 }
 
 function jobTable(list) {
-  const columns = [["Job", "run"], ["Kind", "short wide"], ["Revision", "number short"], ["Checks", "short"], ["Updated", "short wide"], ["Problems", "full"]];
+  const wrong = list.some((job) => job.problems);
+  const columns = [["Job", "run"], ["Kind", "short wide"], ["Revision", "number short"], ["Checks", "short"], ["Updated", "short wide"], [wrong ? "Problems" : "", "full"]];
   return table("Jobs", columns, list.map((job) => ({ key: job.name, cells: [
     job.name, job.kind, job.revision, state(job.checks), moment(job.updated),
     job.problems && problems(job.problems),
