@@ -1,5 +1,3 @@
-// Package dashboard is the page for people: what runs, how far it is, why it waits, and what went wrong. Its files hold
-// no data; the page reads the API like any other client, and asks for the token when one is needed.
 package dashboard
 
 import (
