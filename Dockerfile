@@ -18,7 +18,11 @@ FROM build AS build-executor
 ARG VERSION=0.1.0-dev
 RUN go run ./cmd/tidemill-dev build-executor --version "$VERSION" --output /out/tidemill-executor
 
-# The scheduler is one static file; certificates are for S3 and for masters behind TLS.
+# The scheduler is one static file; certificates are for S3 and for masters behind TLS. It needs to be told as whom
+# executors run on the agents (TIDEMILL_MESOS_USER), where the master is, and a token to listen beyond loopback:
+#
+#   docker run -e TIDEMILL_TOKEN=… -e TIDEMILL_MESOS_USER=tidemill -v tidemill:/var/lib/tidemill -p 8080:8080 tidemill \
+#     serve --data-dir /var/lib/tidemill --listen 0.0.0.0:8080 --url http://scheduler.example:8080 --mesos-master http://master.example:5050
 FROM scratch AS scheduler
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build-scheduler /out/tidemill /usr/bin/tidemill
