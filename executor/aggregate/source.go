@@ -111,8 +111,9 @@ func (s *source) guarded(c column) string {
 	if !isInteger(c.Type) {
 		return convert
 	}
-	return fmt.Sprintf("CASE WHEN contains(%[1]s, '.') AND NOT ends_with(rtrim(%[1]s, '0'), '.') OR contains(%[1]s, 'e-') OR contains(%[1]s, 'E-') THEN %[2]s ELSE %[3]s END",
-		name, refuse, convert)
+	// Short values are the most, and the length costs nothing.
+	return fmt.Sprintf("CASE WHEN strlen(%[1]s) > 1 AND (contains(%[1]s, '.') AND NOT ends_with(rtrim(%[1]s, '0'), '.') "+
+		"OR strlen(%[1]s) > 3 AND (contains(%[1]s, 'e-') OR contains(%[1]s, 'E-'))) THEN %[2]s ELSE %[3]s END", name, refuse, convert)
 }
 
 // run executes a statement that reads a split through the relation it is given. The split's rows go through a named
