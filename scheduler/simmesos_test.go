@@ -482,7 +482,8 @@ func (m *simMesos) heal(a *simAgent) {
 	}
 	a.reachable = true
 	for _, t := range m.taskOrder {
-		if t.executor.agent == a && !final(t.known) {
+		if t.executor.agent == a && !(final(t.state) && len(t.updates) == 0) {
+			t.known = t.state // the agent tells the newest state, the data comes with the update itself
 			m.send(Update{MesosID: t.id, AgentID: a.id, State: t.known, Reason: "REASON_AGENT_REREGISTERED", Source: "SOURCE_MASTER"})
 		}
 	}

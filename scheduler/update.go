@@ -36,7 +36,7 @@ func (c *Core) updated(u Update) {
 	}
 	o, end := classify(u)
 	switch {
-	case end && u.Reason == reconciliation && o.state != proto.TASK_LOST:
+	case end && hearsay(u, o):
 		// It has ended, but how comes only with the update itself, which the agent repeats until it is acknowledged.
 		if a.live() && a.ending.IsZero() {
 			a.ending = c.now
@@ -63,6 +63,16 @@ func (c *Core) updated(u Update) {
 // speaks says whether a task in that state has an executor that runs it.
 func speaks(state string) bool {
 	return state == "TASK_STARTING" || state == "TASK_RUNNING" || state == "TASK_KILLING"
+}
+
+// hearsay says whether the master only tells what it has heard of an end, as in answers to reconciliation and when an
+// agent comes back. It leaves out the data: a task would finish without its result.
+func hearsay(u Update, o outcome) bool {
+	switch u.Reason {
+	case reconciliation, "REASON_AGENT_REREGISTERED", "REASON_SLAVE_REREGISTERED":
+		return o.state != proto.TASK_LOST
+	}
+	return u.State == "TASK_FINISHED" && u.Source != fromExecutor
 }
 
 // stranger handles an update for a task that the store does not know: it is killed, not adopted.
