@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -207,7 +208,8 @@ func (s *script) view(what string) string {
 			fmt.Fprintf(&out, "%s %s tasks=%d\n", id, v.Agents[id].Host, v.Agents[id].Tasks)
 		}
 	case "checks":
-		for _, ck := range v.Checks {
+		for _, key := range slices.Sorted(maps.Keys(v.Checks)) {
+			ck := v.Checks[key]
 			fmt.Fprintf(&out, "%s %s %v\n", ck.Version, jobs.CheckStateName(ck.State), ck.Problems)
 		}
 	case "queue":
