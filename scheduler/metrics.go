@@ -9,7 +9,7 @@ const (
 	Histogram MetricKind = "histogram" // each Count observes its Value in seconds
 )
 
-// MetricDesc describes a metric that the Core counts. Every Count names one of [Metrics] and has a value for each label.
+// MetricDesc describes a metric that the Core, or the loop for it, counts. Every Count names one of [Metrics] and has a value for each label.
 type MetricDesc struct {
 	Name   string
 	Kind   MetricKind
@@ -24,6 +24,7 @@ const (
 	MetricFailures        = "tidemill_attempt_failures_total"
 	MetricOffers          = "tidemill_offers_total"
 	MetricRescinds        = "tidemill_offers_rescinded_total"
+	MetricOfferToLaunch   = "tidemill_offer_to_launch_seconds" // by scheduler/loop: the Core has no clock
 	MetricPendingToLaunch = "tidemill_pending_to_launch_seconds"
 	MetricLaunchToRun     = "tidemill_launch_to_running_seconds"
 	MetricTaskSeconds     = "tidemill_task_run_seconds"
@@ -46,6 +47,7 @@ var Metrics = []MetricDesc{
 	{MetricFailures, Counter, "Attempts that did not finish, by failure class (ours, passing, final) and kind.", []string{"class", "kind"}},
 	{MetricOffers, Counter, "Offers by what became of them: received, used, or declined with a reason.", []string{"outcome", "reason"}},
 	{MetricRescinds, Counter, "Offers that Mesos took back.", nil},
+	{MetricOfferToLaunch, Histogram, "Time from receiving offers to handing the ACCEPT of them to the connection, the store write included.", nil},
 	{MetricPendingToLaunch, Histogram, "Time from the moment at which a task could have been launched to its launch.", nil},
 	{MetricLaunchToRun, Histogram, "Time from ACCEPT to TASK_RUNNING.", nil},
 	{MetricTaskSeconds, Histogram, "Time that attempts ran, from TASK_RUNNING to their end.", nil},

@@ -71,9 +71,10 @@ type Loop struct {
 
 // item is an event on its way to the core, with where the answer goes if it is a command.
 type item struct {
-	event  scheduler.Event
-	ticket uint64
-	answer chan<- scheduler.Reply
+	event    scheduler.Event
+	received time.Time // from Mesos
+	ticket   uint64
+	answer   chan<- scheduler.Reply
 }
 
 // Open loads the records and makes the core. It blocks as long as the store does. View works from here on; Do waits for
@@ -107,7 +108,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return l.cfg.Master.Run(inner, l.View().FrameworkID, func(e scheduler.Event) {
 			select {
-			case l.queue <- item{event: e}:
+			case l.queue <- item{event: e, received: time.Now()}:
 			case <-inner.Done():
 			}
 		})
@@ -183,7 +184,7 @@ func (l *Loop) turn(ctx context.Context, now time.Time, batch []item) (wake time
 		if one.answer != nil {
 			l.waiting[one.ticket] = one.answer
 		}
-		done.add(l.core.Step(scheduler.Input{Now: now, Random: rand.Uint64(), Event: one.event}))
+		done.add(l.core.Step(scheduler.Input{Now: now, Random: rand.Uint64(), Event: one.event}), one.received)
 	}
 	l.board.stale = true
 	if err := l.commit(ctx, len(batch), done.changes); err != nil {
@@ -191,6 +192,9 @@ func (l *Loop) turn(ctx context.Context, now time.Time, batch []item) (wake time
 	}
 	if len(done.calls) > 0 {
 		l.cfg.Master.Send(done.calls)
+	}
+	for _, received := range done.accepts {
+		l.cfg.Observer.Count(scheduler.Count{Metric: scheduler.MetricOfferToLaunch, Value: time.Since(received).Seconds()})
 	}
 	if len(done.replies) > 0 {
 		l.board.draw(l.core, now) // whoever is answered sees what he did

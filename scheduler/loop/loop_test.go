@@ -64,6 +64,11 @@ func (c *fakeCore) Step(in scheduler.Input) scheduler.Actions {
 		out.Counts = []scheduler.Count{{Metric: e.OfferID}}
 	case scheduler.Message:
 		c.trace.add("step message") // stores nothing
+	case scheduler.Offers:
+		out.Store = []scheduler.Change{{Key: scheduler.Key{Kind: scheduler.KindTask, ID: "offered"}, Value: []byte{1}}}
+		for range e.Offers {
+			out.Calls = append(out.Calls, scheduler.Accept{})
+		}
 	case scheduler.Command:
 		switch body := e.Body.(type) {
 		case scheduler.CancelRun:
@@ -130,13 +135,24 @@ func (m *fakeMaster) Run(ctx context.Context, frameworkID string, deliver func(s
 
 func (m *fakeMaster) Send(calls []scheduler.Call) {
 	for _, c := range calls {
-		m.trace.add("send %s", c.(scheduler.Kill).MesosID)
+		switch c := c.(type) {
+		case scheduler.Kill:
+			m.trace.add("send %s", c.MesosID)
+		case scheduler.Accept:
+			m.trace.add("send accept")
+		}
 	}
 }
 
 type fakeObserver struct{ trace *trace }
 
-func (o fakeObserver) Count(c scheduler.Count) { o.trace.add("count %s", c.Metric) }
+func (o fakeObserver) Count(c scheduler.Count) {
+	if c.Metric == scheduler.MetricOfferToLaunch {
+		o.trace.add("count %s %v", c.Metric, c.Value)
+		return
+	}
+	o.trace.add("count %s", c.Metric)
+}
 
 func (o fakeObserver) Committed(events, changes int, _ time.Duration, err error) {
 	if err != nil {
@@ -210,6 +226,29 @@ func TestStoreBeforeCallsAndReplies(t *testing.T) {
 		}
 		if r.master.frameworkID != "fw" {
 			t.Errorf("framework ID: got %q, want the stored one", r.master.frameworkID)
+		}
+		r.end(t)
+	})
+}
+
+// TestOfferToLaunch: the time begins when the offers come, also while an earlier turn is being stored, and ends when the
+// ACCEPT is sent.
+func TestOfferToLaunch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, func(r *rig) { r.store.hold = make(chan struct{}) })
+		r.master.events <- scheduler.Rescind{OfferID: "e1"}
+		synctest.Wait() // in its commit
+		r.master.events <- scheduler.Offers{Offers: make([]scheduler.Offer, 2)}
+		time.Sleep(2 * time.Second)
+		r.store.hold <- struct{}{}
+		synctest.Wait() // in the commit of the offers
+		time.Sleep(time.Second)
+		r.store.hold <- struct{}{}
+		synctest.Wait()
+		want := []string{"step e1", "commit e1", "send e1", "count e1", "commit offered", "send accept", "send accept",
+			"count tidemill_offer_to_launch_seconds 3", "count tidemill_offer_to_launch_seconds 3"}
+		if got := without(r.trace.all(), "tick"); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 		r.end(t)
 	})

@@ -88,7 +88,11 @@ func (m *Metrics) register(desc scheduler.MetricDesc, shared map[string]*limit) 
 	}
 	m.limits[desc.Name] = limits
 	if desc.Kind == scheduler.Histogram {
-		vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: desc.Name, Help: desc.Help, Buckets: taskBuckets}, desc.Labels)
+		buckets := taskBuckets
+		if desc.Name == scheduler.MetricOfferToLaunch {
+			buckets = storeBuckets // a store write is most of it
+		}
+		vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: desc.Name, Help: desc.Help, Buckets: buckets}, desc.Labels)
 		m.registry.MustRegister(vec)
 		m.histograms[desc.Name] = vec
 		return

@@ -116,7 +116,7 @@ func (l *lab) checkMetrics(url string) {
 	}
 	for _, want := range []string{
 		`tidemill_runs{state="succeeded"} 1`, `tidemill_mesos_connected 1`, `tidemill_task_launches_total{job="idle"`,
-		`tidemill_store_commit_seconds_count{outcome="ok"}`, `tidemill_observations_dropped_total 0`,
+		`tidemill_offer_to_launch_seconds_count`, `tidemill_store_commit_seconds_count{outcome="ok"}`, `tidemill_observations_dropped_total 0`,
 		`tidemill_api_request_seconds_count{code="200",route="GET /v1/runs/{id}"}`,
 	} {
 		if !strings.Contains(text, want) {
