@@ -31,7 +31,7 @@ func (a *attempt) due(c *Core) time.Time {
 	rec, since := a.rec(), c.mesos.since
 	switch {
 	case !a.ending.IsZero():
-		return a.ending.Add(c.cfg.LaunchTimeout)
+		return later(a.ending, since).Add(c.cfg.LaunchTimeout)
 	case rec.KillRequested != nil && a.unheard:
 		return time.Time{}
 	case rec.KillRequested != nil:
@@ -45,7 +45,7 @@ func (a *attempt) due(c *Core) time.Time {
 	case rec.State == proto.TASK_UNREACHABLE:
 		return later(a.heard, since).Add(c.cfg.UnreachableWait)
 	case rec.State == proto.TASK_LAUNCHING && !a.stale.IsZero():
-		return a.stale.Add(answerWait)
+		return later(a.stale, since).Add(answerWait)
 	case rec.State == proto.TASK_LAUNCHING:
 		return later(a.heard, since).Add(c.cfg.LaunchTimeout)
 	default:
