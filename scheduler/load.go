@@ -337,7 +337,7 @@ func (c *Core) resume() {
 // resumeChecks takes up a check, or remembers its answer.
 func (c *Core) resumeChecks(rev *revision) {
 	v := c.versions[rev.rec.CheckedWith]
-	if v == nil || rev.spec == nil || v.rec.Registered.After(rev.rec.Created) {
+	if v == nil || rev.spec == nil {
 		return
 	}
 	problems := problemsFromProto(rev.rec.Problems)
@@ -347,6 +347,7 @@ func (c *Core) resumeChecks(rev *revision) {
 	switch {
 	case rev.rec.Checks == proto.CHECKS_PENDING:
 		c.showCheck(rev, c.ensureCheck(v.rec.Version, rev.rec.Kind, expressions))
+	case v.rec.Registered.After(rev.rec.Created): // the answer may be that of other bytes under that name
 	case c.checks[key] == nil && !undecided:
 		ck := &check{key: key, kind: rev.rec.Kind, version: v.rec.Version, expressions: expressions, state: rev.rec.Checks, problems: problems}
 		c.checks[key] = ck

@@ -123,7 +123,7 @@ func (s *asking) fire(c *Core) {
 	}
 	if !s.next.IsZero() && !c.now.Before(s.next) {
 		s.tasks = slices.DeleteFunc(s.tasks, func(a *attempt) bool {
-			if a.over() {
+			if a.over() || a.task.dropped {
 				a.asking = false
 			}
 			return !a.asking
