@@ -66,6 +66,7 @@ type Loop struct {
 	tickets atomic.Uint64
 	waiting map[uint64]chan<- scheduler.Reply // commands without an answer yet; the loop's goroutine only
 	board   board
+	ahead   bool          // a commit has failed; the loop's goroutine only
 	stopped chan struct{} // closed when Run returns
 }
 
@@ -115,11 +116,23 @@ func (l *Loop) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return l.turns(inner) })
 	err := group.Wait()
+	l.stepDown()
+	close(l.stopped)
+	return err
+}
+
+// stepDown shows that this instance leads no more. A core that is ahead of the store is not looked at again: what it
+// has in mind may never be stored.
+func (l *Loop) stepDown() {
+	if l.ahead {
+		last := *l.View()
+		last.Leading, last.Master = false, ""
+		l.board.newest.Store(&last)
+		return
+	}
 	now := time.Now()
 	l.core.Step(scheduler.Input{Now: now, Random: rand.Uint64(), Event: scheduler.SteppedDown{}})
 	l.board.draw(l.core, now)
-	close(l.stopped)
-	return err
 }
 
 // turns is the goroutine that owns the core.
@@ -188,6 +201,7 @@ func (l *Loop) turn(ctx context.Context, now time.Time, batch []item) (wake time
 	}
 	l.board.stale = true
 	if err := l.commit(ctx, len(batch), done.changes); err != nil {
+		l.ahead = true
 		return time.Time{}, err
 	}
 	if len(done.calls) > 0 {

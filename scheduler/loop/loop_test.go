@@ -335,8 +335,8 @@ func TestFailedCommitEndsLeadership(t *testing.T) {
 		if want := []string{"step r1", "commit failed"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if r.View().Leading {
-			t.Error("the view says that it still leads")
+		if view := r.View(); view.Leading || view.Sequence != 0 {
+			t.Errorf("the view is %+v: it still leads, or shows what was not stored", view)
 		}
 		if _, err := r.Do(t.Context(), scheduler.CancelRun{Run: "late"}); !errors.As(err, &refused) {
 			t.Errorf("do after the end: got %v", err)
