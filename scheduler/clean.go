@@ -57,7 +57,8 @@ func (c *Core) cleanFinished(t *task) {
 	r := t.run
 	output := &proto.CleanOutput{}
 	if err := proto.Decode(t.rec.Output, output); err != nil {
-		c.note(slog.LevelError, "clean-up's output cannot be read", t.attrs(slog.String("error", err.Error()))...)
+		c.cleanGivenUp(t, &proto.Failure{Kind: "internal", Message: "its output cannot be read: " + err.Error()})
+		return
 	}
 	c.endClean(r, proto.CLEAN_UP_DONE)
 	switch {
@@ -80,7 +81,15 @@ func (c *Core) cleanGivenUp(t *task, why *proto.Failure) {
 		c.mayDrop(r)
 		return
 	}
-	c.endRun(r, r.final())
+	state := r.final()
+	text := "whether a lost attempt commits after all is not certain, for the clean-up failed: " + why.Message
+	if r.rec.Error == nil {
+		r.rec.Error = &proto.RunError{Kind: why.Kind, Message: text, Task: t.rec.ID}
+	} else {
+		r.rec.Error = clone(r.rec.Error)
+		r.rec.Error.Message += "; " + text
+	}
+	c.endRun(r, state)
 }
 
 // abandonClean ends the clean-up of a run whose spec can no longer be read.
@@ -98,7 +107,7 @@ func (c *Core) abandonClean(r *run) {
 		c.saveTask(t)
 	}
 	if r.rec.CleanUp == proto.CLEAN_UP_PENDING {
-		c.cleanGivenUp(t, &proto.Failure{Message: "the stored spec can no longer be read"})
+		c.cleanGivenUp(t, &proto.Failure{Kind: "invalid", Message: "the stored spec can no longer be read"})
 	}
 }
 
