@@ -186,7 +186,7 @@ func (c *Core) conclude(a *attempt, o outcome) {
 		c.buried(a.executor)
 	}
 	c.saveTask(t)
-	c.observeEnd(a, o)
+	c.observeEnd(a, o, live)
 	switch {
 	case counts:
 		c.finishTask(t, o.result)
@@ -198,10 +198,10 @@ func (c *Core) conclude(a *attempt, o outcome) {
 	}
 }
 
-// observeEnd tells metrics and the log of an attempt's end.
-func (c *Core) observeEnd(a *attempt, o outcome) {
+// observeEnd tells metrics and the log of an attempt's end. The loss of one that does not live has been told before.
+func (c *Core) observeEnd(a *attempt, o outcome, live bool) {
 	rec, t := a.rec(), a.task
-	if rec.Running != nil && rec.Ended != nil {
+	if live && rec.Running != nil {
 		c.count(MetricTaskSeconds, rec.Ended.Sub(*rec.Running).Seconds())
 	}
 	if o.failure == nil {
@@ -209,6 +209,9 @@ func (c *Core) observeEnd(a *attempt, o outcome) {
 			c.count(MetricRows, float64(max(o.result.Counters.Rows, 0)), t.owner.job(), t.owner.version)
 			c.count(MetricBytes, float64(max(o.result.Counters.Bytes, 0)), t.owner.job(), t.owner.version)
 		}
+		return
+	}
+	if !live {
 		return
 	}
 	c.count(MetricFailures, 1, className(o.failure.Class), o.failure.Kind)
