@@ -30,6 +30,7 @@ type shape struct {
 	queue       queue
 	delayed     int // pending tasks in back-off
 	wanting     bool
+	open        time.Time // since when there is room for one more
 	created     time.Time // of the run: earlier ones are served first
 	tried       trial
 }
@@ -87,9 +88,23 @@ func (c *Core) enqueue(t *task) {
 	t.ready = c.now
 	s.queue.push(t)
 	c.demand.update(s, before)
-	c.demand.grown = c.demand.grown || s.room() > room
+	c.opened(s, room)
 	c.touchShape(s)
 }
+
+// opened notes that a shape has more room than before.
+func (c *Core) opened(s *shape, before int) {
+	if s.room() <= before {
+		return
+	}
+	c.demand.grown = true
+	if before <= 0 {
+		s.open = c.now
+	}
+}
+
+// waits is since when a task could have been launched: neither back-off nor parallelism kept it back.
+func (s *shape) waits(t *task) time.Time { return later(t.ready, s.open) }
 
 // delay keeps a pending task back until its back-off has ended.
 func (c *Core) delay(t *task, until time.Time) {
@@ -129,7 +144,7 @@ func (c *Core) vacate(s *shape) {
 	s.launched--
 	c.demand.launched--
 	c.demand.update(s, s.pending())
-	c.demand.grown = c.demand.grown || s.room() > room
+	c.opened(s, room)
 	c.touchShape(s)
 }
 

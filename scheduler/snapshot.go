@@ -180,8 +180,8 @@ func (c *Core) viewAgents() map[string]*AgentView {
 func (c *Core) viewQueue() Queue {
 	q := Queue{Pending: c.demand.pending, Launched: c.demand.launched}
 	for _, s := range c.demand.shapes {
-		if t := s.queue.first(); t != nil {
-			q.OldestPending = earlier(q.OldestPending, t.ready)
+		if s.wanting {
+			q.OldestPending = earlier(q.OldestPending, s.waits(s.queue.first()))
 		}
 	}
 	return q

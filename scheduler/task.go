@@ -23,7 +23,7 @@ type task struct {
 	attempts []*attempt
 	queued   bool      // in the shape's queue
 	delayed  bool      // in back-off
-	ready    time.Time // since when it could have been launched
+	ready    time.Time // since when it is in the queue
 	dropped  bool      // with its run or check: its record is gone, and nothing is to be done any more
 
 	view *TaskView // nil: to be built anew
@@ -107,7 +107,7 @@ func (c *Core) launch(t *task, k *candidate) {
 	a := c.newAttempt(t, k.executor, offer)
 	k.bin.launches = append(k.bin.launches, c.describe(a))
 	c.count(MetricLaunches, 1, o.job(), o.version)
-	c.count(MetricPendingToLaunch, c.now.Sub(t.ready).Seconds())
+	c.count(MetricPendingToLaunch, c.now.Sub(s.waits(t)).Seconds())
 	c.runStarted(t.run)
 	c.saveTask(t)
 	a.rearm(c)

@@ -92,6 +92,6 @@ type CheckView struct {
 // Queue sums up what waits.
 type Queue struct {
 	Pending       int
-	Launched      int // launching, starting or running
-	OldestPending time.Time
+	Launched      int       // launching, starting or running
+	OldestPending time.Time // since when the first of those that may be launched waits; zero if none may
 }

@@ -15,7 +15,7 @@ type state struct{ view func() *scheduler.View }
 var (
 	pendingDesc   = prometheus.NewDesc("tidemill_tasks_pending", "Tasks that wait to be launched.", nil, nil)
 	launchedDesc  = prometheus.NewDesc("tidemill_tasks_launched", "Tasks that are launching, starting or running.", nil, nil)
-	oldestDesc    = prometheus.NewDesc("tidemill_tasks_oldest_pending_seconds", "How long the oldest waiting task has waited; 0 if none waits.", nil, nil)
+	oldestDesc    = prometheus.NewDesc("tidemill_tasks_oldest_pending_seconds", "How long the oldest task has waited that back-off and parallelism let go; 0 if none waits.", nil, nil)
 	runsDesc      = prometheus.NewDesc("tidemill_runs", "Runs that are kept, by state.", []string{"state"}, nil)
 	jobsDesc      = prometheus.NewDesc("tidemill_jobs", "Jobs that are not deleted.", nil, nil)
 	agentsDesc    = prometheus.NewDesc("tidemill_agents", "Agents as offers and launches showed them.", nil, nil)
