@@ -187,7 +187,7 @@ const whole = `NOT contains(%[1]s, '.') AND NOT contains(%[1]s, 'e') AND NOT con
 // Questions about a column, as SQL aggregates. Most columns are answered by the first ones.
 var (
 	firstQuestions = []string{
-		`count(%[1]s) > 0`,
+		`bool_or(true)`,
 		`bool_and(TRY_CAST(%[1]s AS BIGINT) IS NOT NULL AND ` + whole + `)`,
 	}
 	moreQuestions = []string{
@@ -232,7 +232,7 @@ func answer(ctx context.Context, session *engine.Session, read string, names, qu
 	var l items
 	for _, name := range names {
 		for _, question := range questions {
-			l.add(question, engine.Name(name))
+			l.add(question+" FILTER (WHERE %[1]s IS NOT NULL)", engine.Name(name))
 		}
 	}
 	all := map[string][]bool{}

@@ -12,7 +12,8 @@ import (
 
 // The engine's tables:
 //
-//	staging   k0 … a0 …       rows that passed the filter, when something needs them twice
+//	staging   k0 … a0 …       rows that passed the filter, when there are sketches, which need them again
+//	pieces    split k0 … p0 … partial aggregates of one batch of rows each, when there are none
 //	partial   k0 … p0 …       a row for each group, with the parts that are not sketches; its rowid names the group
 //	sketch3   gid, s          part 3 of the groups that have one, a sketch
 //	result3   gid, v0 …       what measures ask of it
@@ -72,6 +73,11 @@ func (s *shape) projection(relation string) string {
 	return query
 }
 
+// pieces is partials, with the number of the batch.
+func (s *shape) pieces(rows string, number int) string {
+	return fmt.Sprintf("SELECT CAST(%d AS INTEGER) AS split, * FROM (%s)", number, s.partials(rows))
+}
+
 // partials is the query for the table partial, without sketches, over rows of keys and arguments.
 func (s *shape) partials(rows string) string {
 	l := names("k", len(s.keys))
@@ -109,18 +115,29 @@ func (s *shape) aggregate(p part) string {
 
 // compute makes the tables partial and, in one more for each, sketches or what is asked of them, out of a split.
 func (s *source) compute(ctx context.Context, session *engine.Session, sh *shape, split input.Split, counts *input.Counts, keep keeper) error {
-	if !sh.sketches() {
-		return s.run(ctx, session, split, counts, func(relation string) string {
-			return "CREATE TEMP TABLE partial AS " + sh.partials("("+sh.projection(relation)+")")
-		})
+	table, query := "pieces", func(rows string, number int) string { return sh.pieces("("+rows+")", number) }
+	if sh.sketches() {
+		table, query = "staging", func(rows string, _ int) string { return rows }
 	}
-	err := s.run(ctx, session, split, counts, func(relation string) string {
-		return "CREATE TEMP TABLE staging AS " + sh.projection(relation)
+	batches := 0
+	err := s.each(ctx, split, counts, func(ctx context.Context, number int, path string) error {
+		batches++
+		into := "CREATE TEMP TABLE " + table + " AS "
+		if number > 0 {
+			into = "INSERT INTO " + table + " "
+		}
+		return session.Exec(ctx, into+query(sh.projection(s.relation(path)), number))
 	})
 	if err != nil {
 		return err
 	}
-	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+sh.partials("staging")); err != nil {
+	partial := "CREATE TEMP TABLE partial AS " + sh.partials("staging")
+	if !sh.sketches() {
+		if partial = "ALTER TABLE pieces RENAME TO partial"; batches > 1 {
+			partial = "CREATE TEMP TABLE partial AS " + sh.merged("pieces") + "; DROP TABLE pieces"
+		}
+	}
+	if err := session.Exec(ctx, partial); err != nil {
 		return engineFailure("compute", err)
 	}
 	for i, p := range sh.parts {
@@ -131,31 +148,36 @@ func (s *source) compute(ctx context.Context, session *engine.Session, sh *shape
 			return engineFailure("compute "+p.function, err)
 		}
 	}
-	return session.Exec(ctx, "DROP TABLE staging")
+	if sh.sketches() {
+		return session.Exec(ctx, "DROP TABLE staging")
+	}
+	return nil
 }
 
-// merge makes the same tables out of partial aggregates in Parquet files, in the order of their splits.
-func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, files []string) error {
-	read := "read_parquet(" + engine.Literals(files) + ", hive_partitioning=false)"
-	l := names("k", len(sh.keys))
-	for i, p := range sh.parts {
-		if p.sketch() {
-			continue
-		}
+// merged is the query for the table partial, without sketches, over rows of partial aggregates in the order of split.
+func (s *shape) merged(pieces string) string {
+	l := names("k", len(s.keys))
+	for i, p := range s.parts {
 		switch {
+		case p.sketch():
 		case p.function == aggregate.Min || p.function == aggregate.Max:
-			l.add("CAST(%s(p%d) AS %s) AS p%d", p.function, i, sh.partType(p), i)
-		case sh.partType(p) == "DOUBLE":
+			l.add("CAST(%s(p%d) AS %s) AS p%d", p.function, i, s.partType(p), i)
+		case s.partType(p) == "DOUBLE":
 			l.add("fsum(p%d ORDER BY split) AS p%d", i, i)
 		default:
-			l.add("CAST(sum(p%d) AS %s) AS p%d", i, sh.partType(p), i)
+			l.add("CAST(sum(p%d) AS %s) AS p%d", i, s.partType(p), i)
 		}
 	}
-	query := "SELECT " + l.String() + " FROM " + read + sh.groupBy()
 	if len(l) == 0 {
-		query = "SELECT true AS present"
+		return "SELECT true AS present"
 	}
-	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+query); err != nil {
+	return "SELECT " + l.String() + " FROM " + pieces + s.groupBy()
+}
+
+// merge makes the same tables out of partial aggregates in Parquet files.
+func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, files []string) error {
+	read := "read_parquet(" + engine.Literals(files) + ", hive_partitioning=false)"
+	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+sh.merged(read)); err != nil {
 		return engineFailure("merge partial results", err)
 	}
 	for i, p := range sh.parts {

@@ -9,8 +9,8 @@
 //   - reduce merges some partitions of all splits, finishes the measures and writes one result file.
 //   - commit publishes the files of several reduce tasks; clean closes the commit point of a run that failed.
 //
-// DuckDB (package engine) computes; objects are read by our own code (package input), which hands the engine one plain
-// stream of rows through a named pipe. Packages sketch, segment, expression and commit are the other parts.
+// DuckDB (package engine) computes; objects are read by our own code (package input), which hands the engine
+// plain rows in scratch files of limited size. Packages sketch, segment, expression and commit are the other parts.
 //
 // What holds for results:
 //

@@ -8,9 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemill/tidemill/executor/aggregate/engine"
 	"github.com/tidemill/tidemill/executor/aggregate/input"
@@ -64,7 +63,7 @@ func (s *source) reader(path string) string {
 		}
 	}
 	if len(columns) == 0 {
-		columns = []string{"'': 'VARCHAR'"} // rows are counted, and nothing else
+		columns = []string{"'any': 'VARCHAR'"} // rows are counted, and nothing else
 	}
 	list := "{" + strings.Join(columns, ", ") + "}"
 	if !s.rows.Dialect.CSV {
@@ -116,64 +115,104 @@ func (s *source) guarded(c column) string {
 		"OR strlen(%[1]s) > 3 AND (contains(%[1]s, 'e-') OR contains(%[1]s, 'E-'))) THEN %[2]s ELSE %[3]s END", name, refuse, convert)
 }
 
-// run executes a statement that reads a split through the relation it is given. The split's rows go through a named
-// pipe, as they are downloaded; what is wrong with them is a *task.Failure that says where.
-func (s *source) run(ctx context.Context, session *engine.Session, split input.Split, counts *input.Counts, statement func(relation string) string) error {
-	pipe := filepath.Join(s.Dir, "rows")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		return fmt.Errorf("make pipe: %w", err)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	fed := make(chan error, 1)
-	go func() {
-		err := s.feed(ctx, pipe, split, counts)
-		if err != nil {
-			cancel(err) // what was read is not all: the engine need not go on
+// each calls consume with one file after another that together hold the rows of a split, and removes them. The next
+// file is downloaded while one is consumed, and none is larger than s.batch, so that a split may be larger than the disk.
+// There is one file at least, which may be empty. What is wrong with the rows is a *task.Failure that says where.
+func (s *source) each(ctx context.Context, split input.Split, counts *input.Counts, consume func(ctx context.Context, number int, path string) error) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	ready := make(chan string)
+	group.Go(func() error {
+		defer close(ready)
+		spool := &spool{ctx: groupCtx, dir: s.Dir, limit: s.batch(), ready: ready}
+		err := s.rows.Feed(groupCtx, split, spool, counts)
+		return errors.Join(err, spool.finish(err == nil))
+	})
+	group.Go(func() error {
+		number := 0
+		for path := range ready {
+			err := consume(groupCtx, number, path)
+			if err = errors.Join(err, os.Remove(path)); err != nil {
+				return err
+			}
+			number++
 		}
-		fed <- err
-	}()
-	err := session.Exec(ctx, statement(s.relation(pipe)))
-	cancel(errEnded)
-	release(pipe)
-	err = errors.Join(firstOf(ctx, <-fed, err), os.Remove(pipe))
-	if err == nil {
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return s.failure(ctx, err, split)
+	}
+	return nil
+}
+
+// batch is how much of a split lies on disk as one file, in bytes: two of them are a small part of the task's disk.
+func (s *source) batch() int64 {
+	const most = 64 << 20
+	if s.Data.Disk == 0 {
+		return most
+	}
+	return min(max(s.Data.Disk/16, 1<<20), most)
+}
+
+// spool writes rows to files of limited size, and hands each over when it is full.
+type spool struct {
+	ctx    context.Context // of whoever writes
+	dir    string
+	limit  int64
+	ready  chan<- string
+	number int
+	file   *os.File
+	size   int64
+}
+
+// Write takes whole rows.
+func (s *spool) Write(rows []byte) (int, error) {
+	if s.file == nil {
+		file, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("rows-%d", s.number)))
+		if err != nil {
+			return 0, fmt.Errorf("write scratch file: %w", err)
+		}
+		s.file, s.size = file, 0
+		s.number++
+	}
+	n, err := s.file.Write(rows)
+	if err != nil {
+		return n, fmt.Errorf("write scratch file: %w", err)
+	}
+	if s.size += int64(n); s.size >= s.limit {
+		err = s.handOver()
+	}
+	return n, err
+}
+
+func (s *spool) handOver() error {
+	path := s.file.Name()
+	if err := s.file.Close(); err != nil {
+		return fmt.Errorf("write scratch file: %w", err)
+	}
+	s.file = nil
+	select {
+	case s.ready <- path:
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
+
+// finish hands the last file over, if all is well.
+func (s *spool) finish(well bool) error {
+	if !well {
+		if s.file == nil {
+			return nil
+		}
+		return s.file.Close()
+	}
+	if s.file == nil && s.number > 0 {
 		return nil
 	}
-	return s.failure(context.WithoutCancel(ctx), err, split)
-}
-
-// errEnded is why a feeder stops when the engine's statement is over.
-var errEnded = errors.New("the engine has all that it needs")
-
-// firstOf tells which of two errors caused the other: trouble with data or storage ends the engine's statement, and a
-// statement that ends early, also because it needs no rows, breaks the pipe.
-func firstOf(ctx context.Context, feed, statement error) error {
-	late := errors.Is(feed, syscall.EPIPE) || errors.Is(feed, context.Canceled) && context.Cause(ctx) == errEnded
-	if feed == nil || late {
-		return statement
+	if s.file == nil { // no rows at all
+		if _, err := s.Write(nil); err != nil {
+			return err
+		}
 	}
-	return feed
-}
-
-const pipeSize = 1 << 20
-
-func (s *source) feed(ctx context.Context, pipe string, split input.Split, counts *input.Counts) (err error) {
-	file, err := os.OpenFile(pipe, os.O_WRONLY, 0) // waits until the engine opens its end, or release does
-	if err != nil {
-		return fmt.Errorf("open pipe: %w", err)
-	}
-	defer closing(file, &err)
-	// More than the usual 64 KiB saves switches; where the system allows no more, it works all the same.
-	if raw, rawErr := file.SyscallConn(); rawErr == nil {
-		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
-	}
-	return s.rows.Feed(ctx, split, file, counts)
-}
-
-// release lets go of a feeder that still waits for the engine to open the pipe.
-func release(pipe string) {
-	if fd, err := syscall.Open(pipe, syscall.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil {
-		_ = syscall.Close(fd)
-	}
+	return s.handOver()
 }

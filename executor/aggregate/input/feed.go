@@ -19,20 +19,22 @@ type Rows struct {
 	Ahead   storage.ReadAhead
 }
 
+// block is how much is read at a time, in bytes.
 const block = 256 << 10
 
-// Feed writes the rows of a split to w and counts as it goes. It ends when ctx does. An error of w is returned as it is.
+// Feed writes the rows of a split to w and counts as it goes. What it writes at a time is whole rows. It ends when ctx
+// does. An error of w is returned as it is.
 func (r *Rows) Feed(ctx context.Context, split Split, w io.Writer, counts *Counts) error {
 	buffer := make([]byte, block)
 	for _, segment := range split {
-		if err := r.feed(ctx, segment, w, counts, buffer); err != nil {
+		if err := r.feed(ctx, segment, w, counts, &buffer); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Rows) feed(ctx context.Context, segment Segment, w io.Writer, counts *Counts, buffer []byte) (err error) {
+func (r *Rows) feed(ctx context.Context, segment Segment, w io.Writer, counts *Counts, buffer *[]byte) (err error) {
 	stored, err := r.Set.open(ctx, segment, r.Ahead, counts)
 	if err != nil {
 		return err
@@ -46,30 +48,37 @@ func (r *Rows) feed(ctx context.Context, segment Segment, w io.Writer, counts *C
 			return err
 		}
 	}
-	counted := int64(0)
+	begun, counted := 0, int64(0) // bytes of the row that is not over, at the beginning of the buffer; rows in counts
 	for {
-		n, err := in.in.Read(buffer[:block-1]) // a line feed may have to follow
+		b := *buffer
+		n, err := in.in.Read(b[begun : len(b)-1]) // a line feed may have to follow
 		if err != nil && err != io.EOF {
 			return err
 		}
-		data := in.scanner.scan(buffer[:n])
+		rows := b[:begun+len(in.scanner.scan(b[begun:begun+n]))]
 		if err == io.EOF && in.scanner.rowLength > 0 {
 			if in.scanner.open() {
 				return r.notClosed(segment.File, in)
 			}
-			data = append(data, '\n')
+			rows = append(rows, '\n')
 			in.scanner.endRow('\n')
 		}
 		if in.scanner.rowLength > r.Widest {
 			return task.Final("", "%s, line %d: the row is longer than %d bytes", r.Set.URI(segment.File), in.scanner.rowLine+1, r.Widest)
 		}
-		if _, err := w.Write(data); err != nil {
-			return err
+		whole := len(rows) - int(in.scanner.rowLength)
+		if whole > 0 {
+			if _, err := w.Write(rows[:whole]); err != nil {
+				return err
+			}
 		}
 		counts.Rows.Add(in.scanner.rows - counted)
 		counted = in.scanner.rows
 		if err == io.EOF {
 			return nil
+		}
+		if begun = copy(b, rows[whole:]); begun > len(b)/2 {
+			*buffer = append(b, make([]byte, len(b))...) // a long row
 		}
 		if err := ctx.Err(); err != nil {
 			return err
