@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -89,7 +90,10 @@ func (h *Handler) upload(ctx context.Context, in *uploadInput) (_ *executorOutpu
 	}
 	result, err := command[scheduler.RegisterVersionResult](ctx, h, scheduler.RegisterVersion{Artifact: artifact})
 	if err != nil {
-		h.collect(ctx, sum)
+		// Without a clear refusal the version may still be registered, and needs its file.
+		if answer := (*wire.Error)(nil); errors.As(err, &answer) && answer.Status < http.StatusInternalServerError {
+			h.collect(ctx, sum)
+		}
 		return nil, err
 	}
 	out := &executorOutput{Status: http.StatusOK, Body: h.presentVersion(result.Version)}

@@ -64,6 +64,26 @@ func TestExecutorVersions(t *testing.T) {
 	}
 }
 
+// An upload whose registration was not answered in time may be registered after all: its file stays.
+func TestUploadWithoutAnswer(t *testing.T) {
+	s := serve(t)
+	const body = "an executor"
+	for _, test := range []struct {
+		kind   scheduler.ErrorKind
+		status int
+		stays  bool
+	}{
+		{scheduler.Invalid, http.StatusUnprocessableEntity, false},
+		{scheduler.Unavailable, http.StatusServiceUnavailable, true},
+	} {
+		s.scheduler.Refuse = func(scheduler.CommandBody) error { return &scheduler.Error{Kind: test.kind, Message: "no"} }
+		want[wire.Error](t, s.do("PUT", "/v1/executors/1.5.0/linux-arm64", body, "X-Checksum-Sha256", sha256Of(body)), test.status)
+		if got := s.artifacts.Has(sha256Of(body)); got != test.stays {
+			t.Errorf("%s: the file is there: %v", test.kind, got)
+		}
+	}
+}
+
 func TestInfoAndProbes(t *testing.T) {
 	s := serve(t)
 	s.scheduler.Example(time.Now())
