@@ -276,12 +276,11 @@ func TestLostAnswer(t *testing.T) {
 	var c *client.Client
 	var fake *apitest.Scheduler
 	var handler http.Handler
-	first := true
+	var answered atomic.Bool // each connection has a goroutine of its own
 	c, fake = connect(t, func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.HasSuffix(r.URL.Path, "/runs") || !first {
+		if !strings.HasSuffix(r.URL.Path, "/runs") || answered.Swap(true) {
 			return false
 		}
-		first = false
 		handler.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
 	})

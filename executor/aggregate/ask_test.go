@@ -3,7 +3,6 @@ package aggregate_test
 import (
 	"database/sql"
 	"database/sql/driver"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -44,7 +43,7 @@ func ask(t testing.TB, connector driver.Connector, statement string) []string {
 		for i, v := range values {
 			parts[i] = "∅"
 			if v.Valid {
-				parts[i] = fmt.Sprintf("%s", v.String)
+				parts[i] = v.String
 			}
 		}
 		all = append(all, strings.Join(parts, "|"))

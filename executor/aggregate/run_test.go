@@ -84,8 +84,6 @@ func (l *lake) copyIn(pattern, key string) {
 	}
 }
 
-func (l *lake) uri(key string) string { return "file://" + l.root + "/" + key }
-
 // spec decodes a job whose "aggregate" is given as JSON, with LAKE for the folder. The connection is always the lake.
 func (l *lake) spec(section string, parallelism int) (*jobs.Spec, []byte) {
 	l.t.Helper()
