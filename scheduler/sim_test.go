@@ -211,6 +211,12 @@ func (s *sim) api() {
 		s.command(SetChannel{Name: "stable", Version: []string{"1.5.0", "1.6.0"}[s.rng.IntN(2)]})
 	case n < 7 && s.rng.IntN(4) == 0:
 		s.command(DeleteJob{Name: "job-" + strconv.Itoa(s.rng.IntN(3))})
+	case n < 8:
+		s.command(DeleteVersion{Version: []string{"1.5.0", "1.6.0"}[s.rng.IntN(2)]})
+	case n < 9:
+		for _, version := range []string{"1.5.0", "1.6.0"} {
+			s.command(RegisterVersion{Artifact: parseArtifact(args{words: []string{version}})})
+		}
 	}
 }
 
