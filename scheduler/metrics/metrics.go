@@ -66,7 +66,7 @@ func New(version string, view func() *scheduler.View, log *slog.Logger) *Metrics
 		buildInfo(version), &state{view: view},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	shared := map[string]*limit{"job": newLimit(), "version": newLimit()}
+	shared := map[string]*limit{"job": newLimit(), "version": newLimit(), "kind": newLimit()} // an executor may name kinds as it likes
 	for _, desc := range scheduler.Metrics {
 		m.register(desc, shared)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -92,6 +93,25 @@ func TestEveryMetricOfTheCoreIsShown(t *testing.T) {
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is not shown", want)
+		}
+	}
+}
+
+func TestEveryMetricIsDocumented(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMetrics(&scheduler.View{})
+	countAll(m)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		name := family.GetName()
+		if strings.HasPrefix(name, "tidemill_") && !strings.Contains(string(manual), "`"+name+"`") && !strings.Contains(string(manual), "`"+name+"{") {
+			t.Errorf("%s is not in docs/operations.md", name)
 		}
 	}
 }
