@@ -186,7 +186,7 @@ func (c *Core) answer(ck *check, problems []jobs.Problem) {
 	revisions, runs := ck.revisions, ck.runs
 	ck.revisions, ck.runs = nil, nil
 	for _, rev := range revisions {
-		if rev.rec.CheckedWith == ck.version {
+		if rev.rec.CheckedWith == ck.version && slices.Contains(rev.job.revisions, rev) { // it may have been dropped meanwhile
 			c.showCheck(rev, ck)
 		}
 	}
