@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 
@@ -153,6 +154,8 @@ func explained(err error) error {
 		return nil
 	case errors.Is(err, client.ErrUnreachable):
 		return &exitError{code: exitUnreachable, err: err}
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		return &exitError{code: exitFailed, err: errors.New(refused.Detail + "; the command takes it from TIDEMILL_TOKEN or --token-file")}
 	case errors.As(err, &refused):
 		return &exitError{code: exitFailed, err: errors.New(refusalText(refused.Detail, refused.Errors))}
 	}

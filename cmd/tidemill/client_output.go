@@ -136,6 +136,14 @@ func formatCount(n int64) string {
 	return text
 }
 
+// plural is a count of things: "1 row", "1,234 rows".
+func plural(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return formatCount(n) + " " + thing
+}
+
 func formatPercent(fraction float64) string { return fmt.Sprintf("%d %%", int(fraction*100)) }
 
 // formatStages is how far each stage is: "plan 1/1, map 3/8".

@@ -57,6 +57,9 @@ func newRunsCommand() *cobra.Command {
 		Short: "List runs, newest first, or show one with its tasks",
 		Args:  cobra.MaximumNArgs(1),
 	}, func(ctx context.Context, s *shell, args []string) error {
+		if limit < 0 {
+			return usageError(fmt.Errorf("--limit is %d; want 0 or more", limit))
+		}
 		if len(args) == 1 {
 			return showRun(ctx, s, args[0])
 		}
@@ -122,7 +125,7 @@ func outcome(run wire.Run) [][2]string {
 	var fields [][2]string
 	if o := run.Output; o != nil {
 		fields = append(fields, [2]string{"output", o.URI}, [2]string{"manifest", o.Manifest},
-			[2]string{"result", fmt.Sprintf("%s rows in %d files, %s", formatCount(o.Rows), o.Files, formatBytes(o.Bytes))})
+			[2]string{"result", fmt.Sprintf("%s in %s, %s", plural(o.Rows, "row"), plural(o.Files, "file"), formatBytes(o.Bytes))})
 	}
 	if e := run.Error; e != nil {
 		fields = append(fields, [2]string{"error", e.Kind + ": " + e.Message}, [2]string{"at", e.Pointer}, [2]string{"task", e.Task})

@@ -169,10 +169,18 @@ func TestRunLines(t *testing.T) {
 		}
 	}
 	show(func() {})
+	show(func() { run.Waiting = "needs 64 cpus; the largest offer so far had 9" })
 	show(func() { run.State, run.Waiting, run.Progress = "running", "", 0.11 })
 	show(func() { run.Progress = 0.12 })
 	show(func() { run.Progress = 0.25 })
 	show(func() { run.Stages = []wire.Stage{{Name: "plan", Tasks: wire.TaskCounts{Finished: 1}}} })
+	show(func() {
+		run.Stages[0].Tasks, run.Waiting = wire.TaskCounts{Running: 3, Pending: 93}, "waits for its parallelism (3 of 3 run)"
+	})
+	show(func() {
+		run.Stages[0].Tasks, run.Waiting = wire.TaskCounts{Running: 3, Pending: 92}, "waits for more offers"
+	})
+	show(func() { run.Stages[0].Tasks, run.Waiting = wire.TaskCounts{Finished: 1}, "" })
 	show(func() { run.State, run.Progress = "succeeded", 1 })
 	want := `  0 %  pending  (needs 64 cpus; the largest offer so far had 8)
  11 %  running

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/progress"
@@ -57,15 +59,27 @@ type runLines struct {
 	last string
 }
 
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+// show leaves out what changes all the time: each task's end, and why the rest waits while some of a run is under way.
 func (l *runLines) show(run wire.Run) error {
+	if underWay(run) {
+		run.Waiting = ""
+	}
 	line := describeRun(run)
-	text := fmt.Sprintf("%3d %%  %s", int(run.Progress*10)*10, line)
+	text := fmt.Sprintf("%d %s", int(run.Progress*10), numbers.ReplaceAllString(line, "0"))
 	if text == l.last {
 		return nil
 	}
 	l.last = text
 	_, err := fmt.Fprintf(l.out, "%3d %%  %s\n", int(run.Progress*100), line)
 	return err
+}
+
+func underWay(run wire.Run) bool {
+	return slices.ContainsFunc(run.Stages, func(s wire.Stage) bool {
+		return s.Tasks.Launching+s.Tasks.Starting+s.Tasks.Running > 0
+	})
 }
 
 func (l *runLines) end(wire.Run) {}
