@@ -182,7 +182,7 @@ func (h *Handler) explain(_ context.Context, in *runPath) (*explainOutput, error
 	}
 	switch {
 	case jobs.Terminal(run.Run.State):
-		out.Body.Summary = fmt.Sprintf("the run has ended: it is %s", out.Body.State)
+		out.Body.Summary = "the run has ended: " + out.Body.State
 	case len(run.Waiting) == 0:
 		out.Body.Summary = "nothing waits"
 	default:

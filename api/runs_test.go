@@ -193,7 +193,7 @@ func TestTasksAndExplanation(t *testing.T) {
 	if waiting.Summary != "needs 64 cpus; the largest offer so far had 8" || waiting.Waiting[0].TurnedDown["cpus"] != 389 || waiting.Waiting[0].Resources.CPUs != 64 {
 		t.Errorf("got %+v", waiting)
 	}
-	for state, summary := range map[string]string{"succeeded": "the run has ended: it is succeeded", "failed": "the run has ended: it is failed"} {
+	for state, summary := range map[string]string{"succeeded": "the run has ended: succeeded", "failed": "the run has ended: failed"} {
 		if got := want[wire.Explanation](t, s.get("/v1/runs/"+runs[state]+"/explain"), 200); got.Summary != summary {
 			t.Errorf("%s: got %q", state, got.Summary)
 		}

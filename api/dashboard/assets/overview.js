@@ -56,7 +56,7 @@ function stage(run) {
 
 function result(run) {
   if (run.error) return h("span", { class: "bad" }, run.error.pointer && h("code", {}, run.error.pointer), " ", run.error.message);
-  if (run.output) return `${format.count(run.output.rows)} rows`;
+  if (run.output) return `${format.count(run.output.rows)} ${run.output.rows === 1 ? "row" : "rows"}`;
   return run.waiting ? h("span", { class: "quiet" }, run.waiting) : "";
 }
 

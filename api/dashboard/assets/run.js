@@ -37,9 +37,10 @@ export function render({ run, tasks, explanation }) {
 
 function failure(error) {
   return h("section", { class: "box failed", "data-key": "error", "aria-label": "Error" },
-    h("h2", {}, "Failed: ", error.kind), h("p", {}, error.pointer && h("code", {}, error.pointer), " ", error.message),
-    error.task && h("p", { class: "quiet" }, "Task ", h("code", {}, error.task)),
-    error.problems && problems(error.problems));
+    h("h2", {}, "Failed: ", error.kind),
+    error.message !== error.problems?.[0].detail && h("p", {}, error.pointer && h("code", {}, error.pointer), " ", error.message),
+    error.problems && problems(error.problems),
+    error.task && h("p", { class: "quiet" }, "Task ", h("code", {}, error.task)));
 }
 
 function output(o) {
