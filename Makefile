@@ -10,7 +10,7 @@ check: ## the quick part, below three minutes
 
 VERSION ?= 0.1.0-dev
 executor: ## an executor version to be registered: make executor VERSION=1.5.0
-	go run ./cmd/tidemill-dev build-executor --version $(VERSION) --output bin/tidemill-executor-$(VERSION)
+	go run ./cmd/tidemill-dev build-executor --version "$(VERSION)" --output "bin/tidemill-executor-$(VERSION)"
 
 soak: ## the long random and fault tests, with full counts
 	go test -race -timeout=60m ./scheduler/ -run Simulation -args -soak
