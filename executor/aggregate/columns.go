@@ -184,6 +184,9 @@ type values struct {
 // whole is the condition that a number is written as a whole one.
 const whole = `NOT contains(%[1]s, '.') AND NOT contains(%[1]s, 'e') AND NOT contains(%[1]s, 'E') AND NOT contains(%[1]s, '_') AND NOT contains(%[1]s, 'x')`
 
+// offset matches a time that ends in its distance from UTC.
+const offset = `:[0-9.]+ ?[-+][0-9]{2}(:?[0-9]{2})?$`
+
 // Questions about a column, as SQL aggregates. Most columns are answered by the first ones.
 var (
 	firstQuestions = []string{
@@ -196,7 +199,7 @@ var (
 		`bool_and(lower(%[1]s) IN ('true', 'false'))`,
 		`bool_and(length(%[1]s) <= 10 AND TRY_CAST(%[1]s AS DATE) IS NOT NULL)`,
 		`bool_and(TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL)`,
-		`bool_or(CASE WHEN TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL THEN regexp_matches(%[1]s, ':[0-9.]+ ?[-+][0-9]{2}(:?[0-9]{2})?$') END)`,
+		`bool_or(CASE WHEN TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL THEN regexp_matches(%[1]s, '` + offset + `') END)`,
 	}
 )
 
@@ -348,7 +351,7 @@ func (s *shape) bind(ctx context.Context, session *engine.Session, columns []col
 		definitions = append(definitions, engine.Name(c.Name)+" "+kind)
 	}
 	if len(definitions) == 0 {
-		definitions = []string{`"" BOOLEAN`} // a table must have a column
+		definitions = []string{`" " BOOLEAN`} // a table must have a column, and a column a name
 	}
 	if err := session.Exec(ctx, "CREATE TEMP TABLE input ("+strings.Join(definitions, ", ")+")"); err != nil {
 		return fmt.Errorf("bind expressions: %w", err)
@@ -361,6 +364,11 @@ func (s *shape) bind(ctx context.Context, session *engine.Session, columns []col
 	}
 	if s.where != nil && s.where.kind != "" && s.where.kind != "BOOLEAN" {
 		p.problem(s.where.pointer, "it is %s, want BOOLEAN: a condition", s.where.kind)
+	}
+	for _, key := range s.keys {
+		if detail := unkept(key.kind); detail != "" {
+			p.problem(key.pointer, "cannot group by %s: %s", key.kind, detail)
+		}
 	}
 	for _, m := range s.measures {
 		arg := s.parts[m.parts[0]].arg

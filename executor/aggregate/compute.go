@@ -104,7 +104,7 @@ func (s *shape) aggregate(p part) string {
 		return "count(" + arg + ")"
 	case aggregate.Sum:
 		if kind := s.args[p.arg].kind; isFloat(kind) {
-			return "fsum(" + arg + ")"
+			return compensated(arg, "")
 		} else if kind == "BOOLEAN" {
 			arg = "CAST(" + arg + " AS BIGINT)"
 		}
@@ -163,7 +163,7 @@ func (s *shape) merged(pieces string) string {
 		case p.function == aggregate.Min || p.function == aggregate.Max:
 			l.add("CAST(%s(p%d) AS %s) AS p%d", p.function, i, s.partType(p), i)
 		case s.partType(p) == "DOUBLE":
-			l.add("fsum(p%d ORDER BY split) AS p%d", i, i)
+			l.add("%s AS p%d", compensated(fmt.Sprintf("p%d", i), " ORDER BY split"), i)
 		default:
 			l.add("CAST(sum(p%d) AS %s) AS p%d", i, s.partType(p), i)
 		}
@@ -172,6 +172,11 @@ func (s *shape) merged(pieces string) string {
 		return "SELECT true AS present"
 	}
 	return "SELECT " + l.String() + " FROM " + pieces + s.groupBy()
+}
+
+// compensated sums floating-point numbers. The engine's compensation makes NaN of infinity; a plain sum knows better.
+func compensated(arg, order string) string {
+	return fmt.Sprintf("CASE WHEN isnan(fsum(%[1]s%[2]s)) THEN sum(%[1]s) ELSE fsum(%[1]s%[2]s) END", arg, order)
 }
 
 // merge makes the same tables out of partial aggregates in Parquet files.

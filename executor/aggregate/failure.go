@@ -75,6 +75,9 @@ func (s *source) suspect(said *engine.Error) (suspect input.Suspect, fallback st
 		return s.suspectValue(parts[1], parts[2])
 	}
 	message := said.Message
+	if !s.rows.Dialect.CSV {
+		return suspectJSON(message)
+	}
 	if m := columnCount.FindStringSubmatch(message); m != nil {
 		want, err := strconv.Atoi(m[1])
 		suspect.Fields = func(fields []string, _ bool) string {
@@ -105,14 +108,17 @@ func (s *source) suspect(said *engine.Error) (suspect input.Suspect, fallback st
 		}
 		return suspect, "a row is not UTF-8", true
 	}
-	if malformed.MatchString(message) {
-		suspect.Line = input.MalformedJSON
-		if m := jsonValue.FindStringSubmatch(message); m != nil {
-			return suspect, m[1], true
-		}
-		return suspect, message, true
+	return suspect, "", false // a function may have said the like of JSON
+}
+
+func suspectJSON(message string) (suspect input.Suspect, fallback string, ok bool) {
+	if !malformed.MatchString(message) {
+		return suspect, "", false
 	}
-	return suspect, "", false
+	if m := jsonValue.FindStringSubmatch(message); m != nil {
+		message = m[1]
+	}
+	return input.Suspect{Line: input.MalformedJSON}, message, true
 }
 
 func (s *source) suspectValue(name, value string) (input.Suspect, string, bool) {

@@ -107,7 +107,12 @@ func (s *source) guarded(c column) string {
 	}
 	refuse := fmt.Sprintf("CAST(error(chr(1) || %s || chr(1) || left(%s, 200)) AS %s)", engine.Literal(c.Name), name, c.Type)
 	convert := fmt.Sprintf("coalesce(TRY_CAST(%[1]s AS %[2]s), CASE WHEN %[1]s IS NOT NULL THEN %[3]s END)", name, c.Type, refuse)
-	if !isInteger(c.Type) {
+	switch {
+	case c.Type == "DATE": // the engine would drop the time of day
+		return fmt.Sprintf("CASE WHEN strlen(%[1]s) > 10 AND TRY_CAST(%[1]s AS TIMESTAMP) <> TRY_CAST(%[1]s AS DATE) THEN %[2]s ELSE %[3]s END", name, refuse, convert)
+	case c.Type == "TIMESTAMP": // and the distance from UTC
+		return fmt.Sprintf("CASE WHEN strlen(%[1]s) > 16 AND regexp_matches(%[1]s, '%[4]s') AND NOT regexp_matches(%[1]s, '[-+]00(:?00)?$') THEN %[2]s ELSE %[3]s END", name, refuse, convert, offset)
+	case !isInteger(c.Type):
 		return convert
 	}
 	// Short values are the most, and the length costs nothing.

@@ -93,6 +93,20 @@ func wants(function, kind string) string {
 		if !isNumber(kind) {
 			return "want a number"
 		}
+	case aggregate.Min, aggregate.Max:
+		return unkept(kind)
+	}
+	return ""
+}
+
+// unkept says why values of a type would not be the same any more after they were written to a file and read back, or is
+// empty.
+func unkept(kind string) string {
+	switch {
+	case kind == "INTERVAL":
+		return "files keep it to the millisecond only, take epoch_us() of it"
+	case strings.HasPrefix(kind, "ENUM("):
+		return "files do not keep its order, cast it to VARCHAR"
 	}
 	return ""
 }

@@ -89,6 +89,14 @@ func (r *Rows) head(ctx context.Context, file, most int, w io.Writer) (err error
 	}
 	whole := len(head) < most
 	head = in.scanner.scan(head)
+	for !whole && in.scanner.rowLength == int64(len(head)) && in.scanner.rowLength <= r.Widest { // not even one row
+		more, err := io.ReadAll(io.LimitReader(in.in, int64(most)))
+		if err != nil {
+			return err
+		}
+		whole = len(more) < most
+		head = append(head, in.scanner.scan(more)...)
+	}
 	switch {
 	case whole && in.scanner.open():
 		return r.notClosed(file, in)
