@@ -90,7 +90,7 @@ func (m *agentless) finish(l scheduler.Launch) {
 	if err := proto.Decode(l.Data, data); err != nil {
 		panic(err)
 	}
-	update := scheduler.Update{MesosID: l.MesosID, AgentID: "agent-1", State: "TASK_RUNNING", UUID: []byte(l.MesosID + "r")}
+	update := scheduler.Update{MesosID: l.MesosID, AgentID: "agent-1", State: "TASK_RUNNING", Source: "SOURCE_EXECUTOR", UUID: []byte(l.MesosID + "r")}
 	update.Data = proto.Encode(&proto.Started{Directory: "/sandbox/" + l.MesosID})
 	m.deliver(update)
 	result := &proto.TaskResult{Counters: proto.Counters{Rows: 100, Bytes: 1000}}
