@@ -52,7 +52,7 @@ func browser(t *testing.T, width, height int64, dark bool) context.Context {
 		t.Skip("no chromium here")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.Flag("hide-scrollbars", true), chromedp.UserDataDir(t.TempDir()))
+		chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.Flag("hide-scrollbars", true), chromedp.UserDataDir(profile(t)))
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewExecAllocator(ctx, options...)
@@ -64,6 +64,28 @@ func browser(t *testing.T, width, height int64, dark bool) context.Context {
 		t.Fatalf("start %s: %v", binary, err)
 	}
 	return ctx
+}
+
+// profile is a directory that is removed in the end, though helpers of the browser may write for a moment after it has ended.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tidemill-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			err := os.RemoveAll(dir)
+			if err == nil {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	return dir
 }
 
 func scheme(dark bool) []*emulation.MediaFeature {
