@@ -22,10 +22,19 @@ import (
 	"github.com/tidemill/tidemill/executor/aggregate/sketch"
 )
 
-const (
-	flightsData = "../../examples/data/flights/*.csv.gz"
-	weblogData  = "../../examples/data/weblog/*.jsonl.gz"
+// Absolute, because the S3 of TestOnS3 changes the working directory.
+var (
+	flightsData = absolute("../../examples/data/flights/*.csv.gz")
+	weblogData  = absolute("../../examples/data/weblog/*.jsonl.gz")
 )
+
+func absolute(path string) string {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		panic(err)
+	}
+	return absolute
+}
 
 // open reads all files of the examples, decompressed, one after another.
 func open(t testing.TB, pattern string, read func(io.Reader)) {

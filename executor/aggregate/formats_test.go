@@ -106,7 +106,7 @@ func TestResultFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			content, err := os.ReadFile(strings.TrimPrefix(out.URI, "file://") + test.name)
+			content, err := os.ReadFile(l.path(out.URI) + test.name)
 			if err != nil || !strings.HasPrefix(string(content), test.magic) {
 				t.Errorf("got %q, %v", content, err)
 			}
@@ -130,12 +130,12 @@ func TestSchemaOfTheManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := os.ReadFile(strings.TrimPrefix(out.Manifest, "file://"))
+	manifest, err := os.ReadFile(l.path(out.Manifest))
 	if err != nil {
 		t.Fatal(err)
 	}
 	// What the manifest says must be what the file has.
-	described := query(t, fmt.Sprintf("SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet('%s*.parquet'))", strings.TrimPrefix(out.URI, "file://")))
+	described := query(t, fmt.Sprintf("SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet('%s*.parquet'))", l.path(out.URI)))
 	for _, column := range described {
 		name, kind, _ := strings.Cut(column, "|")
 		if want := fmt.Sprintf(`{"name":%q,"type":%q}`, name, kind); !strings.Contains(string(manifest), want) {

@@ -20,15 +20,20 @@ import (
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/jobs/kinds"
 	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/storage"
 	"github.com/tidemill/tidemill/storage/connections"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The HTTP server of the S3 under test never stops its clock.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+}
 
 // lake is a folder that holds inputs and outputs, and stands in for a cluster: it runs jobs task by task.
 type lake struct {
 	t           testing.TB
-	root        string
+	root        string // where objects are files
+	base        string // the URI of root, without a slash at its end
 	connections *connections.Set
 	kind        task.Kind
 	reduces     int   // reduce tasks, if there are several splits; 0: as many as the job's kind asks for
@@ -43,8 +48,17 @@ type lake struct {
 func newLake(t testing.TB) *lake {
 	t.Helper()
 	root := t.TempDir()
+	return &lake{
+		t: t, root: root, base: "file://" + root, kind: aggregate.New(), memory: 256 << 20, disk: 1 << 30,
+		connections: connect(t, fmt.Sprintf(`{"type": "file", "root": %q}`, root)),
+	}
+}
+
+// connect makes connections with one named lake.
+func connect(t testing.TB, entry string) *connections.Set {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "connections.json")
-	config := fmt.Sprintf(`{"connections": {"lake": {"type": "file", "root": %q}}}`, root)
+	config := fmt.Sprintf(`{"connections": {"lake": %s}}`, entry)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -53,17 +67,36 @@ func newLake(t testing.TB) *lake {
 		t.Fatal(err)
 	}
 	t.Cleanup(set.Close)
-	return &lake{t: t, root: root, connections: set, kind: aggregate.New(), memory: 256 << 20, disk: 1 << 30}
+	return set
 }
 
 // put writes an input object.
 func (l *lake) put(key, content string) {
 	l.t.Helper()
+	if strings.HasPrefix(l.base, "s3:") {
+		l.upload(key, content)
+		return
+	}
 	path := filepath.Join(l.root, key)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		l.t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *lake) upload(key, content string) {
+	l.t.Helper()
+	uri, err := storage.ParseURI(l.base + "/" + key)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	store, err := l.connections.Open(l.t.Context(), "lake", uri)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := storage.WriteAll(l.t.Context(), store, uri.Key, []byte(content), storage.Always); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -84,10 +117,13 @@ func (l *lake) copyIn(pattern, key string) {
 	}
 }
 
+// path is where the object at uri is a file.
+func (l *lake) path(uri string) string { return l.root + strings.TrimPrefix(uri, l.base) }
+
 // spec decodes a job whose "aggregate" is given as JSON, with LAKE for the folder. The connection is always the lake.
 func (l *lake) spec(section string, parallelism int) (*jobs.Spec, []byte) {
 	l.t.Helper()
-	section = strings.ReplaceAll(section, "LAKE", "file://"+l.root)
+	section = strings.ReplaceAll(section, "LAKE", l.base)
 	section = strings.ReplaceAll(section, `"uri"`, `"connection": "lake", "uri"`)
 	data := []byte(fmt.Sprintf(`{"name": "test", "kind": "aggregate", "parallelism": %d, "aggregate": %s}`, parallelism, section))
 	spec, problems := jobs.Decode(data, kinds.All())
@@ -214,7 +250,7 @@ func (l *lake) shareReduce(step *jobs.Step) {
 // rows reads a result back, with DuckDB, as text: one line a row.
 func (l *lake) rows(out *proto.Output) []string {
 	l.t.Helper()
-	manifest, err := os.ReadFile(strings.TrimPrefix(out.Manifest, "file://"))
+	manifest, err := os.ReadFile(l.path(out.Manifest))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -227,7 +263,7 @@ func (l *lake) rows(out *proto.Output) []string {
 	}
 	var all []string
 	for _, e := range m.Entries {
-		path := strings.TrimPrefix(e.URL, "file://")
+		path := l.path(e.URL)
 		read := "SELECT * FROM read_parquet('" + path + "', hive_partitioning=false)"
 		if !strings.HasSuffix(path, ".parquet") {
 			read = "SELECT * FROM read_csv('" + path + "', all_varchar=true, header=true, hive_partitioning=false)"
@@ -257,7 +293,7 @@ func (l *lake) mustFail(section string, parallelism int) *task.Failure {
 	if err == nil {
 		l.t.Fatalf("got result %v, want a failure", out)
 	}
-	if entries, err := filepath.Glob(filepath.Join(l.root, "out", "data", "*", "_manifest.json")); err != nil || len(entries) > 0 {
+	if entries, err := filepath.Glob(filepath.Join(l.root, "out", "data", fmt.Sprintf("test-%d", l.runs), "*")); err != nil || len(entries) > 0 {
 		l.t.Errorf("visible after a failure: %v, %v", entries, err)
 	}
 	var f *task.Failure
