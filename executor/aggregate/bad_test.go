@@ -62,6 +62,7 @@ func TestBadInput(t *testing.T) {
 		{"no condition", map[string]string{"1.csv": good}, strings.Replace(csv(""), `"group_by"`, `"where": "b + 1", "group_by"`, 1), "/aggregate/where", "it is BIGINT, want BOOLEAN: a condition"},
 		{"an interval", map[string]string{"1.csv": good}, strings.Replace(csv(""), `"sum": "b"`, `"max": "to_seconds(b)"`, 1), "/aggregate/measures/s/max", "cannot compute max of INTERVAL: files keep it to the millisecond only"},
 		{"an interval as a key", map[string]string{"1.csv": good}, strings.Replace(csv(""), `{"name": "a"}`, `{"name": "a", "expr": "to_seconds(b)"}`, 1), "/aggregate/group_by/0/expr", "cannot group by INTERVAL"},
+		{"a time with a zone as a key", map[string]string{"1.csv": good}, strings.Replace(csv(""), `{"name": "a"}`, `{"name": "a", "expr": "CAST('10:00+02' AS TIMETZ)"}`, 1), "/aggregate/group_by/0/expr", "cannot group by TIME WITH TIME ZONE"},
 		{"an enumeration", map[string]string{"1.csv": good}, strings.Replace(csv(""), `"sum": "b"`, `"max": "CAST(a AS ENUM('y', 'x'))"`, 1), "/aggregate/measures/s/max", "cast it to VARCHAR"},
 		{"malformed JSON in CSV", map[string]string{"1.csv": good}, strings.Replace(csv(""), `"sum": "b"`, `"max": "json_extract_string('{' || a, '$.x')"`, 1), "", "compute: Malformed JSON"},
 		{"a value that cannot be computed", map[string]string{"1.csv": good}, strings.Replace(csv(""), `"sum": "b"`, `"max": "make_date(2013, b + 12, 1)"`, 1), "", "compute: Date out of range: 2013-13-1"},

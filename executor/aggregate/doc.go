@@ -23,6 +23,9 @@
 //   - HUGEINT and UHUGEINT results are DECIMAL(38,0). Rows are in the order of the group keys, missing ones last.
 //   - A quoted CSV field is never missing: "" is empty text, and "NA" is the text NA whatever null_values says. Decimals
 //     with too many digits behind the point are rounded to the column's scale; whole numbers with a fraction are errors.
-//     Numbers in JSON that are not whole are exact to 15 digits.
+//     Numbers in JSON that are not whole are exact to 15 digits. A DATE with a time of day and a TIMESTAMP with a
+//     distance from UTC are errors, too.
+//   - INTERVAL, ENUM and TIME WITH TIME ZONE are neither keys nor minima or maxima: Parquet does not keep them as they are.
+//     Names of JSON members are told from one another by capitals, too, names of columns are not.
 //   - Text that is read is UTF-8. Line ends are LF, CRLF or CR.
 package aggregate

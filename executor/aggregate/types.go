@@ -105,6 +105,8 @@ func unkept(kind string) string {
 	switch {
 	case kind == "INTERVAL":
 		return "files keep it to the millisecond only, take epoch_us() of it"
+	case kind == "TIME WITH TIME ZONE":
+		return "files do not keep its zone, cast it to VARCHAR"
 	case strings.HasPrefix(kind, "ENUM("):
 		return "files do not keep its order, cast it to VARCHAR"
 	}
