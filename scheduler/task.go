@@ -147,7 +147,11 @@ func (c *Core) attach(a *attempt, e *executor) {
 
 // countLiving keeps the numbers of attempts that live by agent and by version.
 func (c *Core) countLiving(e *executor, by int) {
-	c.agent(e.rec.AgentID).tasks += by
+	a := c.agent(e.rec.AgentID)
+	a.tasks += by
+	if a.tasks == 0 && a.seen.IsZero() { // known from records only, and what ran there is over
+		delete(c.agents, e.rec.AgentID)
+	}
 	if v := c.versions[e.owner.version]; v != nil {
 		v.tasks += by
 	}
