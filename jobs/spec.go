@@ -5,7 +5,7 @@ import "time"
 // Spec is a job as its author wrote it, with defaults filled in by [Decode]. Sizes are bytes.
 // Its tags, and those of each kind's section, are what decoder, encoder and schema go by: see [Decoder.Into].
 type Spec struct {
-	Name        string        `json:"name" required:"true" format:"name" doc:"The job's name. A spec under a name that exists is a new revision of that job." example:"flights-by-carrier"`
+	Name        string        `json:"name" required:"true" format:"name" doc:"The job's name. PUT makes a spec under a name that exists a new revision of that job." example:"flights-by-carrier"`
 	Kind        string        `json:"kind" required:"true" doc:"What kind of job it is. The spec has a section of that name."`
 	Executor    ExecutorRef   `json:"executor" doc:"Which executor version runs the job."`
 	Resources   Resources     `json:"resources" doc:"What one task gets."`
