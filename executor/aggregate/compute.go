@@ -119,6 +119,7 @@ func (s *source) compute(ctx context.Context, session *engine.Session, sh *shape
 	if sh.sketches() {
 		table, query = "staging", func(rows string, _ int) string { return rows }
 	}
+	s.rows.Whole = s.whole(sh)
 	batches := 0
 	err := s.each(ctx, split, counts, func(ctx context.Context, number int, path string) error {
 		batches++

@@ -37,9 +37,10 @@ func engineFailure(doing string, err error) error {
 }
 
 var (
-	columnCount = regexp.MustCompile(`Expected Number of Columns: (\d+) Found: (\d+)`)
-	jsonValue   = regexp.MustCompile(`JSON transform error in file .*?, in line \d+: (.*)$`)
-	malformed   = regexp.MustCompile(`^Malformed JSON|JSON transform error`)
+	notConverted = regexp.MustCompile(`(?s)Error when converting column "(.*?)"\. Could not convert string "(.*?)" to '`)
+	columnCount  = regexp.MustCompile(`Expected Number of Columns: (\d+) Found: (\d+)`)
+	jsonValue    = regexp.MustCompile(`JSON transform error in file .*?, in line \d+: (.*)$`)
+	malformed    = regexp.MustCompile(`^Malformed JSON|JSON transform error`)
 )
 
 // locating bounds the search for a bad row.
@@ -73,6 +74,9 @@ func (s *source) failure(ctx context.Context, err error, split input.Split) erro
 func (s *source) suspect(said *engine.Error) (suspect input.Suspect, fallback string, ok bool) {
 	if parts := strings.SplitN(said.Raw, bad, 3); len(parts) == 3 {
 		return s.suspectValue(parts[1], parts[2])
+	}
+	if m := notConverted.FindStringSubmatch(said.Raw); m != nil {
+		return s.suspectValue(m[1], m[2])
 	}
 	message := said.Message
 	if !s.rows.Dialect.CSV {
@@ -126,17 +130,9 @@ func (s *source) suspectValue(name, value string) (input.Suspect, string, bool) 
 	if i < 0 {
 		return input.Suspect{}, "", false
 	}
-	shown := value
-	const most = 60
-	if runes := []rune(value); len(runes) > most {
-		shown = string(runes[:most]) + "…"
-	}
-	detail := fmt.Sprintf("column %q: %q is not %s", name, shown, s.columns[i].Type)
-	if !s.declared(name) {
-		detail += ", the type of the values that were looked at; declare another one in /aggregate/input/columns if it is wrong"
-	}
+	detail := s.notOfType(s.columns[i], value)
 	same := func(found string) bool {
-		return found == value || len([]rune(value)) == 200 && strings.HasPrefix(found, value)
+		return found == value || len([]rune(value)) >= 200 && strings.HasPrefix(found, value)
 	}
 	return input.Suspect{
 		Fields: func(fields []string, _ bool) string {
@@ -152,6 +148,19 @@ func (s *source) suspectValue(name, value string) (input.Suspect, string, bool) 
 			return ""
 		},
 	}, detail, true
+}
+
+// notOfType says of a value that it does not fit its column.
+func (s *source) notOfType(c column, value string) string {
+	const most = 60
+	if runes := []rune(value); len(runes) > most {
+		value = string(runes[:most]) + "…"
+	}
+	detail := fmt.Sprintf("column %q: %q is not %s", c.Name, value, c.Type)
+	if !s.declared(c.Name) {
+		detail += ", the type of the values that were looked at; declare another one in /aggregate/input/columns if it is wrong"
+	}
+	return detail
 }
 
 func (s *source) declared(name string) bool {

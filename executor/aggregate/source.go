@@ -45,10 +45,32 @@ func newRows(set *input.Set, section *aggregate.Section) *input.Rows {
 	return rows
 }
 
-// readNatively says that the engine converts a column's values while it reads: those of JSON that have an inside. All
-// others come as text, and we convert them: see guarded.
+// readNatively says that the engine converts a column's values while it reads: those of JSON that have an inside, and
+// the plain numbers of CSV, whose fractions input.Whole looks for. All others come as text, and we convert them: see
+// guarded.
 func (s *source) readNatively(c column) bool {
-	return !s.rows.Dialect.CSV && (isNested(c.Type) || c.Type == "JSON")
+	if s.rows.Dialect.CSV {
+		return isInteger(c.Type) || isFloat(c.Type)
+	}
+	return isNested(c.Type) || c.Type == "JSON"
+}
+
+// whole is the columns of CSV whose values must have no fraction, of those that are used.
+func (s *source) whole(sh *shape) *input.Whole {
+	if !s.rows.Dialect.CSV {
+		return nil
+	}
+	w := &input.Whole{Nulls: s.section.Input.NullValues, Columns: make([]bool, len(s.columns))}
+	w.Detail = func(i int, value string) string { return s.notOfType(s.columns[i], value) }
+	some := false
+	for i, c := range s.columns {
+		w.Columns[i] = isInteger(c.Type) && sh.uses(c.Name)
+		some = some || w.Columns[i]
+	}
+	if !some {
+		return nil
+	}
+	return w
 }
 
 // reader is the table function that reads the rows at path: as text, but for nested values of JSON.
@@ -99,7 +121,8 @@ func (s *source) relation(path string) string {
 // bad marks the message of a value that does not fit its column's type: the mark, the column, the mark, the value.
 const bad = "\x01"
 
-// guarded converts a column from text. The engine's own conversion would round 2.5 to 3 in a column of integers.
+// guarded is a column with its type, converted from text if the engine has not done it. Its own conversions would round
+// 2.5 to 3 and lose parts of times, without a word.
 func (s *source) guarded(c column) string {
 	name := engine.Name(c.Name)
 	if c.Type == "VARCHAR" || s.readNatively(c) {

@@ -16,6 +16,7 @@ type Rows struct {
 	Dialect Dialect
 	Header  []string // what the first row of each file must say; nil: files have no header
 	Widest  int64    // bytes of the longest row that the engine takes
+	Whole   *Whole   // nil: fractions are not looked for
 	Ahead   storage.ReadAhead
 }
 
@@ -68,6 +69,9 @@ func (r *Rows) feed(ctx context.Context, segment Segment, w io.Writer, counts *C
 		}
 		whole := len(rows) - int(in.scanner.rowLength)
 		if whole > 0 {
+			if err := r.check(ctx, rows[:whole], segment, in); err != nil {
+				return err
+			}
 			if _, err := w.Write(rows[:whole]); err != nil {
 				return err
 			}
