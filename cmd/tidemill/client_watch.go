@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/progress"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/tidemill/tidemill/api/wire"
 )
@@ -61,11 +63,8 @@ type runLines struct {
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// show leaves out what changes all the time: each task's end, and why the rest waits while some of a run is under way.
+// show leaves out each task's end.
 func (l *runLines) show(run wire.Run) error {
-	if underWay(run) {
-		run.Waiting = ""
-	}
 	line := describeRun(run)
 	text := fmt.Sprintf("%d %s", int(run.Progress*10), numbers.ReplaceAllString(line, "0"))
 	if text == l.last {
@@ -84,13 +83,13 @@ func underWay(run wire.Run) bool {
 
 func (l *runLines) end(wire.Run) {}
 
-// describeRun is a run in one line.
+// describeRun is a run in one line. Why the rest waits changes all the time while some of a run is under way.
 func describeRun(run wire.Run) string {
 	line := run.State
 	if stages := formatStages(run.Stages); stages != "" {
 		line += "  " + stages
 	}
-	if run.Waiting != "" {
+	if run.Waiting != "" && !underWay(run) {
 		line += "  (" + run.Waiting + ")"
 	}
 	return line
@@ -108,11 +107,18 @@ const barSteps = 1000
 func newRunBar(out io.Writer) *runBar {
 	b := &runBar{writer: progress.NewWriter(), tracker: &progress.Tracker{Total: barSteps, Units: progress.UnitsDefault}, drawn: make(chan struct{})}
 	b.writer.SetOutputWriter(out)
+	if file, ok := out.(*os.File); ok {
+		// A line that fills the terminal would begin the next one, and not be drawn over.
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 1 {
+			b.writer.SetTerminalWidth(width - 1)
+		}
+	}
 	b.writer.SetTrackerLength(30)
 	b.writer.SetUpdateFrequency(100 * time.Millisecond)
 	b.writer.SetStyle(progress.StyleBlocks)
 	b.writer.Style().Visibility.Value = false
 	b.writer.Style().Visibility.ETA = false
+	b.writer.Style().Options.TimeInProgressPrecision = time.Second
 	b.writer.SetAutoStop(true) // when the tracker is marked; Stop would be lost if the drawing has not begun yet
 	b.writer.AppendTracker(b.tracker)
 	go func() {
