@@ -187,19 +187,9 @@ func showAttempt(a *proto.Attempt) wire.Attempt {
 		LogURI:   a.LogURI,
 	}
 	if f := a.Failure; f != nil {
-		out.Failure = &wire.Failure{Class: className(f.Class), Kind: f.Kind, Message: f.Message, Pointer: f.Pointer}
+		out.Failure = &wire.Failure{Class: jobs.ClassName(f.Class), Kind: f.Kind, Message: f.Message, Pointer: f.Pointer}
 	}
 	return out
-}
-
-func className(class proto.Class) string {
-	switch class {
-	case proto.CLASS_OURS:
-		return "ours"
-	case proto.CLASS_PASSING:
-		return "passing"
-	}
-	return "final"
 }
 
 func showWaiting(w scheduler.Waiting) wire.Waiting {

@@ -33,3 +33,14 @@ func RunStateNames() []string { return append([]string(nil), runStates...) }
 
 // TaskStateNames lists all task states, in the order of their numbers.
 func TaskStateNames() []string { return append([]string(nil), taskStates...) }
+
+// ClassName is a failure class as the API, logs and metrics show it.
+func ClassName(class proto.Class) string {
+	switch class {
+	case proto.CLASS_OURS:
+		return "ours"
+	case proto.CLASS_PASSING:
+		return "passing"
+	}
+	return "final"
+}

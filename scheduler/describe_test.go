@@ -119,7 +119,7 @@ func (s *script) describeTask(rec *proto.Task) string {
 			out.WriteString(" kill-requested")
 		}
 		if f := a.Failure; f != nil {
-			fmt.Fprintf(&out, " %s %s %q", className(f.Class), f.Kind, f.Message)
+			fmt.Fprintf(&out, " %s %s %q", jobs.ClassName(f.Class), f.Kind, f.Message)
 		}
 	}
 	return out.String()

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 )
 
@@ -214,21 +215,11 @@ func (c *Core) observeEnd(a *attempt, o outcome, live bool) {
 	if !live {
 		return
 	}
-	c.count(MetricFailures, 1, className(o.failure.Class), o.failure.Kind)
+	c.count(MetricFailures, 1, jobs.ClassName(o.failure.Class), o.failure.Kind)
 	c.note(slog.LevelWarn, "attempt did not finish", t.attrs(
 		slog.Int("attempt", int(rec.Number)), slog.String("agent", rec.AgentID), slog.String("version", t.owner.version),
-		slog.String("class", className(o.failure.Class)), slog.String("kind", o.failure.Kind),
+		slog.String("class", jobs.ClassName(o.failure.Class)), slog.String("kind", o.failure.Kind),
 		slog.String("reason", rec.Reason), slog.String("message", o.failure.Message))...)
-}
-
-func className(class proto.Class) string {
-	switch class {
-	case proto.CLASS_OURS:
-		return "ours"
-	case proto.CLASS_PASSING:
-		return "passing"
-	}
-	return "final"
 }
 
 // finishTask takes the result of one attempt as the task's. Another attempt that still lives is superseded.
