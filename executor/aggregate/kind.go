@@ -40,7 +40,8 @@ func (k kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	}
 	switch work.Data.Stage {
 	case aggregate.StagePlan:
-		return t.runPlan(ctx, k.smallestSplit)
+		out, err := t.runPlan(ctx, k.smallestSplit)
+		return out, t.placed(err)
 	case aggregate.StageMap:
 		return t.runMap(ctx)
 	case aggregate.StageReduce:
@@ -91,6 +92,47 @@ func (t *stage) open(ctx context.Context, text, connection, pointer string) (sto
 		return nil, uri, task.Final(pointer+"connection", "%w", err)
 	}
 	return store, uri, err
+}
+
+// placed says in terms of the spec that there is no bucket to write to. The input's has been found before.
+func (t *stage) placed(err error) error {
+	var said *task.Failure
+	if !errors.Is(err, storage.ErrNoBucket) || errors.As(err, &said) {
+		return err
+	}
+	places := t.section.Output.URI
+	if t.output.WorkURI.Bucket != t.output.URI.Bucket {
+		places += " or " + t.section.WorkURI
+	}
+	failure := task.Final("/aggregate/output/uri", "the bucket of %s does not exist", places)
+	failure.Kind, failure.Err = "not_found", err
+	return failure
+}
+
+// openInput reaches the input of the spec.
+func (t *stage) openInput(ctx context.Context) (storage.Store, storage.URI, error) {
+	return t.open(ctx, t.section.Input.Prefix(), t.section.Input.Connection, "/aggregate/input/")
+}
+
+// prepare opens what map and reduce tasks go by.
+func (t *stage) prepare(ctx context.Context, planURI string) (*plan, *engine.Session, *shape, error) {
+	p, err := t.readPlan(ctx, planURI)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	session, err := t.startEngine(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	sh, err := newShape(ctx, session, t.section)
+	if err == nil {
+		err = sh.setTypes(p)
+	}
+	if err != nil {
+		closing(session, &err)
+		return nil, nil, nil, err
+	}
+	return p, session, sh, nil
 }
 
 // attempt names this attempt among all of the run's: the directory of what it writes.

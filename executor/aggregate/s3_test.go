@@ -60,6 +60,14 @@ func TestOnS3(t *testing.T) {
 	if f.Class != proto.CLASS_FINAL || f.Pointer != "/aggregate/input/uri" || f.Message != "the bucket of s3://no-such-bucket/flights/ does not exist" {
 		t.Errorf("missing bucket: got %+v", f)
 	}
+	nowhere := strings.Replace(flightsSection, "LAKE/out", "s3://no-such-bucket/out", 1)
+	one := strings.Replace(nowhere, "LAKE/flights/", "LAKE/flights/*01.csv.gz", 1)
+	for _, section := range []string{nowhere, one} {
+		f = l.mustFail(section, 4)
+		if f.Class != proto.CLASS_FINAL || f.Pointer != "/aggregate/output/uri" || !strings.HasPrefix(f.Message, "the bucket of s3://no-such-bucket/out") {
+			t.Errorf("missing bucket of the output: got %+v", f)
+		}
+	}
 	l.connections = connect(t, entry("wrong"))
 	f = l.mustFail(flightsSection, 4)
 	if f.Class != proto.CLASS_PASSING || f.Kind != "unavailable" || strings.Contains(f.Message, server.AccessKey()) {

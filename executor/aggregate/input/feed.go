@@ -114,7 +114,7 @@ func (r *Rows) begin(in *records, file int) error {
 func differs(got, want []string) string {
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
-			return fmt.Sprintf("column %d is %q, want %q", i+1, got[i], want[i])
+			return fmt.Sprintf("column %d is %q, want %q", i+1, excerpt(got[i]), excerpt(want[i]))
 		}
 	}
 	switch {
@@ -136,7 +136,16 @@ func quoteAll(names []string) string {
 			b.WriteString("…")
 			break
 		}
-		fmt.Fprintf(&b, "%q", name)
+		fmt.Fprintf(&b, "%q", excerpt(name))
 	}
 	return b.String()
+}
+
+// excerpt is a name, or the beginning of what can hardly be one: of data that is compressed, or has another delimiter.
+func excerpt(name string) string {
+	const most = 60
+	if runes := []rune(name); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return name
 }

@@ -178,6 +178,7 @@ func TestFeedFailures(t *testing.T) {
 		{"zstd cut short", "a.zst", zlong[:len(zlong)-3], "object file:///data/a.zst is cut short (zstd: unexpected EOF)"},
 		{"not zstd", "a.zst", "1,2\n3,4\n5,6\n", "object file:///data/a.zst is not zstd"},
 		{"another header", "b.csv", "a,c\n1,2\n", `file:///data/b.csv: its header is not that of file:///data/0.csv: column 2 is "c", want "b"`},
+		{"no header at all", "b.csv", strings.Repeat("x", 1000) + "\n", `column 1 is "` + strings.Repeat("x", 60) + `…", want "a"`},
 		{"a column more", "b.csv", "a,b,c\n1,2\n", `it has 3 columns, want 2; "c" is new`},
 		{"a column less", "b.csv", "a\n1\n", `it has 1 columns, want 2; "b" is missing`},
 		{"open quote", "b.csv", "a,b\n1,2\n3,\"4\n5,6\n", "file:///data/b.csv, line 3: a quoted field is not closed"},
