@@ -39,12 +39,12 @@ func resultName(out aggregate.Output, number int) string {
 func (t *stage) writeResult(ctx context.Context, session *engine.Session, sh *shape) (*file, error) {
 	out := t.section.Output
 	f := &file{path: filepath.Join(t.Dir, "result")}
-	options := "FORMAT parquet, COMPRESSION " + map[string]string{"none": "uncompressed"}[out.Compression]
-	if out.Compression != "none" {
-		options = "FORMAT parquet, COMPRESSION " + out.Compression
-	}
-	if out.Format == "csv" {
+	options := "FORMAT parquet, COMPRESSION " + out.Compression
+	switch {
+	case out.Format == "csv":
 		options = "FORMAT csv, HEADER true, COMPRESSION " + out.Compression
+	case out.Compression == "none":
+		options = "FORMAT parquet, COMPRESSION uncompressed"
 	}
 	if err := session.Exec(ctx, fmt.Sprintf("COPY (%s) TO %s (%s)", sh.finish(), engine.Literal(f.path), options)); err != nil {
 		return nil, engineFailure("write result", err)

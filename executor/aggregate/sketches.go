@@ -60,21 +60,19 @@ func mergeSketches(ctx context.Context, session *engine.Session, sh *shape, i in
 
 // buildGroups runs a query whose rows begin with gid and are in its order, and keeps a row for each.
 func buildGroups(ctx context.Context, session *engine.Session, sh *shape, i int, query string, page int, keep keeper, begin func() (builder, error)) error {
-	target := fmt.Sprintf("sketch%d (gid BIGINT, s BLOB)", i)
+	table, columns := fmt.Sprintf("sketch%d", i), "s BLOB"
 	if keep == keepResults {
-		kind := sh.resultColumns(i)
-		target = fmt.Sprintf("result%d (gid BIGINT, %s)", i, kind)
+		table, columns = fmt.Sprintf("result%d", i), sh.resultColumns(i)
 	}
-	if err := session.Exec(ctx, "CREATE TEMP TABLE "+target+"; CREATE TEMP TABLE sorted AS "+query); err != nil {
+	if err := session.Exec(ctx, "CREATE TEMP TABLE "+table+" (gid BIGINT, "+columns+"); CREATE TEMP TABLE sorted AS "+query); err != nil {
 		return err
 	}
 	count, err := session.Int(ctx, "SELECT count(*) FROM sorted")
 	if err != nil {
 		return err
 	}
-	name, _, _ := cutSpace(target)
 	g := &groups{begin: begin, keep: keep}
-	err = session.Append(ctx, name, func(add func(...driver.Value) error) error {
+	err = session.Append(ctx, table, func(add func(...driver.Value) error) error {
 		g.add = add
 		for from := int64(0); from < count; from += int64(page) {
 			query := fmt.Sprintf("SELECT * FROM sorted WHERE rowid >= %d AND rowid < %d ORDER BY rowid", from, from+int64(page))
@@ -88,15 +86,6 @@ func buildGroups(ctx context.Context, session *engine.Session, sh *shape, i int,
 		return err
 	}
 	return session.Exec(ctx, "DROP TABLE sorted")
-}
-
-func cutSpace(s string) (before, after string, found bool) {
-	for i := range s {
-		if s[i] == ' ' {
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
 }
 
 // resultColumns defines what measures ask of part i.

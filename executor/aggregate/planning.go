@@ -1,0 +1,104 @@
+package aggregate
+
+import (
+	"context"
+
+	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/proto"
+)
+
+func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err error) {
+	t.report("listing", 0)
+	store, _, err := t.openInput(ctx)
+	if err != nil {
+		return nil, err
+	}
+	session, err := t.startEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer closing(session, &err)
+	sh, err := newShape(ctx, session, t.section)
+	if err != nil {
+		return nil, err
+	}
+	set, err := input.List(ctx, store, &t.section.Input)
+	if err != nil {
+		return nil, err
+	}
+	t.report("planning", 0.01)
+	rows := newRows(set, t.section)
+	rows.Ahead = t.readAhead()
+	p, err := t.plan(ctx, session, sh, rows, smallestSplit)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Splits) == 1 {
+		out, err := t.doAll(ctx, session, sh, rows, p)
+		if err != nil {
+			return nil, err
+		}
+		return proto.Encode(&proto.AggregatePlanOutput{Committed: out, Splits: 1, Partitions: 1, Bytes: set.Bytes()}), nil
+	}
+	uri, err := t.writePlan(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	t.report("planned", 1)
+	return proto.Encode(&proto.AggregatePlanOutput{
+		PlanURI: uri, Splits: uint32(len(p.Splits)), Partitions: uint32(p.Partitions), Bytes: set.Bytes(),
+	}), nil
+}
+
+// mostPartitions keeps the segments of a map output from becoming tiny.
+const mostPartitions = 64
+
+func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, smallestSplit int64) (*plan, error) {
+	columns, err := t.findColumns(ctx, session, rows, sh)
+	if err != nil {
+		return nil, err
+	}
+	if err := sh.bind(ctx, session, columns); err != nil {
+		return nil, err
+	}
+	in := t.section.Input
+	set := rows.Set
+	lines := !rows.Dialect.CSV || !in.QuotedNewlines || in.Quote == ""
+	p := &plan{
+		Run: t.Data.Run, Files: set.Files, Columns: columns, Header: rows.Header,
+		Splits:     input.Cut(set.Files, input.Target(set.Bytes(), t.Spec.Parallelism, smallestSplit, in.SplitSize), lines),
+		Partitions: 1,
+	}
+	if len(sh.keys) > 0 && len(p.Splits) > 1 {
+		p.Partitions = min(t.Spec.Parallelism, mostPartitions)
+	}
+	for _, key := range sh.keys {
+		p.Keys = append(p.Keys, key.kind)
+	}
+	for _, arg := range sh.args {
+		p.Args = append(p.Args, arg.kind)
+	}
+	return p, nil
+}
+
+// doAll is a run of one split: one task.
+func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, p *plan) (*proto.Output, error) {
+	src := &source{stage: t, rows: rows, columns: p.Columns}
+	watch := t.watch("computing", p.Splits[0].Bytes(), 0.05, 0.9)
+	err := src.compute(ctx, session, sh, p.Splits[0], &watch.counts, keepResults)
+	watch.stop()
+	if err != nil {
+		return nil, err
+	}
+	f, err := t.writeResult(ctx, session, sh)
+	if err != nil {
+		return nil, err
+	}
+	watch.done("committing", 0.95, f.rows, f.bytes)
+	out, err := t.publishFile(ctx, sh, f)
+	if err == nil {
+		watch.done("done", 1, f.rows, f.bytes)
+	}
+	return out, err
+}
