@@ -6,8 +6,6 @@
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download github.com/mesos/mesos-go github.com/gogo/protobuf go.etcd.io/bbolt
 COPY . .
 
 FROM build AS build-scheduler
