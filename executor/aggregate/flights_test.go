@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,7 +68,19 @@ type flightGroup struct {
 	tails             map[string]bool
 }
 
+var flightGroups struct {
+	sync.Once
+	all map[string]*flightGroup
+}
+
+// countFlights counts once for all tests.
 func countFlights(t testing.TB) map[string]*flightGroup {
+	t.Helper()
+	flightGroups.Do(func() { flightGroups.all = readFlights(t) })
+	return flightGroups.all
+}
+
+func readFlights(t testing.TB) map[string]*flightGroup {
 	t.Helper()
 	groups := map[string]*flightGroup{}
 	open(t, flightsData, func(in io.Reader) {

@@ -91,19 +91,29 @@ func (t *stage) fetchSplit(ctx context.Context, split int, attempt uint32, first
 	if err != nil {
 		return nil, err
 	}
-	if index.Segments() < last {
-		return nil, fmt.Errorf("read %q: it has %d segments, want at least %d", key, index.Segments(), last)
+	if len(index) < last {
+		return nil, fmt.Errorf("read %q: it has %d segments, want at least %d", key, len(index), last)
 	}
-	reader := storage.NewReader(ctx, t.output.Work, object, storage.Range{Offset: index[first], Length: index[last] - index[first]}, storage.ReadAhead{Chunk: 1 << 20, Parallel: 2})
+	end := index[last-1].Offset + index[last-1].Length
+	reader := storage.NewReader(ctx, t.output.Work, object, storage.Range{Offset: index[first].Offset, Length: end - index[first].Offset}, storage.ReadAhead{Chunk: 1 << 20, Parallel: 2})
 	defer closing(reader, &err)
 	for partition := first; partition < last; partition++ {
 		path := filepath.Join(t.Dir, fmt.Sprintf("part-%d-%d", split, partition))
-		if err := save(path, io.LimitReader(reader, index[partition+1]-index[partition])); err != nil {
+		if err := saveSegment(path, index[partition], reader); err != nil {
 			return nil, err
 		}
 		files = append(files, path)
 	}
 	return files, nil
+}
+
+func saveSegment(path string, s segment.Segment, from io.Reader) (err error) {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write scratch file: %w", err)
+	}
+	defer closing(file, &err)
+	return s.Copy(file, from)
 }
 
 func save(path string, from io.Reader) (err error) {

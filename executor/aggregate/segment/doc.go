@@ -3,8 +3,10 @@
 //
 //	segment 0 │ segment 1 │ … │ index
 //
-// A Parquet file that is cut out of the object is a whole file of its own. The index is binary: the offsets of all
-// segments and their end, their number, a checksum, and a mark:
+// A Parquet file that is cut out of the object is a whole file of its own. The index is binary, little-endian: the length
+// and the CRC-32C of each segment, their number, the CRC-32C of all that, and a mark:
 //
-//	(n+1) × uint64 │ uint32 n │ uint32 CRC-32C of all that │ "TMSEGv1\n"        (little-endian)
+//	n × (uint64 │ uint32) │ uint32 n │ uint32 │ "TMSEGv1\n"
+//
+// What is read through [Copy] is what was written, or an error: decoders behind it need not expect broken bytes.
 package segment

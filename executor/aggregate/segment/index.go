@@ -20,11 +20,22 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Index says where segments lie: segment i is the bytes from x[i] up to x[i+1] of the object.
-type Index []int64
+// Index is the segments of an object, in order.
+type Index []Segment
 
-// Segments is how many there are.
-func (x Index) Segments() int { return len(x) - 1 }
+// Segment is the bytes from Offset on.
+type Segment struct {
+	Offset, Length int64
+	sum            uint32 // CRC-32C
+}
+
+// end is where the last segment ends.
+func (x Index) end() int64 {
+	if len(x) == 0 {
+		return 0
+	}
+	return x[len(x)-1].Offset + x[len(x)-1].Length
+}
 
 // Writer puts segments one after another into one stream.
 type Writer struct {
@@ -33,15 +44,16 @@ type Writer struct {
 }
 
 // NewWriter begins at the start of out.
-func NewWriter(out io.Writer) *Writer { return &Writer{out: out, index: Index{0}} }
+func NewWriter(out io.Writer) *Writer { return &Writer{out: out} }
 
 // Add copies the next segment, up to the end of r.
 func (w *Writer) Add(r io.Reader) error {
-	n, err := io.Copy(w.out, r)
+	sum := crc32.New(castagnoli)
+	n, err := io.Copy(io.MultiWriter(w.out, sum), r)
 	if err != nil {
-		return fmt.Errorf("write segment %d: %w", w.index.Segments(), err)
+		return fmt.Errorf("write segment %d: %w", len(w.index), err)
 	}
-	w.index = append(w.index, w.index[len(w.index)-1]+n)
+	w.index = append(w.index, Segment{Offset: w.index.end(), Length: n, sum: sum.Sum32()})
 	return nil
 }
 
@@ -51,15 +63,32 @@ func (w *Writer) Finish() (int64, error) {
 	if _, err := w.out.Write(data); err != nil {
 		return 0, fmt.Errorf("write segment index: %w", err)
 	}
-	return w.index[len(w.index)-1] + int64(len(data)), nil
+	return w.index.end() + int64(len(data)), nil
 }
 
-func (x Index) encode() []byte {
-	data := make([]byte, 0, len(x)*8+trailer)
-	for _, offset := range x {
-		data = binary.LittleEndian.AppendUint64(data, uint64(offset))
+// Copy writes the segment to w; in begins where the segment does. Bytes that are not those that were written are an
+// error that matches storage.ErrUnavailable: another read may give the right ones.
+func (s Segment) Copy(w io.Writer, in io.Reader) error {
+	sum := crc32.New(castagnoli)
+	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(in, s.Length))
+	if err != nil {
+		return fmt.Errorf("read segment: %w", err)
 	}
-	data = binary.LittleEndian.AppendUint32(data, uint32(x.Segments()))
+	if n != s.Length || sum.Sum32() != s.sum {
+		return fmt.Errorf("read segment: %w: %d of %d bytes came, and their checksum is wrong", storage.ErrUnavailable, n, s.Length)
+	}
+	return nil
+}
+
+const entry = 8 + 4
+
+func (x Index) encode() []byte {
+	data := make([]byte, 0, len(x)*entry+trailer)
+	for _, s := range x {
+		data = binary.LittleEndian.AppendUint64(data, uint64(s.Length))
+		data = binary.LittleEndian.AppendUint32(data, s.sum)
+	}
+	data = binary.LittleEndian.AppendUint32(data, uint32(len(x)))
 	data = binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 	return append(data, mark...)
 }
@@ -75,7 +104,7 @@ func decode(tail []byte, size int64) (index Index, need int, err error) {
 	if n > MaxSegments {
 		return nil, 0, fmt.Errorf("its index claims %d segments", n)
 	}
-	length := (int(n)+1)*8 + trailer
+	length := int(n)*entry + trailer
 	if int64(length) > size {
 		return nil, 0, fmt.Errorf("its index claims %d segments in %d bytes", n, size)
 	}
@@ -86,20 +115,23 @@ func decode(tail []byte, size int64) (index Index, need int, err error) {
 	if sum := binary.LittleEndian.Uint32(counts[4:]); sum != crc32.Checksum(data[:length-trailer+4], castagnoli) {
 		return nil, 0, fmt.Errorf("the checksum of its index is wrong")
 	}
-	index = make(Index, n+1)
+	index = make(Index, n)
 	for i := range index {
-		index[i] = int64(binary.LittleEndian.Uint64(data[i*8:]))
-		if i == 0 && index[0] != 0 || i > 0 && index[i] < index[i-1] {
-			return nil, 0, fmt.Errorf("the offsets of its index do not ascend")
+		at := index[:i].end()
+		rest := size - int64(length) - at
+		long := binary.LittleEndian.Uint64(data[i*entry:])
+		if long > uint64(rest) {
+			return nil, 0, fmt.Errorf("segment %d of its index is longer than what is left", i)
 		}
+		index[i] = Segment{Offset: at, Length: int64(long), sum: binary.LittleEndian.Uint32(data[i*entry+8:])}
 	}
-	if index[n] != size-int64(length) {
-		return nil, 0, fmt.Errorf("its index ends at %d of %d bytes", index[n], size-int64(length))
+	if index.end() != size-int64(length) {
+		return nil, 0, fmt.Errorf("its index ends at %d of %d bytes", index.end(), size-int64(length))
 	}
 	return index, 0, nil
 }
 
-// firstTail is enough for an index of 500 segments.
+// firstTail is enough for an index of 300 segments.
 const firstTail = 4 << 10
 
 // Read reads the index of an object.

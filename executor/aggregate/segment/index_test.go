@@ -2,6 +2,8 @@ package segment
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -18,7 +20,7 @@ func TestWriteAndRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		want := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 50), 1, 700).Draw(rt, "segments")
+		want := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 20), 1, 500).Draw(rt, "segments")
 		var object bytes.Buffer
 		w := NewWriter(&object)
 		for _, segment := range want {
@@ -35,27 +37,48 @@ func TestWriteAndRead(t *testing.T) {
 			rt.Fatal(err)
 		}
 		index, err := Read(t.Context(), store, obj)
-		if err != nil || index.Segments() != len(want) {
-			rt.Fatalf("got %d segments, %v, want %d", index.Segments(), err, len(want))
+		if err != nil || len(index) != len(want) {
+			rt.Fatalf("got %d segments, %v, want %d", len(index), err, len(want))
 		}
 		for i, segment := range want {
-			if got := object.Bytes()[index[i]:index[i+1]]; !bytes.Equal(got, segment) {
-				rt.Fatalf("segment %d: got %x, want %x", i, got, segment)
+			var got bytes.Buffer
+			if err := index[i].Copy(&got, bytes.NewReader(object.Bytes()[index[i].Offset:])); err != nil || !bytes.Equal(got.Bytes(), segment) {
+				rt.Fatalf("segment %d: got %x, %v, want %x", i, got.Bytes(), err, segment)
+			}
+			if len(segment) == 0 {
+				continue
+			}
+			broken := bytes.Clone(segment)
+			broken[rapid.IntRange(0, len(broken)-1).Draw(rt, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(rt, "bit")
+			if err := index[i].Copy(io.Discard, bytes.NewReader(broken)); !errors.Is(err, storage.ErrUnavailable) {
+				rt.Fatalf("segment %d: a changed bit gives %v", i, err)
+			}
+			if err := index[i].Copy(io.Discard, bytes.NewReader(segment[1:])); !errors.Is(err, storage.ErrUnavailable) {
+				rt.Fatalf("segment %d: a missing byte gives %v", i, err)
 			}
 		}
 	})
 }
 
 func TestBrokenIndex(t *testing.T) {
-	good := append([]byte("abc"), Index{0, 1, 3}.encode()...)
+	index := func(lengths ...int64) []byte {
+		var x Index
+		for _, n := range lengths {
+			x = append(x, Segment{Offset: x.end(), Length: n})
+		}
+		return x.encode()
+	}
+	good := append([]byte("abc"), index(1, 2)...)
+	changed := bytes.Clone(good)
+	changed[3]++
 	for name, object := range map[string][]byte{
-		"does not end":       []byte("abc"),
-		"checksum":           bytes.Replace(good, []byte{1, 0, 0, 0, 0, 0, 0, 0}, []byte{2, 0, 0, 0, 0, 0, 0, 0}, 1),
-		"do not ascend":      append([]byte("abc"), Index{0, 4, 3}.encode()...),
-		"ends at 3 of 4":     append([]byte("abcd"), Index{0, 1, 3}.encode()...),
-		"claims 65537":       append([]byte("abc"), make(Index, MaxSegments+2).encode()...),
-		"in 8 bytes":         nil,
-		"claims 2 segments ": Index{0, 1, 3}.encode()[8:],
+		"does not end":               []byte("abc"),
+		"checksum":                   changed,
+		"segment 1 of its index is":  append([]byte("abc"), index(1, 3)...),
+		"segment 0 of its index is ": append([]byte("abc"), index(-1, 3)...),
+		"ends at 3 of 4":             append([]byte("abcd"), index(1, 2)...),
+		"claims 65537":               append([]byte("abc"), make(Index, MaxSegments+1).encode()...),
+		"in 8 bytes":                 nil,
 	} {
 		size := int64(len(object))
 		if object == nil {
@@ -70,7 +93,7 @@ func TestBrokenIndex(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("abc"), int64(3))
-	f.Add(append([]byte("abc"), Index{0, 1, 3}.encode()...), int64(3+24+16))
+	f.Add(append([]byte("abc"), Index{{0, 1, 7}, {1, 2, 9}}.encode()...), int64(3+24+16))
 	f.Fuzz(func(t *testing.T, tail []byte, size int64) {
 		index, need, err := decode(tail, size)
 		if err != nil {

@@ -7,7 +7,10 @@ import (
 	"github.com/apache/datasketches-go/hll"
 )
 
-const lgK = 12
+const (
+	lgK       = 12
+	familyHLL = 7 // in the headers of DataSketches
+)
 
 // Distinct counts different values.
 type Distinct struct {
@@ -88,12 +91,13 @@ func NewDistinctUnion() (*DistinctUnion, error) {
 // Merge adds a sketch that Bytes gave.
 func (u *DistinctUnion) Merge(data []byte) (err error) {
 	defer recovered("merge HLL sketch", &err)
+	// The library allocates what the header asks for: lgK in byte 3, the size of the list or table in byte 4.
+	if len(data) < 8 || data[2] != familyHLL || data[3] != lgK || data[4] > lgK {
+		return fmt.Errorf("merge HLL sketch: %d bytes are none of lgK %d", len(data), lgK)
+	}
 	s, err := hll.NewHllSketchFromSlice(data, true)
 	if err != nil {
 		return fmt.Errorf("decode HLL sketch: %w", err)
-	}
-	if s.GetLgConfigK() != lgK {
-		return fmt.Errorf("merge HLL sketch: its lgK is %d, want %d", s.GetLgConfigK(), lgK)
 	}
 	if err := u.union.UpdateSketch(s); err != nil {
 		return fmt.Errorf("merge HLL sketch: %w", err)

@@ -10,5 +10,6 @@
 // estimator is used throughout, never HIP. KLL's answers vary between runs, within its bound: a rank error of 1.33 % at
 // 99 % confidence.
 //
-// Sketches are for one goroutine. Bytes that are not a sketch are an error, never a panic.
+// Sketches are for one goroutine. Merge refuses bytes that are no sketch of these kinds, but the library trusts those
+// that look like one: callers hand over what Bytes gave, unchanged, which package segment's checksums see to.
 package sketch

@@ -1,13 +1,17 @@
 package sketch
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/apache/datasketches-go/common"
 	"github.com/apache/datasketches-go/kll"
 )
 
-const kllK, kllM = 200, 8
+const (
+	kllK, kllM = 200, 8
+	familyKLL  = 15 // in the headers of DataSketches
+)
 
 var (
 	ascending = common.ItemSketchDoubleComparator(false)
@@ -50,6 +54,9 @@ func (q *Quantiles) Bytes() ([]byte, error) {
 // Merge adds a sketch that Bytes gave.
 func (q *Quantiles) Merge(data []byte) (err error) {
 	defer recovered("merge KLL sketch", &err)
+	if len(data) < 8 || data[2] != familyKLL || binary.LittleEndian.Uint16(data[4:]) != kllK || data[6] != kllM {
+		return fmt.Errorf("merge KLL sketch: %d bytes are none of k %d", len(data), kllK)
+	}
 	other, err := kll.NewKllItemsSketchFromSlice[float64](data, ascending, doubles)
 	if err != nil {
 		return fmt.Errorf("decode KLL sketch: %w", err)
