@@ -1,7 +1,7 @@
 # Two images: the scheduler (`--target scheduler`) and, for agents that run executors in containers or for CI that
 # registers versions, the executor (`--target executor`). Neither runs as root.
 #
-#   docker build --target scheduler -t tidemill .
+#   docker build --target scheduler --build-arg VERSION=1.5.0 -t tidemill:1.5.0 .
 #   docker build --target executor --build-arg VERSION=1.5.0 -t tidemill-executor:1.5.0 .
 
 FROM golang:1.26-bookworm AS build
@@ -9,7 +9,9 @@ WORKDIR /src
 COPY . .
 
 FROM build AS build-scheduler
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /out/tidemill ./cmd/tidemill \
+ARG VERSION=0.1.0-dev
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/tidemill/tidemill/cmd/internal/build.stamp=$VERSION" \
+    -o /out/tidemill ./cmd/tidemill \
  && mkdir -p /out/data
 
 FROM build AS build-executor
