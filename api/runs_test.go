@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -345,5 +346,55 @@ func TestLogs(t *testing.T) {
 		if got := want[wire.Error](t, s.get("/v1/tasks/"+path), 404); !strings.Contains(got.Detail, says) {
 			t.Errorf("%s: got %q", path, got.Detail)
 		}
+	}
+}
+
+// A followed log of a task that is not launched yet begins when the task does.
+func TestFollowedLogWaitsForTheLaunch(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*proto.Task)
+		want   string
+	}{
+		"launched": {func(task *proto.Task) {
+			task.State = proto.TASK_LAUNCHING
+			task.Attempts = []proto.Attempt{{Number: 1, MesosID: task.ID + ".1"}}
+		}, "stdout of %s.1, follow true\n"},
+		"withdrawn": {func(task *proto.Task) { task.State = proto.TASK_KILLED }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			runs := s.scheduler.Example(time.Now())
+			id := runs["running"] + ".map.11"
+			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			defer stop()
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.URL+"/v1/tasks/"+id+"/logs?follow=true", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.DefaultClient.Do(request) // the headers come although there is no log yet
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			s.scheduler.UpdateRun(runs["running"], func(run *scheduler.RunView) {
+				run.Tasks = slices.Clone(run.Tasks)
+				for i, view := range run.Tasks {
+					if view.Task.ID == id {
+						task := *view.Task
+						test.change(&task)
+						run.Tasks[i] = &scheduler.TaskView{Task: &task}
+					}
+				}
+			})
+			got, err := io.ReadAll(response.Body)
+			if want := strings.ReplaceAll(test.want, "%s", id); err != nil || response.StatusCode != http.StatusOK || string(got) != want {
+				t.Errorf("got %d %q, %v; want %q", response.StatusCode, got, err, want)
+			}
+			if test.want == "" {
+				if got := want[wire.Error](t, s.get("/v1/tasks/"+id+"/logs?follow=true"), 404); !strings.Contains(got.Detail, "never launched") {
+					t.Errorf("afterwards: got %q", got.Detail)
+				}
+			}
+		})
 	}
 }

@@ -18,7 +18,7 @@ import (
 type logsInput struct {
 	ID      string `path:"id" maxLength:"250" doc:"The task, or one of its attempts by its ID in Mesos"`
 	Stream  string `query:"stream" enum:"stdout,stderr" default:"stdout"`
-	Follow  bool   `query:"follow" doc:"Go on until the attempt has ended"`
+	Follow  bool   `query:"follow" doc:"Wait until there is a log, and go on until the attempt has ended"`
 	Attempt uint32 `query:"attempt" minimum:"0" doc:"Its number, from 1; the newest unless given"`
 }
 
@@ -30,65 +30,99 @@ func (h *Handler) taskRoutes(described huma.API) {
 		Content:     map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: "string"}}},
 	}}
 	huma.Register(described, op, func(_ context.Context, in *logsInput) (*huma.StreamResponse, error) {
-		attempt, err := h.attempt(in.ID, in.Attempt)
-		if err != nil {
-			return nil, err
-		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, w := humago.Unwrap(ctx)
-			h.log(r.Context(), w, attempt, in.Stream, in.Follow && r.Method != http.MethodHead)
+			in.Follow = in.Follow && r.Method != http.MethodHead
+			h.log(r.Context(), w, in)
 		}}, nil
 	})
 }
 
 // log writes a task's log as it comes. A problem is answered as such as long as nothing was written; later the
 // connection is broken, so that the client does not take it for the end.
-func (h *Handler) log(ctx context.Context, w http.ResponseWriter, attempt func() logs.Attempt, stream string, follow bool) {
+func (h *Handler) log(ctx context.Context, w http.ResponseWriter, in *logsInput) {
 	ctx, cancel := h.untilShutdown(ctx)
 	defer cancel()
 	out := &logWriter{w: w, control: http.NewResponseController(w)}
-	err := h.cfg.Logs.Copy(ctx, out, attempt, stream, follow)
+	err := h.copyLog(ctx, out, in)
 	switch {
 	case err == nil && !out.begun:
 		_, _ = out.Write(nil) // an empty log; a client that has gone away needs no answer
 	case err != nil && !out.begun:
 		writeProblem(w, h.refusal(ctx, err))
 	case err != nil && ctx.Err() == nil:
-		h.cfg.Logger.WarnContext(ctx, "log broken off", "task", attempt().MesosID, "error", err)
+		h.cfg.Logger.WarnContext(ctx, "log broken off", "task", in.ID, "error", err)
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// attempt finds an attempt by the ID of its task or its own, and the number if it is not 0. The function that it
-// returns gives the newest state, or the last one when the run is no longer kept.
-func (h *Handler) attempt(id string, number uint32) (func() logs.Attempt, error) {
-	run, task := findTask(h.cfg.Scheduler.View(), id)
-	if task == nil {
-		parsed, n, err := jobs.ParseMesosTaskID(id)
-		if err == nil {
-			run, task = findTask(h.cfg.Scheduler.View(), parsed)
-		}
-		if task == nil || number != 0 && number != n {
-			return nil, problem(http.StatusNotFound, fmt.Sprintf("there is no task %q", id))
-		}
-		number = n
+func (h *Handler) copyLog(ctx context.Context, out *logWriter, in *logsInput) error {
+	attempt, err := h.attempt(ctx, out, in)
+	if err != nil || attempt == nil {
+		return err
 	}
-	attempts := task.Attempts
-	switch {
-	case len(attempts) == 0:
-		return nil, problem(http.StatusNotFound, fmt.Sprintf("task %q has no log yet: it has not been launched", task.ID))
-	case number == 0:
-		number = uint32(len(attempts))
-	case int(number) > len(attempts):
-		return nil, problem(http.StatusNotFound, fmt.Sprintf("task %q has no attempt %d", task.ID, number))
+	return h.cfg.Logs.Copy(ctx, out, attempt, in.Stream, in.Follow)
+}
+
+// attempt finds the attempt whose log is asked for. If it is to be followed and not launched yet, it is waited for; the
+// client is told so at once, and the answer is nil if the task then ends without an attempt or is no longer kept.
+func (h *Handler) attempt(ctx context.Context, out *logWriter, in *logsInput) (func() logs.Attempt, error) {
+	for view := h.cfg.Scheduler.View(); ; {
+		run, task, number, err := findAttempt(view, in.ID, in.Attempt)
+		switch {
+		case err == nil && len(task.Attempts) > 0:
+			return h.newest(run, task, number), nil
+		case out.begun && (err != nil || jobs.TaskTerminal(task.State)):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case jobs.TaskTerminal(task.State):
+			return nil, problem(http.StatusNotFound, fmt.Sprintf("task %q has no log: it was never launched", task.ID))
+		case !in.Follow:
+			return nil, problem(http.StatusNotFound, fmt.Sprintf("task %q has no log yet: it has not been launched", task.ID))
+		case !out.begun:
+			if _, err := out.Write(nil); err != nil {
+				return nil, err
+			}
+		}
+		if view, err = h.cfg.Scheduler.Wait(ctx, view.Sequence); err != nil {
+			return nil, err
+		}
 	}
-	last := logs.Attempt{Attempt: &attempts[number-1], Spec: run.Revision.GetSpec()}
+}
+
+// newest is a function that gives the newest state of an attempt, or the last one when the run is no longer kept.
+func (h *Handler) newest(run *scheduler.RunView, task *proto.Task, number uint32) func() logs.Attempt {
+	last := logs.Attempt{Attempt: &task.Attempts[number-1], Spec: run.Revision.GetSpec()}
 	return func() logs.Attempt {
 		if _, task := findTask(h.cfg.Scheduler.View(), task.ID); task != nil && int(number) <= len(task.Attempts) {
 			last.Attempt = &task.Attempts[number-1]
 		}
 		return last
-	}, nil
+	}
+}
+
+// findAttempt finds an attempt by the ID of its task or its own, and the number if it is not 0. A task without
+// attempts is found, too: its first one is yet to come.
+func findAttempt(view *scheduler.View, id string, number uint32) (*scheduler.RunView, *proto.Task, uint32, error) {
+	run, task := findTask(view, id)
+	if task == nil {
+		parsed, n, err := jobs.ParseMesosTaskID(id)
+		if err == nil {
+			run, task = findTask(view, parsed)
+		}
+		if task == nil || number != 0 && number != n {
+			return nil, nil, 0, problem(http.StatusNotFound, fmt.Sprintf("there is no task %q", id))
+		}
+		number = n
+	}
+	if number == 0 {
+		number = uint32(max(len(task.Attempts), 1))
+	}
+	if int(number) > max(len(task.Attempts), 1) {
+		return nil, nil, 0, problem(http.StatusNotFound, fmt.Sprintf("task %q has no attempt %d", task.ID, number))
+	}
+	return run, task, number, nil
 }
 
 func findTask(view *scheduler.View, id string) (*scheduler.RunView, *proto.Task) {

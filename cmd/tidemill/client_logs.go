@@ -35,7 +35,7 @@ func newLogsCommand() *cobra.Command {
 		}
 		return logsOfRun(ctx, s, run.ID, options)
 	})
-	command.Flags().BoolVarP(&options.Follow, "follow", "f", false, "go on until the task has ended")
+	command.Flags().BoolVarP(&options.Follow, "follow", "f", false, "wait until the task has a log, and go on until it has ended")
 	command.Flags().StringVar(&options.Stream, "stream", "stdout", "stdout or stderr")
 	command.Flags().Uint32Var(&options.Attempt, "attempt", 0, "number of the attempt, from 1; 0: the newest")
 	return command
