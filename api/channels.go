@@ -34,7 +34,7 @@ func (h *Handler) listChannels(_ context.Context, in *listInput) (*listOutput[wi
 		all = append(all, channel)
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
-	return page(all, in.Page, func(c *proto.Channel) string { return c.Name }, showChannel)
+	return page("channels", all, in.Page, func(c *proto.Channel) string { return c.Name }, showChannel)
 }
 
 func (h *Handler) setChannel(ctx context.Context, in *setChannelInput) (*channelOutput, error) {

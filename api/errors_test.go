@@ -88,6 +88,7 @@ func TestMistakesAreLocated(t *testing.T) {
 		{"limit too small", "GET", "/v1/runs?limit=0", "", nil, 422, "limit", "1"},
 		{"limit too large", "GET", "/v1/jobs?limit=5000", "", nil, 422, "limit", "1000"},
 		{"limit no number", "GET", "/v1/jobs?limit=all", "", nil, 422, "limit", ""},
+		{"start with an empty key", "POST", "/v1/jobs/here/runs", "", []string{"Idempotency-Key", ""}, 422, "Idempotency-Key", "empty"},
 		{"made-up cursor", "GET", "/v1/jobs?cursor=%21", "", nil, 422, "cursor", "cursor"},
 		{"unknown stream", "GET", "/v1/tasks/none.map.0/logs?stream=both", "", nil, 422, "stream", "stderr"},
 

@@ -158,7 +158,7 @@ func (h *Handler) listExecutors(_ context.Context, in *listInput) (*listOutput[w
 	}
 	key := func(v *scheduler.VersionView) string { return newestFirst(v.Version.Registered, v.Version.Version) }
 	sort.Slice(all, func(i, j int) bool { return key(all[i]) < key(all[j]) })
-	return page(all, in.Page, key, showVersion)
+	return page("executors", all, in.Page, key, showVersion)
 }
 
 func (h *Handler) getExecutor(_ context.Context, in *versionPath) (*executorOutput, error) {

@@ -164,7 +164,7 @@ func (h *Handler) listJobs(_ context.Context, in *listInput) (*listOutput[wire.J
 	}
 	name := func(job *scheduler.JobView) string { return job.Job.Name }
 	sort.Slice(all, func(i, j int) bool { return name(all[i]) < name(all[j]) })
-	return page(all, in.Page, name, showJobView)
+	return page("jobs", all, in.Page, name, showJobView)
 }
 
 type revisionsInput struct {
@@ -178,7 +178,7 @@ func (h *Handler) listRevisions(_ context.Context, in *revisionsInput) (*listOut
 		return nil, err
 	}
 	number := func(r *proto.Revision) string { return fmt.Sprintf("%010d", r.Number) }
-	return page(job.Revisions, in.Page, number, showRevision)
+	return page("revisions", job.Revisions, in.Page, number, showRevision)
 }
 
 func (h *Handler) deleteJob(ctx context.Context, in *jobPath) (*jobOutput, error) {

@@ -2,7 +2,9 @@ package api
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"sort"
 	"time"
@@ -21,16 +23,16 @@ type listOutput[T any] struct {
 	Body wire.List[T]
 }
 
-// page cuts one page out of items, which are sorted by key. A cursor is the last key of the page before: items that
-// come or go meanwhile shift nothing. show is called only for what is on the page.
-func page[S, T any](items []S, in Page, key func(S) string, show func(S) T) (*listOutput[T], error) {
+// page cuts one page out of the items of a list, which are sorted by key. A cursor is the last key of the page before:
+// items that come or go meanwhile shift nothing. show is called only for what is on the page.
+func page[S, T any](list string, items []S, in Page, key func(S) string, show func(S) T) (*listOutput[T], error) {
 	begin := 0
 	if in.Cursor != "" {
-		last, err := base64.RawURLEncoding.DecodeString(in.Cursor)
-		if err != nil {
-			return nil, invalidParameter("cursor", "it is not a cursor that a list has given")
+		last, ok := readCursor(list, in.Cursor)
+		if !ok {
+			return nil, invalidParameter("cursor", "it is not a cursor that this list has given; begin again without one")
 		}
-		begin = sort.Search(len(items), func(i int) bool { return key(items[i]) > string(last) })
+		begin = sort.Search(len(items), func(i int) bool { return key(items[i]) > last })
 	}
 	end := min(begin+in.Limit, len(items))
 	out := &listOutput[T]{Body: wire.List[T]{Items: make([]T, 0, end-begin)}}
@@ -38,9 +40,25 @@ func page[S, T any](items []S, in Page, key func(S) string, show func(S) T) (*li
 		out.Body.Items = append(out.Body.Items, show(item))
 	}
 	if end < len(items) {
-		out.Body.Next = base64.RawURLEncoding.EncodeToString([]byte(key(items[end-1])))
+		out.Body.Next = cursor(list, key(items[end-1]))
 	}
 	return out, nil
+}
+
+// cursor is a key with a checksum before it, by which a damaged one and that of another list are told: they would give
+// a wrong page without a word.
+func cursor(list, key string) string {
+	sum := crc32.ChecksumIEEE([]byte(list + " " + key))
+	return base64.RawURLEncoding.EncodeToString(append(binary.BigEndian.AppendUint32(nil, sum), key...))
+}
+
+func readCursor(list, text string) (key string, ok bool) {
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(data) < crc32.Size {
+		return "", false
+	}
+	key = string(data[crc32.Size:])
+	return key, cursor(list, key) == text
 }
 
 // newestFirst is a key that sorts by time, backwards, and then by name.

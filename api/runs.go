@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/jobs"
@@ -30,6 +31,16 @@ type startInput struct {
 	Name           string `path:"name" maxLength:"200" doc:"The job"`
 	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"200" doc:"A repeat with the same key gives the first run"`
 	Body           *wire.StartRun
+}
+
+// Resolve refuses an empty key. A header without a value is like none to huma, and a client that sends one means to be
+// safe from a second run.
+func (in *startInput) Resolve(ctx huma.Context) []error {
+	r, _ := humago.Unwrap(ctx)
+	if _, sent := r.Header["Idempotency-Key"]; !sent || in.IdempotencyKey != "" {
+		return nil
+	}
+	return []error{&huma.ErrorDetail{Location: "header.Idempotency-Key", Message: "it is empty; send 1 to 200 characters, or leave the header out"}}
 }
 
 type listRunsInput struct {
@@ -140,7 +151,7 @@ func (h *Handler) listRuns(_ context.Context, in *listRunsInput) (*listOutput[wi
 		}
 	}
 	slices.SortFunc(all, func(a, b *scheduler.RunView) int { return cmp.Compare(runKey(a), runKey(b)) })
-	return page(all, in.Page, runKey, showRun)
+	return page("runs", all, in.Page, runKey, showRun)
 }
 
 // runKey sorts runs, the newest first.
@@ -164,7 +175,7 @@ func (h *Handler) listTasks(_ context.Context, in *listTasksInput) (*listOutput[
 			all = append(all, placed{task, fmt.Sprintf("%09d", i)})
 		}
 	}
-	return page(all, in.Page,
+	return page("tasks", all, in.Page,
 		func(t placed) string { return t.key },
 		func(t placed) wire.Task { return showTask(run.Run, t.TaskView) })
 }

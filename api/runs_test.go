@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -162,11 +163,32 @@ func TestRunsAreFilteredAndPaged(t *testing.T) {
 
 	// A run that comes between two pages shifts nothing.
 	first := want[wire.List[wire.Run]](t, s.get("/v1/runs?limit=4"), 200)
+	ofJobs := want[wire.List[wire.Job]](t, s.get("/v1/jobs?limit=1"), 200)
+	for name, cursor := range map[string]string{
+		"no base64": "!", "short": "AAAA", "unknown": "AAAAAAAA", "cut off": first.Next[:len(first.Next)-1], "of another list": ofJobs.Next,
+		"damaged": damaged(first.Next),
+	} {
+		got := want[wire.Error](t, s.get("/v1/runs?limit=4&cursor="+url.QueryEscape(cursor)), 422)
+		if len(got.Errors) != 1 || got.Errors[0].Parameter != "cursor" {
+			t.Errorf("%s cursor: got %+v", name, got)
+		}
+	}
 	want[wire.Run](t, s.do("POST", "/v1/jobs/a/runs", ""), 202)
 	second := want[wire.List[wire.Run]](t, s.get("/v1/runs?limit=4&cursor="+first.Next), 200)
 	if second.Items[0].ID != all[4] {
 		t.Errorf("second page: begins with %s, want %s", second.Items[0].ID, all[4])
 	}
+}
+
+// damaged is a text with another letter in its middle.
+func damaged(text string) string {
+	letters := []byte(text)
+	if i := len(letters) / 2; letters[i] == 'A' {
+		letters[i] = 'B'
+	} else {
+		letters[i] = 'A'
+	}
+	return string(letters)
 }
 
 func TestTasksAndExplanation(t *testing.T) {
@@ -260,6 +282,11 @@ func TestEventsFollowARun(t *testing.T) {
 		t.Errorf("got progress %v", run.Progress)
 	}
 	s.scheduler.UpdateRun(runs["waiting"], succeed) // another run: no event here
+	s.scheduler.UpdateRun(runs["running"], func(r *scheduler.RunView) { r.Progress = 0.6200000000000001 })
+	read("run")
+	if run.Progress != 0.62 {
+		t.Errorf("got progress %v", run.Progress)
+	}
 	s.scheduler.UpdateRun(runs["running"], func(r *scheduler.RunView) { r.Progress = 0.75 })
 	read("run")
 	if run.Progress != 0.75 {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/tidemill/tidemill/api/wire"
@@ -67,7 +68,7 @@ func showRun(run *scheduler.RunView) wire.Run {
 		Started:         utc(r.Started),
 		Ended:           utc(r.Ended),
 		CancelRequested: utc(r.CancelRequested),
-		Progress:        min(max(run.Progress, 0), 1),
+		Progress:        fraction(run.Progress),
 		Stages:          showStages(run),
 	}
 	if out.Params == nil {
@@ -83,6 +84,12 @@ func showRun(run *scheduler.RunView) wire.Run {
 		out.Error = &wire.RunError{Kind: e.Kind, Message: e.Message, Task: e.Task, Pointer: e.Pointer, Problems: showProblems(e.Problems)}
 	}
 	return out
+}
+
+// fraction is progress as the wire has it: 0 to 1, with four digits, and rounded down: 1 is the end.
+func fraction(x float64) float64 {
+	// The small part makes up for sums that come out just below what they should be.
+	return math.Floor(min(max(x, 0), 1)*1e4+1e-6) / 1e4
 }
 
 func showStages(run *scheduler.RunView) []wire.Stage {
@@ -160,7 +167,7 @@ func showTask(run *proto.Run, task *scheduler.TaskView) wire.Task {
 	case t.State == proto.TASK_FINISHED:
 		out.Progress = 1
 	case task.Progress != nil:
-		out.Progress = min(max(task.Progress.Fraction, 0), 1)
+		out.Progress = fraction(task.Progress.Fraction)
 		out.Phase = task.Progress.Phase
 	}
 	for i := range t.Attempts {
