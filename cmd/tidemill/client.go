@@ -14,16 +14,20 @@ import (
 
 	"github.com/tidemill/tidemill/api/client"
 	"github.com/tidemill/tidemill/api/wire"
+	"github.com/tidemill/tidemill/cmd/internal/service"
 )
 
-// exitUnreachable is the exit code when no server answers.
-const exitUnreachable = 3
+const (
+	exitUnreachable = 3   // no server answers
+	exitInterrupted = 130 // a signal ended the command; shells give the same
+)
 
 const exitCodes = `Exit codes:
   0  done
   1  refused by the server, not valid, or the run that was watched did not succeed
   2  wrong use of the command line
-  3  the server cannot be reached`
+  3  the server cannot be reached
+  130  interrupted`
 
 // newClientCommands are the verbs that talk to a running service, and validate.
 func newClientCommands() []*cobra.Command {
@@ -77,7 +81,7 @@ func (c *connection) flags(command *cobra.Command) {
 		server = "http://127.0.0.1:8080"
 	}
 	command.Flags().StringVar(&c.server, "server", server, "address of the service; also TIDEMILL_SERVER")
-	command.Flags().StringVar(&c.tokenFile, "token-file", "", "file that holds the bearer token; else TIDEMILL_TOKEN is sent, if set")
+	command.Flags().StringVar(&c.tokenFile, "token-file", "", "file that holds the bearer token, not readable by everybody; else TIDEMILL_TOKEN is sent, if set")
 	outputFlag(command, &c.output)
 }
 
@@ -96,7 +100,11 @@ func verb(command *cobra.Command, do func(ctx context.Context, s *shell, args []
 			return err
 		}
 		defer s.Close()
-		return explained(do(command.Context(), s, args))
+		err = do(command.Context(), s, args)
+		if err != nil && command.Context().Err() != nil { // whatever it was about to do, or to do again
+			return &exitError{code: exitInterrupted, err: errors.New("interrupted")}
+		}
+		return explained(err)
 	}
 	return command
 }
@@ -139,11 +147,11 @@ func (c *connection) token() (string, error) {
 	if c.tokenFile == "" {
 		return os.Getenv("TIDEMILL_TOKEN"), nil
 	}
-	data, err := os.ReadFile(c.tokenFile)
+	token, err := service.ReadSecretFile(c.tokenFile)
 	if err != nil {
-		return "", usageError(fmt.Errorf("read token: %w", err))
+		return "", usageError(fmt.Errorf("--token-file: %w", err))
 	}
-	return strings.TrimSpace(string(data)), nil
+	return token, nil
 }
 
 // explained gives an error of the client its exit code, and its problems a line each.

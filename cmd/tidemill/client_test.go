@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -134,6 +135,41 @@ func hasToken(ts *testscript.TestScript, neg bool, _ []string) {
 	if strings.Contains(ts.ReadFile("stdout")+ts.ReadFile("stderr"), token) == neg {
 		ts.Fatalf("the token is printed: %v", !neg)
 	}
+}
+
+// A watch that is interrupted says so, be it while it reads, or while it waits to try again.
+func TestInterruptedWatch(t *testing.T) {
+	fake := apitest.New(kinds.All())
+	run := fake.Example(time.Now())["running"]
+	handler := api.New(api.Config{Scheduler: fake, Kinds: kinds.All(), Artifacts: &apitest.Artifacts{}, Logs: cannedLogs{}})
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	var interrupt context.CancelFunc
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		interrupt()
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer busy.Close()
+	for _, address := range []string{server.URL, busy.URL} {
+		var ctx context.Context
+		ctx, interrupt = context.WithCancel(t.Context())
+		out := &firstWrite{do: interrupt}
+		code := execute(ctx, []string{"watch", run, "--server", address}, strings.NewReader(""), io.Discard, out)
+		if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); code != exitInterrupted || lines[len(lines)-1] != "tidemill: interrupted" {
+			t.Errorf("%s: code %d, %q", address, code, out.String())
+		}
+	}
+}
+
+// firstWrite does something once it has been written to.
+type firstWrite struct {
+	bytes.Buffer
+	do func()
+}
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	defer w.do()
+	return w.Buffer.Write(p)
 }
 
 func TestRunBar(t *testing.T) {

@@ -39,14 +39,16 @@ func secret(flag, path, variable string, getenv func(string) string) (storage.Se
 	case value != "":
 		return storage.Secret{}, fmt.Errorf("--%s: %s is set, too: use one of them", flag, variable)
 	}
-	text, err := readSecret(path)
+	text, err := ReadSecretFile(path)
 	if err != nil {
 		return storage.Secret{}, fmt.Errorf("--%s: %w", flag, err)
 	}
 	return storage.NewSecret(text), nil
 }
 
-func readSecret(path string) (string, error) {
+// ReadSecretFile reads the one secret that a file holds, without white space around it. A file that everybody can read
+// or write is an error, which has the path and never the content.
+func ReadSecretFile(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err
