@@ -6,4 +6,7 @@
 // The cache is keyed by user and URI and never asks again whether something
 // changed. Concurrent fetches of one URI share one download. It lives in a
 // directory and survives the agent: what is there under its final name is whole.
+// Sandboxes hold hard links to it where the file system allows, so a cached file is
+// read-only: a program that wants to change it replaces it, which leaves the others
+// alone. The caller gives back the room of what is not used any more with Collect.
 package fetcher

@@ -2,8 +2,6 @@ package fetcher
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,11 +21,15 @@ type Fetcher struct {
 	cacheDir string
 	client   *http.Client
 	flights  singleflight.Group
+	link     func(old, new string) error // os.Link, except in tests
 }
 
 // New makes a fetcher whose cache is in cacheDir, which need not exist.
 func New(cacheDir string) *Fetcher {
-	return &Fetcher{cacheDir: cacheDir, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	return &Fetcher{
+		cacheDir: cacheDir, link: os.Link,
+		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	}
 }
 
 // Fetch brings all URIs into the sandbox, one after the other, and writes to log
@@ -54,23 +56,14 @@ func (f *Fetcher) fetch(ctx context.Context, user string, uri *v1.CommandInfo_UR
 		return err
 	}
 	if uri.GetCache() {
-		cached, err := f.cached(ctx, user, uri.Value)
-		if err != nil {
-			return err
-		}
-		if err := copyFile(cached, target); err != nil {
-			return err
-		}
-	} else if err := f.download(ctx, uri.Value, target); err != nil {
+		err = f.fetchCached(ctx, entry{user: user, uri: uri.Value, executable: uri.GetExecutable()}, target)
+	} else if err = f.download(ctx, uri.Value, target); err == nil && uri.GetExecutable() {
+		err = os.Chmod(target, 0o755)
+	}
+	if err != nil || uri.GetExecutable() || !uri.GetExtract() {
 		return err
 	}
-	if uri.GetExecutable() {
-		return os.Chmod(target, 0o755)
-	}
-	if uri.GetExtract() {
-		return extract(target, sandbox)
-	}
-	return nil
+	return extract(target, sandbox)
 }
 
 // outputName is where in the sandbox a URI goes: its output_file, or the last part
@@ -88,40 +81,6 @@ func outputName(uri *v1.CommandInfo_URI) (string, error) {
 		return "", fmt.Errorf("no file name inside the sandbox: %q", name)
 	}
 	return name, nil
-}
-
-// cached gives the cache's file for a URI, downloading it first when it is the
-// first who asks.
-func (f *Fetcher) cached(ctx context.Context, user, uri string) (string, error) {
-	sum := sha256.Sum256([]byte(user + "\x00" + uri))
-	file := filepath.Join(f.cacheDir, hex.EncodeToString(sum[:]))
-	for {
-		flight := f.flights.DoChan(file, func() (any, error) {
-			if _, err := os.Stat(file); err == nil {
-				return nil, nil
-			}
-			if err := os.MkdirAll(f.cacheDir, 0o755); err != nil {
-				return nil, err
-			}
-			part := file + ".part"
-			if err := f.download(ctx, uri, part); err != nil {
-				os.Remove(part) //nolint:errcheck // it is overwritten the next time
-				return nil, err
-			}
-			return nil, os.Rename(part, file)
-		})
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case result := <-flight:
-			// The flight ran with the context of whoever asked first; if that one
-			// gave up and we did not, ask again.
-			if errors.Is(result.Err, context.Canceled) && ctx.Err() == nil {
-				continue
-			}
-			return file, result.Err
-		}
-	}
 }
 
 func (f *Fetcher) download(ctx context.Context, uri, target string) error {
