@@ -38,6 +38,9 @@ func (k kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if done, err := t.published(ctx); done != nil || err != nil {
+		return done, err
+	}
 	switch work.Data.Stage {
 	case aggregate.StagePlan:
 		out, err := t.runPlan(ctx, k.smallestSplit)
@@ -52,6 +55,32 @@ func (k kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 		return t.runClean(ctx)
 	}
 	return nil, task.Final("", "run stage %q: there is no such stage of kind aggregate", work.Data.Stage)
+}
+
+// published is the output of a stage that commits if an earlier attempt has done so and its answer was lost: what that
+// attempt read may be gone since. It is nil if there is something to do.
+func (t *stage) published(ctx context.Context) ([]byte, error) {
+	if t.Data.Attempt < 2 {
+		return nil, nil
+	}
+	var wrap func(*proto.Output) proto.Marshaler
+	switch t.Data.Stage {
+	case aggregate.StagePlan:
+		wrap = func(out *proto.Output) proto.Marshaler {
+			return &proto.AggregatePlanOutput{Committed: out, Splits: 1, Partitions: 1}
+		}
+	case aggregate.StageReduce:
+		wrap = func(out *proto.Output) proto.Marshaler { return &proto.AggregateReduceOutput{Committed: out} }
+	case aggregate.StageCommit:
+		wrap = func(out *proto.Output) proto.Marshaler { return &proto.AggregateCommitOutput{Committed: out} }
+	default:
+		return nil, nil
+	}
+	out, err := t.output.Published(ctx, t.Data.Run)
+	if out == nil || err != nil {
+		return nil, t.placed(tooLate(err))
+	}
+	return proto.Encode(wrap(out)), nil
 }
 
 // stage is one task at work, with the places that its job names.

@@ -97,11 +97,19 @@ func (t *stage) publish(ctx context.Context, sh *shape, entries []commit.Entry, 
 		m.Schema = append(m.Schema, commit.Column{Name: measure.Name, Type: sh.resultType(measure)})
 	}
 	out, err := t.output.Publish(ctx, m)
-	if errors.Is(err, commit.ErrCancelled) {
-		return nil, &task.Failure{Class: proto.CLASS_FINAL, Kind: "conflict", Message: commit.ErrCancelled.Error(), Err: err}
+	switch {
+	case err == nil:
+		return out, nil
+	case errors.Is(err, commit.ErrCancelled):
+		return nil, tooLate(err)
 	}
-	if err != nil {
-		return nil, task.Unsettled(err) // m may be the result all the same
+	return nil, task.Unsettled(err) // m may be the result all the same
+}
+
+// tooLate makes an error that says that the commit point was closed a final one; others stay as they are.
+func tooLate(err error) error {
+	if !errors.Is(err, commit.ErrCancelled) {
+		return err
 	}
-	return out, nil
+	return &task.Failure{Class: proto.CLASS_FINAL, Kind: "conflict", Message: commit.ErrCancelled.Error(), Err: err}
 }

@@ -57,6 +57,41 @@ func TestTwoAttemptsGiveOneResult(t *testing.T) {
 	}
 }
 
+// An attempt whose answer was lost may have tidied up after its commit; the next one finds the result all the same.
+func TestRepeatAfterTheCommit(t *testing.T) {
+	l := newLake(t)
+	l.put("in/1.csv", "a\nx\ny\nx\n")
+	first := l.planned(l.step(countSection, "plan", 0, 1, nil))
+	gone := "file://" + l.root + "/out/_work/test-1/plan-1.json"
+	for stage, input := range map[string]proto.Marshaler{
+		"reduce": &proto.AggregateReduceInput{PlanURI: gone, LastPartition: 1, MapAttempts: []uint32{1}, Commit: true},
+		"commit": &proto.AggregateCommitInput{PlanURI: gone, Files: []proto.AggregateFile{{Attempt: 1}}},
+	} {
+		out, err := l.step(countSection, stage, 0, 2, input)
+		var reduced proto.AggregateReduceOutput // the field has the same number in both
+		if err = errors.Join(err, proto.Decode(out, &reduced)); err != nil || reduced.Committed == nil || reduced.Committed.URI != first.Committed.URI {
+			t.Errorf("%s: got %v, %v, want %v", stage, reduced.Committed, err, first.Committed)
+		}
+	}
+	if _, err := l.step(countSection, "clean", 0, 1, &proto.CleanInput{Settle: true}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nothing is published over a _latest.json that is not ours.
+func TestForeignLatest(t *testing.T) {
+	l := newLake(t)
+	l.put("in/1.csv", "a\nx\ny\nx\n")
+	l.put("out/_latest.json", "somebody else's")
+	_, err := l.step(countSection, "plan", 0, 1, nil)
+	if err == nil || !strings.Contains(err.Error(), "_latest.json") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(l.root, "out/data/test-1/_manifest.json")); err == nil {
+		t.Error("there is a manifest")
+	}
+}
+
 func TestCleanFencesLateAttempts(t *testing.T) {
 	l := newLake(t)
 	l.put("in/1.csv", "a\nx\ny\nx\n")

@@ -203,7 +203,7 @@ func TestLeftoversAreCollected(t *testing.T) {
 		has, no []string
 	}{
 		{time.Hour, "s1", []string{"r-dead/plan", "r-cancelled/_m", "r-busy/plan", "r-dead/logs/x"}, []string{"r-cancelled/plan"}},
-		{25 * time.Hour, "s2", []string{"r-dead/_m", "r-cancelled/_m", "r-busy/plan"}, []string{"r-busy/_m"}},
+		{(7*24 + 1) * time.Hour, "s2", []string{"r-dead/_m", "r-cancelled/_m", "r-busy/plan"}, []string{"r-busy/_m"}},
 		{time.Hour, "s3", []string{"r-dead/_m"}, []string{"r-dead/plan"}},
 		{15 * 24 * time.Hour, "s4", []string{"r-busy/plan"}, []string{"r-dead", "r-cancelled"}},
 	} {

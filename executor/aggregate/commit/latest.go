@@ -80,9 +80,11 @@ const mostLatest = 1 << 20
 // tries is how often a conditional write of _latest.json may be overtaken or fail before the attempt does.
 const tries = 20
 
+func (o *Output) latestKey() string { return o.URI.Join("_latest.json").Key }
+
 // enter makes sure that _latest.json knows a result, and returns what it then says.
 func (o *Output) enter(ctx context.Context, r Result) (*Latest, error) {
-	key := o.URI.Join("_latest.json").Key
+	key := o.latestKey()
 	var last error
 	for range tries {
 		if err := ctx.Err(); err != nil {
@@ -122,5 +124,8 @@ func (o *Output) readLatest(ctx context.Context, key string) (*Latest, storage.C
 		return nil, storage.Condition{}, fmt.Errorf("read latest: %w", err)
 	}
 	latest, err := ParseLatest(data)
-	return latest, storage.IfMatch(object.ETag), err
+	if err != nil {
+		return nil, storage.Condition{}, fmt.Errorf("read %s, which is not a result of ours: %w", o.URI.Join("_latest.json"), err)
+	}
+	return latest, storage.IfMatch(object.ETag), nil
 }

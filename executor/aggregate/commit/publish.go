@@ -39,24 +39,44 @@ func (o *Output) manifestURI(run string) storage.URI { return o.URI.Join("data",
 // m names must be there. The error matches [ErrCancelled] if the run was cancelled first. After any other error it is
 // unknown whether m is the result; another call, of this or another attempt, finds out.
 func (o *Output) Publish(ctx context.Context, m *Manifest) (*proto.Output, error) {
+	// What could not be entered into _latest.json must not be published either.
+	if _, _, err := o.readLatest(ctx, o.latestKey()); err != nil {
+		return nil, fmt.Errorf("publish result of run %q: %w", m.Run, err)
+	}
 	winner, err := o.claim(ctx, m)
 	if err != nil {
 		return nil, fmt.Errorf("publish result of run %q: %w", m.Run, err)
 	}
-	if winner.Cancelled {
+	if winner.Cancelled || winner.Attempt != m.Attempt {
 		o.discard(ctx, m)
-		return nil, fmt.Errorf("publish result of run %q: %w", m.Run, ErrCancelled)
 	}
-	out := o.output(winner)
+	return o.finish(ctx, winner)
+}
+
+// Published says what the run's result is if an attempt has published one, and finishes what that attempt may have left
+// undone. The result is nil if the commit point is still open. The error matches [ErrCancelled] if it was closed.
+func (o *Output) Published(ctx context.Context, run string) (*proto.Output, error) {
+	winner, err := o.readManifest(ctx, run)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for the result of run %q: %w", run, err)
+	}
+	return o.finish(ctx, winner)
+}
+
+// finish enters a published result into _latest.json and removes what nobody needs any more.
+func (o *Output) finish(ctx context.Context, winner *Manifest) (*proto.Output, error) {
+	if winner.Cancelled {
+		return nil, fmt.Errorf("publish result of run %q: %w", winner.Run, ErrCancelled)
+	}
 	latest, err := o.enter(ctx, o.result(winner))
 	if err != nil {
-		return nil, fmt.Errorf("publish result of run %q: %w", m.Run, err)
+		return nil, fmt.Errorf("publish result of run %q: %w", winner.Run, err)
 	}
-	if winner.Attempt != m.Attempt {
-		o.discard(ctx, m)
-	}
-	o.tidy(ctx, m.Run, latest)
-	return out, nil
+	o.tidy(ctx, winner.Run, latest)
+	return o.output(winner), nil
 }
 
 func (o *Output) result(m *Manifest) Result {
@@ -80,12 +100,7 @@ func (o *Output) Cancel(ctx context.Context, run, attempt string, created time.T
 		}
 		return nil, nil
 	}
-	latest, err := o.enter(ctx, o.result(winner))
-	if err != nil {
-		return nil, fmt.Errorf("finish run %q: %w", run, err)
-	}
-	o.tidy(ctx, run, latest)
-	return o.output(winner), nil
+	return o.finish(ctx, winner)
 }
 
 // claim creates the run's commit point with m, or returns what is there.

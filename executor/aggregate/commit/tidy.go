@@ -12,8 +12,8 @@ import (
 
 const (
 	// abandoned is how old the newest file of a run without a commit point must be before the run is given up. A run
-	// writes files there only right before it commits.
-	abandoned = 24 * time.Hour
+	// writes files there only right before it commits; an attempt that died then may have to wait long for the next.
+	abandoned = 7 * 24 * time.Hour
 	// forgotten is how long tombstones and the logs of runs without a result stay.
 	forgotten = 14 * 24 * time.Hour
 	// tidying is how long it may take: what is left over goes with a later run.
