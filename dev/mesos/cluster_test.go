@@ -343,6 +343,38 @@ func TestPagesLeadToTheSandbox(t *testing.T) {
 	}
 }
 
+// TestSandboxesAreCollected: those of ended executors go, one that runs stays, and so
+// does one whose last update nobody has acknowledged.
+func TestSandboxesAreCollected(t *testing.T) {
+	cluster := start(t, func(cfg *mesos.ClusterConfig) { cfg.Agent.GCDelay = 20 * time.Millisecond })
+	c := subscribe(t, cluster.URL(), frameworkInfo())
+	c.launch(c.offer(), command("runs", "sleep 300"))
+	c.status("runs", v1.TASK_RUNNING)
+	running := sandboxOf(t, cluster.Agents[0].URL(), "runs")
+	c.launch(c.offer(), command("done", "true"))
+	c.status("done", v1.TASK_FINISHED)
+	done := filepath.Join(running, "../../../done")
+	gone := func(dir string) bool { _, err := os.Stat(dir); return os.IsNotExist(err) }
+	eventually(t, "the sandbox of done goes", func() bool { return gone(done) })
+
+	c.launch(c.offer(), command("waits", "true"))
+	c.status("waits", v1.TASK_RUNNING)
+	c.acknowledges = false
+	unheard := c.status("waits", v1.TASK_FINISHED)
+	waiting := sandboxOf(t, cluster.Agents[0].URL(), "waits")
+	c.acknowledges = true
+	c.launch(c.offer(), command("next", "true")) // there is another collection
+	c.status("next", v1.TASK_FINISHED)
+	eventually(t, "the sandbox of next goes", func() bool { return gone(filepath.Join(running, "../../../next")) })
+	if gone(running) || gone(waiting) {
+		t.Errorf("gone: running %v, unacknowledged %v", gone(running), gone(waiting))
+	}
+	c.must(&scheduler.Call{Type: scheduler.Call_ACKNOWLEDGE, Acknowledge: &scheduler.Call_Acknowledge{
+		AgentID: *unheard.AgentID, TaskID: unheard.TaskID, UUID: unheard.UUID,
+	}})
+	eventually(t, "the sandbox of waits goes", func() bool { return gone(waiting) })
+}
+
 // sandboxOf finds an executor's directory as Mesos' own page does.
 func sandboxOf(t *testing.T, agentURL, executor string) string {
 	t.Helper()
@@ -417,6 +449,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		"work dir":   func(c *agent.Config) { c.WorkDir = "" },
 		"resources":  func(c *agent.Config) { c.Resources = "cpus" },
 		"attributes": func(c *agent.Config) { c.Attributes = "zone" },
+		"gc delay":   func(c *agent.Config) { c.GCDelay = -1 },
 	} {
 		cfg := good
 		change(&cfg)

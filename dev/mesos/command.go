@@ -52,6 +52,8 @@ func RunAgent(ctx context.Context, args []string, out, diagnostics io.Writer) er
 	flags.DurationVar(&cfg.UpdateRetryInterval, "update-retry-interval", 0, "when an unacknowledged update is sent again (default 10s)")
 	flags.DurationVar(&cfg.MemoryPollInterval, "memory-poll-interval", 0, "how often memory is looked at (default 500ms; negative: never)")
 	flags.DurationVar(&cfg.RecoveryTimeout, "recovery-timeout", 0, "how long executors wait for an agent to come back (default 15m)")
+	flags.DurationVar(&cfg.GCDelay, "gc-delay", 0, "how long sandboxes of ended executors are kept (default 1h)")
+	flags.IntVar(&cfg.MaxEndedSandboxes, "max-ended-sandboxes", 0, "how many of them at most (default 50)")
 	flags.BoolVar(&cfg.KeepExecutors, "keep-executors", false, "let executors live when the agent is stopped")
 	flags.Func("executor-env", "NAME=VALUE for all executors; may be repeated", func(text string) error {
 		return setVariable(cfg.ExecutorEnvironment, text)

@@ -40,6 +40,9 @@ type Agent struct {
 	background sync.WaitGroup     // all goroutines but the HTTP server's
 	dismissed  chan struct{}      // closed when the master sends the agent away
 
+	sandboxEnded chan struct{} // one may be garbage now
+	layout       sync.Mutex    // of the directories above the sandboxes: they are made and removed
+
 	mu           sync.Mutex
 	info         *v1.AgentInfo
 	frameworks   map[string]*framework
@@ -81,6 +84,7 @@ func New(cfg Config) (*Agent, error) {
 		frameworks:   map[string]*framework{},
 		reports:      queue.New[link.Report](),
 		dismissed:    make(chan struct{}),
+		sandboxEnded: make(chan struct{}, 1),
 		reregistered: map[*executor]bool{},
 		recovered:    make(chan struct{}),
 	}
@@ -125,6 +129,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.resumeExecutors()
 	a.background.Go(a.awaitRecovery)
 	a.background.Go(a.watchMemory)
+	a.background.Go(a.collectGarbage)
 	linkCtx, unlink := context.WithCancel(a.ctx)
 	linked := make(chan struct{})
 	go func() {

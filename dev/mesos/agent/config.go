@@ -55,6 +55,14 @@ type Config struct {
 	// 500 ms. Negative: memory is not limited.
 	MemoryPollInterval time.Duration
 
+	// GCDelay is how long a sandbox is kept once its executor has ended and all updates
+	// are acknowledged, and a cached file that no sandbox holds once it was asked for
+	// last; 1 h (Mesos: 1 week).
+	GCDelay time.Duration
+	// MaxEndedSandboxes is how many sandboxes of ended executors are kept at most, the
+	// newest ones; 50 (Mesos goes by the room on the disk instead).
+	MaxEndedSandboxes int
+
 	// KeepExecutors lets the executors live when Run ends because of its context, for
 	// the next agent on this work directory. Otherwise they are shut down and the agent
 	// leaves its master for good.
@@ -93,6 +101,11 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.RecoveryTimeout, 15*time.Minute)
 	setDefault(&c.UpdateRetryInterval, 10*time.Second)
 	setDefault(&c.MemoryPollInterval, 500*time.Millisecond)
+	setDefault(&c.GCDelay, time.Hour)
+	setDefault(&c.MaxEndedSandboxes, 50)
+	if c.GCDelay < 0 || c.MaxEndedSandboxes < 0 {
+		return c, fmt.Errorf("configure agent: keep %d sandboxes for %v: less than nothing", c.MaxEndedSandboxes, c.GCDelay)
+	}
 	setDefault(&c.Logger, slog.Default())
 	return c, nil
 }

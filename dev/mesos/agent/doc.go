@@ -13,5 +13,6 @@
 // An agent keeps what it needs in its work directory: one that is started again on
 // the same directory (after a kill -9, or with KeepExecutors set) takes its ID, its
 // port, its living executors and its pending updates up again. Only one agent may
-// use a work directory at a time.
+// use a work directory at a time. Sandboxes of ended executors, whichever agent's, are
+// kept for a while and in a bounded number (GCDelay, MaxEndedSandboxes).
 package agent

@@ -130,6 +130,7 @@ func (a *Agent) removeExecutor(e *executor) {
 		f.completed = f.completed[n-maxCompletedExecutors:]
 	}
 	a.dropCheckpoint(e)
+	a.endSandbox(e)
 	a.retire(f)
 }
 

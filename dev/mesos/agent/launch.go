@@ -138,15 +138,7 @@ func (a *Agent) launch(ctx context.Context, e *executor) {
 
 // prepare makes the sandbox and brings the URIs into it.
 func (a *Agent) prepare(ctx context.Context, e *executor) error {
-	if err := os.MkdirAll(e.sandbox, 0o755); err != nil {
-		//lint:ignore ST1005 ends up in Mesos' own words
-		return fmt.Errorf("Failed to create sandbox: %w", err)
-	}
-	latest := filepath.Join(filepath.Dir(e.sandbox), "latest")
-	if err := os.Remove(latest); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	if err := os.Symlink(e.sandbox, latest); err != nil {
+	if err := a.makeSandbox(e); err != nil {
 		return err
 	}
 	var logs [2]*os.File
@@ -165,6 +157,21 @@ func (a *Agent) prepare(ctx context.Context, e *executor) error {
 		return fmt.Errorf("Failed to fetch all URIs for container '%s': exited with status 1", e.container)
 	}
 	return nil
+}
+
+// makeSandbox makes the directory, and "latest" beside it.
+func (a *Agent) makeSandbox(e *executor) error {
+	a.layout.Lock()
+	defer a.layout.Unlock()
+	if err := os.MkdirAll(e.sandbox, 0o755); err != nil {
+		//lint:ignore ST1005 ends up in Mesos' own words
+		return fmt.Errorf("Failed to create sandbox: %w", err)
+	}
+	latest := filepath.Join(filepath.Dir(e.sandbox), "latest")
+	if err := os.Remove(latest); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return os.Symlink(e.sandbox, latest)
 }
 
 func openLog(sandbox, name string) (*os.File, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -122,19 +123,39 @@ func members(stats []stat, session int) []int {
 // they have gone since.
 func Marked(entry string) []int {
 	var pids []int
-	for _, s := range all() {
-		environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.pid), "environ"))
-		if err != nil || s.state == 'Z' {
-			continue
-		}
-		for variable := range bytes.SplitSeq(environ, []byte{0}) {
+	environments(func(pid int, variables iter.Seq[[]byte]) {
+		for variable := range variables {
 			if string(variable) == entry {
-				pids = append(pids, s.pid)
-				break
+				pids = append(pids, pid)
+				return
 			}
 		}
-	}
+	})
 	return pids
+}
+
+// Values are those that a variable has in the environments of the living processes.
+func Values(name string) map[string]bool {
+	values := map[string]bool{}
+	environments(func(_ int, variables iter.Seq[[]byte]) {
+		for variable := range variables {
+			if value, found := strings.CutPrefix(string(variable), name+"="); found {
+				values[value] = true
+			}
+		}
+	})
+	return values
+}
+
+// environments visits the living processes whose environment may be read, with the
+// entries of it.
+func environments(visit func(pid int, variables iter.Seq[[]byte])) {
+	for _, s := range all() {
+		environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.pid), "environ"))
+		if err == nil && s.state != 'Z' {
+			visit(s.pid, bytes.SplitSeq(environ, []byte{0}))
+		}
+	}
 }
 
 // Memory is what the processes of each session hold in bytes: anonymous and shared

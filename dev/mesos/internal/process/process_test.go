@@ -80,6 +80,20 @@ func TestDestroyFindsWhateverRanAway(t *testing.T) {
 	}
 }
 
+func TestValuesAreThoseOfTheLiving(t *testing.T) {
+	leader, mark, _ := container(t, "exec sleep 300")
+	name, value, _ := strings.Cut(mark, "=")
+	if !Values(name)[value] {
+		t.Errorf("%s is missing", mark)
+	}
+	if err := Destroy(leader, mark, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if Values(name)[value] {
+		t.Errorf("%s is there without a process", mark)
+	}
+}
+
 func TestIdentityIsOneProcess(t *testing.T) {
 	leader, _, _ := container(t, "sleep 300")
 	if !leader.Alive() {
