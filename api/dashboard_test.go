@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,7 @@ func TestDashboardAsksForTheToken(t *testing.T) {
 	s := serve(t, withToken)
 	s.scheduler.Example(time.Now())
 	var address string
+	var hidden bool
 	err := chromedp.Run(ctx,
 		chromedp.Navigate(s.server.URL+"/"),
 		chromedp.WaitVisible("#token-value"), chromedp.SendKeys("#token-value", "wrong"), chromedp.Click("#token-form button"),
@@ -125,14 +127,20 @@ func TestDashboardAsksForTheToken(t *testing.T) {
 		chromedp.WaitVisible("#token-value"), chromedp.SendKeys("#token-value", "s3cret\r"),
 		chromedp.Poll(`document.body.innerText.includes("mesos-3.example.net")`, nil, chromedp.WithPollingTimeout(20*time.Second)),
 		chromedp.Location(&address),
+		chromedp.Evaluate(`document.getElementById("links").hidden`, &hidden),
 	)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !hidden {
+		t.Error("the page links to what a browser cannot read without the token")
 	}
 	if strings.Contains(address, "s3cret") {
 		t.Errorf("the token is in the address %s", address)
 	}
 }
+
+var zoned = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC[+-]\d\d:\d\d$`)
 
 func TestDashboardInBrowser(t *testing.T) {
 	for _, screen := range []struct {
@@ -176,6 +184,27 @@ func TestDashboardInBrowser(t *testing.T) {
 					t.Fatalf("%s run: %v", state, err)
 				}
 				picture(t, ctx, screen.name+"-"+state)
+			}
+			var shown struct {
+				Links, Stuck, Busy bool
+				Days               []string // titles of times that are not of today
+			}
+			look := func(what string, into any) chromedp.Action { return chromedp.Evaluate(what, into) }
+			box := `document.querySelector("[data-key=waiting]").classList.contains("pending")`
+			err = chromedp.Run(ctx,
+				look(`!document.getElementById("links").hidden`, &shown.Links), look(box, &shown.Stuck),
+				chromedp.Navigate(s.server.URL+"/#/runs/"+runs["running"]), shows("waits for its parallelism"), look(box, &shown.Busy),
+				chromedp.Navigate(s.server.URL+"/#/"), shows("1.3.9"),
+				look(`[...document.querySelectorAll("time")].filter((t) => /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/.test(t.innerText)).map((t) => t.title)`, &shown.Days),
+				chromedp.Navigate(s.server.URL+"/#/runs/"+runs["waiting"]), shows("each 64 cpus"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !shown.Links || !shown.Stuck || shown.Busy {
+				t.Errorf("got %+v; want links, and a colour only where nothing runs", shown)
+			}
+			if len(shown.Days) == 0 || !zoned.MatchString(shown.Days[0]) {
+				t.Errorf("got titles %q of times of other days", shown.Days)
 			}
 			// The page follows: what waited ran and succeeded.
 			s.scheduler.UpdateRun(runs["waiting"], succeed)

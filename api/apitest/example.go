@@ -179,7 +179,7 @@ func (e *example) running() {
 	}
 	view.Waiting = []scheduler.Waiting{{
 		Stage: "map", Tasks: 5, Resources: jobs.Resources{CPUs: 0.5, Memory: 512 << 20, Disk: 1 << 30}, Since: view.Run.Created.Add(2 * time.Second),
-		Reason: "waits for parallelism: 4 of 4 tasks run",
+		Reason: "waits for its parallelism (4 of 4 run)",
 	}}
 }
 

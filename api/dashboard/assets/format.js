@@ -27,9 +27,19 @@ export function took(begin, end) {
   return Math.floor(minutes / 60 / 24) + " d";
 }
 
+// time is a moment in the browser's zone; its day is left out when it is today.
 export function time(moment) {
   if (!moment) return "";
   const t = new Date(moment);
   const day = t.toDateString() === new Date().toDateString() ? "" : t.toLocaleDateString("sv") + " ";
   return day + t.toLocaleTimeString("sv");
+}
+
+// exact is a moment with its day and the zone's distance from UTC: "2013-07-04 16:05:00 UTC+02:00".
+export function exact(moment) {
+  if (!moment) return "";
+  const t = new Date(moment);
+  const offset = -t.getTimezoneOffset();
+  const part = (n) => String(Math.trunc(Math.abs(n))).padStart(2, "0");
+  return `${t.toLocaleDateString("sv")} ${t.toLocaleTimeString("sv")} UTC${offset < 0 ? "-" : "+"}${part(offset / 60)}:${part(offset % 60)}`;
 }

@@ -9,6 +9,7 @@ const interval = 1500; // milliseconds between two looks at the API
 
 const main = document.getElementById("main");
 const status = document.getElementById("status");
+const links = document.getElementById("links"); // a browser follows them without the token
 let shown; // the address that main shows
 let timer;
 
@@ -29,6 +30,7 @@ async function refresh() {
     if (shown !== address) main.replaceChildren();
     show(main, page.render(data));
     document.title = page.title;
+    links.hidden = hasToken();
     show(status, h("span", { class: "version" }, data.info.version),
       data.info.mesos.connected ? h("span", { class: "good" }, "connected to Mesos") : h("span", { class: "bad" }, "not connected to Mesos"));
     if (shown !== undefined && shown !== address) {

@@ -73,7 +73,7 @@ function agents(list) {
   const columns = [["Agent", "run"], ["Tasks", "number short"], ["Versions", ""], ["Attributes", "wide"], ["Address", "wide"], ["Heard of", "short"]];
   return table("Agents", columns, list.map((agent) => ({ key: agent.id, cells: [
     h("span", { title: agent.id }, agent.host), agent.tasks, counts(agent.versions, " × "), counts(agent.attributes, " = "),
-    outside(agent.url), h("span", { title: agent.seen }, format.took(agent.seen), " ago"),
+    outside(agent.url), h("span", { title: format.exact(agent.seen) }, format.took(agent.seen), " ago"),
   ] })), "Mesos has not offered anything yet.");
 }
 
@@ -82,7 +82,7 @@ function versions(list, channels) {
   const moved = new Map(channels.map((channel) => [channel.name, channel.updated]));
   return table("Executor versions", columns, list.map((executor) => ({ key: executor.version, cells: [
     executor.version,
-    executor.channels.map((name) => h("span", { class: "chip channel", title: "since " + moved.get(name) }, name)),
+    executor.channels.map((name) => h("span", { class: "chip channel", title: "since " + format.exact(moved.get(name)) }, name)),
     executor.runs, executor.tasks,
     executor.artifacts.map((a) => chip(`${a.os}-${a.arch}`, `SHA-256 ${a.sha256}, ${format.bytes(a.size)}`)),
     [...new Set(executor.artifacts.flatMap((a) => a.kinds))].join(", "), moment(executor.registered),

@@ -17,7 +17,7 @@ export function outside(address) {
 }
 
 export function moment(value) {
-  return value ? h("time", { datetime: value, title: value }, format.time(value)) : "";
+  return value ? h("time", { datetime: value, title: format.exact(value) }, format.time(value)) : "";
 }
 
 // bar shows a fraction; its text is the percentage.

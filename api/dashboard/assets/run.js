@@ -29,7 +29,7 @@ export function render({ run, tasks, explanation }) {
     ]),
     run.error && failure(run.error),
     run.output && output(run.output),
-    explanation.waiting.length > 0 && !ended(run.state) && waiting(explanation),
+    explanation.waiting.length > 0 && !ended(run.state) && waiting(run, explanation),
     section("stages", "Stages", run.stages.length, h("div", { class: "stages" }, run.stages.map(stageBar))),
     section("tasks", "Tasks", tasks.items.length + (tasks.next ? "+" : ""), taskTable(run, tasks.items)),
   ];
@@ -49,8 +49,10 @@ function output(o) {
     facts([["rows", format.count(o.rows)], ["files", o.files], ["size", format.bytes(o.bytes)], ["at", h("code", {}, o.uri)], ["manifest", h("code", {}, o.manifest)]]));
 }
 
-function waiting(explanation) {
-  return h("section", { class: "box pending", "data-key": "waiting", "aria-label": "Why tasks wait" },
+// waiting says why tasks wait. That is worth a colour only while nothing of the run is under way.
+function waiting(run, explanation) {
+  const busy = run.stages.some(({ tasks }) => tasks.launching + tasks.starting + tasks.running > 0);
+  return h("section", { class: busy ? "box" : "box pending", "data-key": "waiting", "aria-label": "Why tasks wait" },
     h("h2", {}, "Waiting"), explanation.waiting.map((w, i) => h("div", { "data-key": w.stage + i },
       h("p", {}, h("strong", {}, `${w.tasks} × ${w.stage}: `), w.reason),
       h("p", { class: "quiet" },
