@@ -71,6 +71,19 @@ func (c *Core) cleanFinished(t *task) {
 	}
 }
 
+// cleanFailed: if the run has ended, none of its attempts can commit any more. Then a place that is not there, such as
+// a bucket, needs no cleaning; but it does not settle a run, for the place may be made before a lost attempt commits.
+func (c *Core) cleanFailed(t *task, why *proto.Failure) {
+	r := t.run
+	if !r.ended() || why.Class != proto.CLASS_FINAL || why.Kind != "not_found" {
+		c.cleanGivenUp(t, why)
+		return
+	}
+	c.endClean(r, proto.CLEAN_UP_DONE)
+	c.note(slog.LevelInfo, "nothing to clean up", t.attrs(slog.String("message", why.Message))...)
+	c.mayDrop(r)
+}
+
 // cleanGivenUp: the commit point could not be claimed. The run ends as it was to end; that a late attempt may still
 // commit is said in its error.
 func (c *Core) cleanGivenUp(t *task, why *proto.Failure) {

@@ -342,7 +342,7 @@ func (c *Core) failTask(t *task, failure *proto.Failure) {
 	case t.check != nil:
 		c.checkUndecided(t, failure)
 	case t.isClean():
-		c.cleanGivenUp(t, failure)
+		c.cleanFailed(t, failure)
 	default:
 		c.failRun(t.run, &proto.RunError{
 			Kind:     failure.Kind,
