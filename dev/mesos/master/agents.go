@@ -2,6 +2,7 @@ package master
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -212,6 +213,7 @@ func (m *Master) takeInTask(f *framework, a *agent, info *v1.TaskInfo, latest *v
 	if !known {
 		if t = f.unreachable[info.TaskID.Value]; t == nil {
 			t = newTask(f.id, a.id, info)
+			f.completed = slices.DeleteFunc(f.completed, func(old *task) bool { return old.id() == t.id() })
 		}
 		delete(f.unreachable, t.id())
 		f.tasks[t.id()] = t
@@ -223,7 +225,7 @@ func (m *Master) takeInTask(f *framework, a *agent, info *v1.TaskInfo, latest *v
 	if latest.GetState() != v1.TASK_STAGING && len(t.statuses) == 0 {
 		t.statuses = append(t.statuses, *latest)
 	}
-	if wasUnreachable && !t.released {
+	if wasUnreachable { // also for one that has ended: its own update, with all that it says, comes later
 		status := t.latest()
 		reason, message := v1.REASON_AGENT_REREGISTERED, "Unreachable agent re-reregistered" // sic
 		status.Reason, status.Message = &reason, &message
