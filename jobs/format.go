@@ -20,20 +20,21 @@ type textFormat struct {
 
 // formats are all forms. "size" and "duration" are numbers in Go and read by ParseSize and ParseDuration.
 var formats = map[string]textFormat{
-	"name":      {namePattern, same(nameProblem)},
-	"version":   {versionPattern, same(versionProblem)},
-	"uri":       {uriPattern, NormalURI},
-	"prefix":    {uriPattern, normalPrefix},
-	"character": {characterPattern, same(characterProblem)},
-	"sql":       {`\S`, same(sqlProblem)},
-	"size":      {sizePattern, nil},
-	"duration":  {durationPattern, nil},
+	"name":               {namePattern, same(nameProblem)},
+	"version":            {versionPattern, same(versionProblem)},
+	"uri":                {uriPattern, NormalURI},
+	"prefix":             {uriPattern, normalPrefix},
+	"character":          {characterPattern, same(characterProblem)},
+	"optional character": {characterPattern + "|^$", same(optionalCharacterProblem)},
+	"sql":                {`\S`, same(sqlProblem)},
+	"size":               {sizePattern, nil},
+	"duration":           {durationPattern, nil},
 }
 
 const (
 	namePattern      = `^[a-z0-9][a-z0-9._-]{0,62}$`
 	versionPattern   = `^[A-Za-z0-9][A-Za-z0-9.+-]{0,62}$`
-	characterPattern = `^[\x20-\x7e\t]?$`
+	characterPattern = `^[\x20-\x7e\t]$`
 	sizePattern      = `^[0-9]+(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$`
 	durationPattern  = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 )
@@ -90,7 +91,14 @@ func wordProblem(what, s, marks, allowed string, capitals bool) string {
 }
 
 func characterProblem(s string) string {
-	if len(s) <= 1 && (s == "" || s == "\t" || ' ' <= s[0] && s[0] <= '~') {
+	if len(s) == 1 && (s == "\t" || ' ' <= s[0] && s[0] <= '~') {
+		return ""
+	}
+	return "want one ASCII character, got " + excerpt(s)
+}
+
+func optionalCharacterProblem(s string) string {
+	if s == "" || characterProblem(s) == "" {
 		return ""
 	}
 	return "want one ASCII character, or an empty text for none, got " + excerpt(s)

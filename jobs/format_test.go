@@ -17,7 +17,7 @@ func TestFormatsAgreeWithPatterns(t *testing.T) {
 		rapid.StringMatching(`[0-9]{1,3}(\.[0-9])?(B|kB|KB|MB|KiB|MiB|GiB|Mi|ms|s|m|h|d| s)`),
 		rapid.String(),
 	)
-	exact := map[string]bool{"name": true, "version": true, "character": true, "size": true, "duration": true}
+	exact := map[string]bool{"name": true, "version": true, "character": true, "optional character": true, "size": true, "duration": true}
 	for name, format := range formats {
 		pattern := regexp.MustCompile(format.pattern)
 		check := format.check

@@ -110,7 +110,9 @@ func (d *Decoder) quantity(v reflect.Value, f *field) {
 	case d.node.kind == '0' && f.format == "size":
 		n, detail := wholeNumber(d.node.text)
 		if detail == "" {
-			detail = f.bounds(float64(n))
+			if detail = f.bounds(float64(n)); detail != "" {
+				detail += f.suggestUnit(n)
+			}
 		}
 		if detail != "" {
 			d.Problem("%s", detail)
@@ -223,6 +225,17 @@ func (f *field) bounds(x float64) (detail string) {
 		return "want at least " + f.min
 	case f.max != "" && x > f.bound(f.max):
 		return "want at most " + f.max
+	}
+	return ""
+}
+
+// suggestUnit is the end of a message about a number of bytes that is out of bounds, if a unit was likely forgotten.
+func (f *field) suggestUnit(n int64) string {
+	for _, unit := range []string{"MiB", "GiB"} {
+		text := strconv.FormatInt(n, 10) + unit
+		if size, detail := ParseSize(text); n > 0 && detail == "" && f.bounds(float64(size)) == "" {
+			return "; a number is in bytes; did you mean " + strconv.Quote(text) + "?"
+		}
 	}
 	return ""
 }

@@ -25,8 +25,8 @@ type Input struct {
 	Columns        Columns  `json:"columns,omitempty" doc:"Types of columns by name. The types of other columns are found out from the data."`
 	NullValues     []string `json:"null_values,omitempty" only:"format=csv" maxitems:"32" minlen:"1" maxlen:"100" doc:"Spellings of a missing value. An unquoted empty field is always one." example:"NA"`
 	Delimiter      string   `json:"delimiter" only:"format=csv" default:"," format:"character" minlen:"1" doc:"The character between two fields."`
-	Quote          string   `json:"quote" only:"format=csv" default:"\"" format:"character" doc:"The character around fields; empty for none."`
-	Escape         string   `json:"escape" only:"format=csv" format:"character" doc:"The character before a quote inside a quoted field. The quote if missing."`
+	Quote          string   `json:"quote" only:"format=csv" default:"\"" format:"optional character" doc:"The character around fields; empty for none."`
+	Escape         string   `json:"escape" only:"format=csv" format:"optional character" doc:"The character before a quote inside a quoted field. The quote if missing."`
 	Header         bool     `json:"header" only:"format=csv" default:"true" doc:"Whether the first line of each file names the columns."`
 	QuotedNewlines bool     `json:"quoted_newlines" only:"format=csv" default:"true" doc:"Whether quoted fields may hold line breaks. If not, large plain files are cut into several splits."`
 	SplitSize      int64    `json:"split_size" format:"size" default:"64MiB" min:"1MiB" max:"1TiB" doc:"About how much stored input one task reads."`
