@@ -129,7 +129,7 @@ type Failure struct {
 
 // StartRun is the body of POST /v1/jobs/{name}/runs; it may be left out.
 type StartRun struct {
-	Params map[string]string `json:"params,omitempty" doc:"Shown with the run and given to its tasks" maxProperties:"100"`
+	Params map[string]string `json:"params,omitempty" doc:"Stored, shown with the run and handed to its tasks; kind aggregate uses none" maxProperties:"100"`
 }
 
 // Explanation says why a run's tasks wait.

@@ -22,7 +22,8 @@ func newRunCommand() *cobra.Command {
 		Short: "Start a run of a job",
 		Long: `Start a run of a job's newest revision and print its ID.
 
-With --watch it is followed until it has ended.`,
+With --watch it is followed until it has ended. Parameters are stored, shown with the run and handed to its tasks; kind
+aggregate uses none.`,
 		Args: cobra.ExactArgs(1),
 	}, func(ctx context.Context, s *shell, args []string) error {
 		return startRun(ctx, s, args[0], params, key, watch)

@@ -252,6 +252,10 @@ func TestHelpNamesExitCodes(t *testing.T) {
 			t.Errorf("%s --help: code %d, %s", command.Name(), code, out.String())
 		}
 	}
+	var help bytes.Buffer
+	if execute(t.Context(), []string{"run", "--help"}, strings.NewReader(""), &help, &help); !strings.Contains(strings.Join(strings.Fields(help.String()), " "), "kind aggregate uses none") {
+		t.Errorf("run --help does not say what parameters are for: %s", help.String())
+	}
 	if os.Getenv("TIDEMILL_SERVER") == "" {
 		var out bytes.Buffer
 		execute(t.Context(), []string{"info", "--help"}, strings.NewReader(""), &out, &out)
