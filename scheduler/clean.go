@@ -71,17 +71,21 @@ func (c *Core) cleanFinished(t *task) {
 	}
 }
 
-// cleanFailed: if the run has ended, none of its attempts can commit any more. Then a place that is not there, such as
-// a bucket, needs no cleaning; but it does not settle a run, for the place may be made before a lost attempt commits.
+// cleanFailed: a clean-up that finds no place is done.
 func (c *Core) cleanFailed(t *task, why *proto.Failure) {
-	r := t.run
-	if !r.ended() || why.Class != proto.CLASS_FINAL || why.Kind != "not_found" {
+	if !t.nothingToClean(why) {
 		c.cleanGivenUp(t, why)
 		return
 	}
-	c.endClean(r, proto.CLEAN_UP_DONE)
-	c.note(slog.LevelInfo, "nothing to clean up", t.attrs(slog.String("message", why.Message))...)
-	c.mayDrop(r)
+	c.endClean(t.run, proto.CLEAN_UP_DONE)
+	c.mayDrop(t.run)
+}
+
+// nothingToClean says whether a clean-up failed because there is no place, such as a bucket, that anything could be left
+// in. The run must have ended, so that none of its attempts can commit any more: a missing place does not settle a run,
+// for it may be made before a lost attempt commits.
+func (t *task) nothingToClean(why *proto.Failure) bool {
+	return t.isClean() && t.run.ended() && why.Class == proto.CLASS_FINAL && why.Kind == "not_found"
 }
 
 // cleanGivenUp: the commit point could not be claimed. The run ends as it was to end; that a late attempt may still

@@ -216,7 +216,11 @@ func (c *Core) observeEnd(a *attempt, o outcome, live bool) {
 		return
 	}
 	c.count(MetricFailures, 1, jobs.ClassName(o.failure.Class), o.failure.Kind)
-	c.note(slog.LevelWarn, "attempt did not finish", t.attrs(
+	level := slog.LevelWarn
+	if t.nothingToClean(o.failure) {
+		level = slog.LevelInfo
+	}
+	c.note(level, "attempt did not finish", t.attrs(
 		slog.Int("attempt", int(rec.Number)), slog.String("agent", rec.AgentID), slog.String("version", t.owner.version),
 		slog.String("class", jobs.ClassName(o.failure.Class)), slog.String("kind", o.failure.Kind),
 		slog.String("reason", rec.Reason), slog.String("message", o.failure.Message))...)
