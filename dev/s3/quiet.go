@@ -56,17 +56,34 @@ func askReady(ctx context.Context, url string) error {
 	return errors.Join(err, response.Body.Close())
 }
 
-// quietUploads gives an S3 error to uploads whose body ended early, or that are
-// under way when the server stops.
-type quietUploads struct{ backend.Backend }
+// quietRequests gives an S3 error to uploads whose body ended early, and to
+// requests that are under way when the server stops.
+type quietRequests struct{ backend.Backend }
 
-func (b quietUploads) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+func (b quietRequests) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	out, err := b.Backend.PutObject(ctx, in)
 	return out, incomplete(err)
 }
 
-func (b quietUploads) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
+func (b quietRequests) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
 	out, err := b.Backend.UploadPart(ctx, in)
+	return out, incomplete(err)
+}
+
+// Each request asks for these before its own work; they fail when the server stops at that moment.
+
+func (b quietRequests) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
+	out, err := b.Backend.GetBucketAcl(ctx, in)
+	return out, incomplete(err)
+}
+
+func (b quietRequests) GetBucketPolicy(ctx context.Context, bucket string) ([]byte, error) {
+	out, err := b.Backend.GetBucketPolicy(ctx, bucket)
+	return out, incomplete(err)
+}
+
+func (b quietRequests) GetObjectLockConfiguration(ctx context.Context, bucket string) ([]byte, error) {
+	out, err := b.Backend.GetObjectLockConfiguration(ctx, bucket)
 	return out, incomplete(err)
 }
 

@@ -120,7 +120,7 @@ func (s *Server) start(ctx context.Context, objects string) error {
 	s.cancel = cancel
 	go func() {
 		defer close(s.done)
-		s.err = embedgw.RunVersityGW(run, quietUploads{backend}, &embedgw.Config{
+		s.err = embedgw.RunVersityGW(run, quietRequests{backend}, &embedgw.Config{
 			RootUserAccess:    root.Access,
 			RootUserSecret:    root.Secret,
 			Region:            s.config.Region,
