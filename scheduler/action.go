@@ -43,6 +43,9 @@ const (
 	KindExecutor  RecordKind = "executor"  // proto.Executor; ID
 	KindVersion   RecordKind = "version"   // proto.ExecutorVersion; version
 	KindChannel   RecordKind = "channel"   // proto.Channel; name
+	KindFormat    RecordKind = "format"    // proto.Format; "format"
+	KindPlan      RecordKind = "plan"      // proto.Plan; <run>/<stage>
+	KindKey       RecordKind = "key"       // proto.IdempotencyKey; <job>/<the key's SHA-256, 32 hex digits>
 )
 
 // Record is a stored record, as it is loaded on start.
@@ -101,13 +104,24 @@ type Suppress struct{ Roles []string }
 // Revive asks for offers for roles and clears their filters.
 type Revive struct{ Roles []string }
 
-func (Accept) call()      {}
-func (Decline) call()     {}
-func (Kill) call()        {}
-func (Acknowledge) call() {}
-func (Reconcile) call()   {}
-func (Suppress) call()    {}
-func (Revive) call()      {}
+// AcceptInverse agrees to give agents back: nothing of ours will run there when their maintenance begins.
+type AcceptInverse struct{ OfferIDs []string }
+
+// DeclineInverse says that something may still run there then. It is asked again after Refuse.
+type DeclineInverse struct {
+	OfferIDs []string
+	Refuse   time.Duration
+}
+
+func (Accept) call()         {}
+func (AcceptInverse) call()  {}
+func (DeclineInverse) call() {}
+func (Decline) call()        {}
+func (Kill) call()           {}
+func (Acknowledge) call()    {}
+func (Reconcile) call()      {}
+func (Suppress) call()       {}
+func (Revive) call()         {}
 
 // Reply answers the command with that ticket.
 type Reply struct {

@@ -31,17 +31,37 @@ type Offers struct{ Offers []Offer }
 
 // Offer is a Mesos offer reduced to what decisions need.
 type Offer struct {
-	ID          string
-	AgentID     string
-	Host        string
-	AgentURL    string // http://host:port of the agent
-	Role        string
-	CPUs        float64
-	Memory      int64             // bytes
-	Disk        int64             // bytes
-	Attributes  map[string]string // text, scalars and ranges in Mesos' own notation; "hostname" added
-	Executors   []string          // IDs of this framework's executors that run there
-	Unavailable *time.Time        // begin of announced maintenance
+	ID             string
+	AgentID        string
+	Host           string
+	AgentURL       string // http://host:port of the agent
+	Role           string
+	CPUs           float64
+	Memory         int64             // bytes
+	Disk           int64             // bytes
+	Attributes     map[string]string // text, scalars and ranges in Mesos' own notation; "hostname" added
+	Executors      []string          // IDs of this framework's executors that run there
+	Unavailable    *time.Time        // begin of announced maintenance
+	UnavailableFor time.Duration     // how long it takes; 0: for ever
+}
+
+// InverseOffers ask for agents back: maintenance is announced for them. Each is answered by AcceptInverse or DeclineInverse.
+type InverseOffers struct{ Offers []InverseOffer }
+
+// InverseOffer is one of them.
+type InverseOffer struct {
+	ID, AgentID string
+	Start       time.Time
+	Duration    time.Duration // 0: for ever
+}
+
+// RescindInverse: an inverse offer is void; the maintenance may have been called off.
+type RescindInverse struct{ OfferID string }
+
+// FrameworkUpdated: Mesos has accepted this FrameworkInfo (by SUBSCRIBE or UPDATE_FRAMEWORK), or refused it for that reason.
+type FrameworkUpdated struct {
+	Info    []byte // mesos.FrameworkInfo, marshalled, without its ID
+	Refused string // empty: accepted
 }
 
 // Rescind: an offer is void.
@@ -86,17 +106,20 @@ type Tick struct{}
 // SteppedDown: the lease is lost. From here on the Core answers with no actions but refusals of commands.
 type SteppedDown struct{}
 
-func (Subscribed) event()   {}
-func (Disconnected) event() {}
-func (Offers) event()       {}
-func (Rescind) event()      {}
-func (Update) event()       {}
-func (Message) event()      {}
-func (Failure) event()      {}
-func (CallFailed) event()   {}
-func (Tick) event()         {}
-func (SteppedDown) event()  {}
-func (Command) event()      {}
+func (Subscribed) event()       {}
+func (Disconnected) event()     {}
+func (Offers) event()           {}
+func (Rescind) event()          {}
+func (Update) event()           {}
+func (Message) event()          {}
+func (Failure) event()          {}
+func (CallFailed) event()       {}
+func (Tick) event()             {}
+func (SteppedDown) event()      {}
+func (InverseOffers) event()    {}
+func (RescindInverse) event()   {}
+func (FrameworkUpdated) event() {}
+func (Command) event()          {}
 
 // Command is a wish from the API. Its answer is a [Reply] with the same ticket.
 type Command struct {
@@ -165,7 +188,26 @@ type DeleteVersion struct{ Version string }
 // SetChannel points a channel at a version, at once. Value: *proto.Channel. Errors: Invalid for an unknown version.
 type SetChannel struct{ Name, Version string }
 
+// ArchiveRuns forgets ended runs that lie in the archive. Value: the IDs of those that were forgotten, []string; unknown
+// ones and ones that something is still to be done for are left out.
+type ArchiveRuns struct{ Runs []string }
+
+// ForgetFramework gives up a framework ID that Mesos has removed: what ran under it is taken for lost, and the next
+// subscription registers anew. Value: ForgottenFramework. Only an operator asks for it, never the scheduler itself.
+type ForgetFramework struct{}
+
+// ForgottenFramework says what was given up.
+type ForgottenFramework struct {
+	ID       string
+	Attempts []ForgottenAttempt // that had not ended as far as known
+}
+
+// ForgottenAttempt may still run on its agent, although nothing hears of it any more.
+type ForgottenAttempt struct{ MesosID, AgentID, Host, ExecutorID string }
+
 func (CheckSpec) command()       {}
+func (ArchiveRuns) command()     {}
+func (ForgetFramework) command() {}
 func (PutJob) command()          {}
 func (DeleteJob) command()       {}
 func (StartRun) command()        {}
