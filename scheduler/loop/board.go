@@ -22,7 +22,9 @@ type board struct {
 	changed   chan struct{} // closed when announced is replaced
 
 	// Of the loop's goroutine only.
-	stale   bool // steps were made since newest
+	after   uint64          // is added to the core's numbers
+	raw     *scheduler.View // newest as the core gave it
+	stale   bool            // steps were made since newest
 	drawn   time.Time
 	pending bool // newest is not announced yet
 	woken   time.Time
@@ -30,7 +32,12 @@ type board struct {
 
 // draw makes the newest view.
 func (b *board) draw(core Core, now time.Time) {
-	b.newest.Store(core.View())
+	if view := core.View(); view != b.raw {
+		numbered := *view
+		numbered.Sequence += b.after
+		b.raw = view
+		b.newest.Store(&numbered)
+	}
 	b.stale, b.drawn = false, now
 }
 

@@ -42,14 +42,31 @@ type Observer interface {
 	Committed(events, changes int, took time.Duration, err error)
 }
 
-// Config is what a Loop is made of. All fields are needed.
+// Term is the time for which this instance leads; scheduler/lease has the one that can be lost.
+type Term interface {
+	// Done is closed when the term is over or may be.
+	Done() <-chan struct{}
+	// Valid says whether this instance may act now. It never blocks.
+	Valid() bool
+}
+
+// Config is what a Loop is made of. All fields are needed, but for the last two.
 type Config struct {
 	Core     func([]scheduler.Record) (Core, error) // makes the core from what is stored
 	Store    Store
 	Master   Master
 	Observer Observer
 	Log      *slog.Logger
+
+	Term  Term   // nil: for ever
+	After uint64 // views are numbered from the next number on, so that readers of an earlier loop's views go on
 }
+
+// forEver is the term of a scheduler that cannot lose it.
+type forEver struct{}
+
+func (forEver) Done() <-chan struct{} { return nil }
+func (forEver) Valid() bool           { return true }
 
 const (
 	queueLength   = 1024
@@ -89,6 +106,9 @@ func Open(ctx context.Context, cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %d stored records: %w", len(records), err)
 	}
+	if cfg.Term == nil {
+		cfg.Term = forEver{}
+	}
 	l := &Loop{
 		cfg:     cfg,
 		core:    core,
@@ -96,16 +116,33 @@ func Open(ctx context.Context, cfg Config) (*Loop, error) {
 		waiting: make(map[uint64]chan<- scheduler.Reply),
 		stopped: make(chan struct{}),
 	}
+	l.board.after = cfg.After
 	l.board.draw(core, time.Time{})
 	l.board.announce(l.View())
 	return l, nil
 }
 
-// Run connects to Mesos and works until ctx ends, when it returns nil. It returns an error when storing failed or Mesos
-// refuses for good; the process should end then. Commands without an answer are answered as unavailable. It is called
-// once; nothing that it started is left when it returns.
+// ErrTermOver: the term for which this loop ran has ended. Acquire another one and open another loop.
+var ErrTermOver = errors.New("the term of leadership is over")
+
+// Run connects to Mesos and works until ctx ends, when it returns nil. It returns an error that is ErrTermOver,
+// ErrStoring, or what Mesos refused for good; this Loop is over then. Commands without an answer are answered as
+// unavailable. It is called once; nothing that it started is left when it returns.
+//
+// When ctx ends, what was decided is still stored. When the term ends nothing is waited for: a write on its way is given
+// up, and the store keeps it out if it comes too late.
 func (l *Loop) Run(ctx context.Context) error {
+	term, end := l.term(ctx)
+	defer end()
 	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		select {
+		case <-term.Done():
+			return ErrTermOver
+		case <-inner.Done():
+			return nil
+		}
+	})
 	group.Go(func() error {
 		return l.cfg.Master.Run(inner, l.View().FrameworkID, func(e scheduler.Event) {
 			select {
@@ -114,11 +151,26 @@ func (l *Loop) Run(ctx context.Context) error {
 			}
 		})
 	})
-	group.Go(func() error { return l.turns(inner) })
+	group.Go(func() error { return l.turns(inner, term) })
 	err := group.Wait()
 	l.stepDown()
 	close(l.stopped)
 	return err
+}
+
+// term is a context that ends with the term, not with ctx. The caller calls end, which waits for what was started.
+func (l *Loop) term(ctx context.Context) (term context.Context, end func()) {
+	term, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-l.cfg.Term.Done():
+			cancel()
+		case <-term.Done():
+		}
+	}()
+	return term, func() { cancel(); <-watched }
 }
 
 // stepDown shows that this instance leads no more. A core that is ahead of the store is not looked at again: what it
@@ -135,8 +187,9 @@ func (l *Loop) stepDown() {
 	l.board.draw(l.core, now)
 }
 
-// turns is the goroutine that owns the core.
-func (l *Loop) turns(ctx context.Context) error {
+// turns is the goroutine that owns the core. It ends with ctx; what it has begun then goes on until it is done or the
+// term is over.
+func (l *Loop) turns(ctx, term context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var ticked time.Time
@@ -151,13 +204,16 @@ func (l *Loop) turns(ctx context.Context) error {
 			batch = l.gather(first)
 		case <-timer.C:
 		}
+		if !l.cfg.Term.Valid() { // this process may have been asleep
+			return ErrTermOver
+		}
 		now := time.Now()
 		if !now.Before(due) {
 			batch = append(batch, item{event: scheduler.Tick{}})
 			ticked = now
 		}
 		if len(batch) > 0 {
-			wake, err := l.turn(ctx, now, batch)
+			wake, err := l.turn(term, now, batch)
 			if err != nil {
 				return err
 			}
@@ -228,19 +284,22 @@ func (l *Loop) turn(ctx context.Context, now time.Time, batch []item) (wake time
 	return done.wake, nil
 }
 
-// commit stores changes even when ctx has ended meanwhile: what was decided is finished.
+// ErrStoring: a write to the store failed. Nobody knows what is stored; load it again before going on.
+var ErrStoring = errors.New("storing failed")
+
+// commit stores changes. The context is the term's.
 func (l *Loop) commit(ctx context.Context, events int, changes []scheduler.Change) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	begin := time.Now()
 	err := l.cfg.Store.Commit(ctx, changes)
 	l.cfg.Observer.Committed(events, len(changes), time.Since(begin), err)
 	if err != nil {
 		l.cfg.Log.Error("storing failed: giving up leadership", "changes", len(changes), "error", err)
-		return fmt.Errorf("give up leadership: %w", err)
+		return fmt.Errorf("give up leadership: %w: %w", ErrStoring, err)
 	}
 	return nil
 }
@@ -255,7 +314,7 @@ func (l *Loop) Do(ctx context.Context, body scheduler.CommandBody) (any, error) 
 	select {
 	case l.queue <- command:
 	case <-l.stopped:
-		return nil, errStopped()
+		return nil, unavailable("this instance has stopped scheduling: the command was not carried out")
 	case <-ctx.Done():
 		return nil, unavailable("the scheduler is busy: the command was not carried out")
 	}
@@ -286,7 +345,9 @@ func unavailable(text string) *scheduler.Error {
 	return &scheduler.Error{Kind: scheduler.Unavailable, Message: text}
 }
 
-func errStopped() *scheduler.Error { return unavailable("the scheduler is stopping") }
+func errStopped() *scheduler.Error {
+	return unavailable("this instance has stopped scheduling: the command may have been carried out")
+}
 
 // View is the picture of the state as it was at most 20 ms ago, and not older than the last Do that returned. It never
 // blocks, and is never nil.

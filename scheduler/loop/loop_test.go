@@ -96,9 +96,13 @@ type fakeStore struct {
 
 func (s *fakeStore) Load(context.Context) ([]scheduler.Record, error) { return nil, nil }
 
-func (s *fakeStore) Commit(_ context.Context, changes []scheduler.Change) error {
+func (s *fakeStore) Commit(ctx context.Context, changes []scheduler.Change) error {
 	if s.hold != nil {
-		<-s.hold
+		select {
+		case <-s.hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if s.fail != nil {
 		return s.fail
@@ -166,6 +170,8 @@ type rig struct {
 	core   *fakeCore
 	store  *fakeStore
 	master *fakeMaster
+	term   Term
+	after  uint64
 	ended  chan error
 	stop   context.CancelFunc
 }
@@ -190,6 +196,8 @@ func start(t *testing.T, change func(*rig)) *rig {
 		Master:   r.master,
 		Observer: fakeObserver{tr},
 		Log:      slog.New(slog.DiscardHandler),
+		Term:     r.term,
+		After:    r.after,
 	})
 	if err != nil {
 		t.Fatal(err)
