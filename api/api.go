@@ -55,10 +55,13 @@ type Logs interface {
 // Config is what a Handler is made of.
 type Config struct {
 	Scheduler Scheduler
+	// Peers are the instances that share the scheduler's store. Nil: this one is alone.
+	Peers     Peers
 	Kinds     jobs.Kinds
 	Artifacts Artifacts
 	Logs      Logs
-	// Info has version, leader and, on the development platform, endpoints; the rest of it comes from the View.
+	// Info has version, leader and, on the development platform, endpoints; the rest of it comes from the View and the
+	// peers.
 	Info wire.Info
 	// Token is the bearer token that requests need; empty: none is needed, and only loopback names are answered.
 	Token storage.Secret
@@ -66,7 +69,10 @@ type Config struct {
 	Metrics http.Handler
 	// Observe is told of each request after it. The route is its pattern ("GET /v1/runs/{id}"), or empty if none fits. May be nil.
 	Observe func(method, route string, status int, took time.Duration)
-	Logger  *slog.Logger // nil: slog.Default()
+	// Forwarded is told of each request that was passed on to the leader, with the status of its answer; 0: there was
+	// none. May be nil.
+	Forwarded func(status int)
+	Logger    *slog.Logger // nil: slog.Default()
 	// CheckWait is how long a submission waits for its checks; 0: 3 s.
 	CheckWait time.Duration
 }
@@ -76,7 +82,8 @@ type Handler struct {
 	cfg         Config
 	mux         *http.ServeMux
 	crossOrigin *http.CrossOriginProtection
-	description []byte // openapi.json
+	leader      *http.Transport // to the instance that leads
+	description []byte          // openapi.json
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed when streams must end
@@ -90,7 +97,13 @@ func New(cfg Config) *Handler {
 	if cfg.CheckWait == 0 {
 		cfg.CheckWait = 3 * time.Second
 	}
-	h := &Handler{cfg: cfg, mux: http.NewServeMux(), crossOrigin: http.NewCrossOriginProtection(), stop: make(chan struct{})}
+	if cfg.Peers == nil {
+		cfg.Peers = alone{cfg.Scheduler, cfg.Info.Leader}
+	}
+	h := &Handler{
+		cfg: cfg, mux: http.NewServeMux(), crossOrigin: http.NewCrossOriginProtection(), leader: newLeaderTransport(),
+		stop: make(chan struct{}),
+	}
 	h.describe(h.routes())
 	return h
 }

@@ -5,6 +5,9 @@
 // commands. The shapes of requests and answers are in api/wire, the Go client in api/client, the page in api/dashboard,
 // and where task logs come from in api/logs.
 //
+// Of several instances that share a store ([Peers]) one leads. The others answer reads from a view that they follow the
+// store with, and pass writes on to the leader, once: a request that comes from a peer is never passed on again.
+//
 // The caller (the service's wiring) must
 //
 //  1. build a [Handler] with [New] once the scheduler answers View;

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sort"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -14,6 +15,11 @@ import (
 )
 
 type infoOutput struct{ Body wire.Info }
+
+type infoInput struct {
+	Authorization string `header:"Authorization" hidden:"true"`
+	ForwardedBy   string `header:"Tidemill-Forwarded-By" hidden:"true"`
+}
 
 type healthOutput struct {
 	Status int
@@ -28,24 +34,39 @@ func (h *Handler) infoRoutes(described huma.API) {
 		return &healthOutput{Status: http.StatusOK, Body: wire.Health{Status: "ok"}}, nil
 	})
 	ready := operation("readyz", http.MethodGet, "/readyz", tag, "Say whether this instance takes requests")
-	ready.Description = "503 while it does not lead. An instance that has lost Mesos is ready: it takes jobs and says why they wait."
+	ready.Description = "503 while it cannot read the store. A standby is ready: it answers reads and passes writes on. An instance that has lost Mesos is ready: it takes jobs and says why they wait."
 	huma.Register(described, ready, h.ready)
 }
 
-func (h *Handler) ready(context.Context, *struct{}) (*healthOutput, error) {
-	view := h.cfg.Scheduler.View()
-	switch {
-	case !view.Leading:
-		return &healthOutput{Status: http.StatusServiceUnavailable, Body: wire.Health{Status: "standby"}}, nil
-	case view.Master == "":
+// staleAfter is how old the view of a standby may be for it to be ready.
+const staleAfter = 15 * time.Second
+
+func (h *Handler) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	view, now := h.cfg.Scheduler.View(), h.cfg.Peers.Standing()
+	if !now.Leads {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		if age, err := h.cfg.Peers.Fresh(ctx); err != nil || age > staleAfter {
+			return &healthOutput{Status: http.StatusServiceUnavailable, Body: wire.Health{Status: "blind"}}, nil
+		}
+		return &healthOutput{Status: http.StatusOK, Body: wire.Health{Status: "standby"}}, nil
+	}
+	if view.Master == "" {
 		return &healthOutput{Status: http.StatusOK, Body: wire.Health{Status: "disconnected"}}, nil
 	}
 	return &healthOutput{Status: http.StatusOK, Body: wire.Health{Status: "ok"}}, nil
 }
 
-func (h *Handler) info(context.Context, *struct{}) (*infoOutput, error) {
-	view := h.cfg.Scheduler.View()
+func (h *Handler) info(ctx context.Context, in *infoInput) (*infoOutput, error) {
+	view, now := h.cfg.Scheduler.View(), h.cfg.Peers.Standing()
 	info := h.cfg.Info
+	info.Leader, info.Role, info.Epoch, info.Instances = now.Leader, "standby", now.Epoch, now.Instances
+	if now.Leads {
+		info.Role = "leader"
+	}
+	if info.Instances == nil {
+		info.Instances = []wire.Instance{}
+	}
 	info.FrameworkID = view.FrameworkID
 	info.Mesos.Connected = view.Master != ""
 	if view.Master != "" {
@@ -53,6 +74,11 @@ func (h *Handler) info(context.Context, *struct{}) (*infoOutput, error) {
 	}
 	info.Agents = showAgents(view)
 	info.Queue = wire.Queue{Pending: view.Queue.Pending, Launched: view.Queue.Launched, OldestPending: moment(view.Queue.OldestPending)}
+	if in.ForwardedBy == "" {
+		if leader, ok := h.leaderInfo(ctx, now, in.Authorization); ok {
+			info.FrameworkID, info.Mesos, info.Agents, info.Queue = leader.FrameworkID, leader.Mesos, leader.Agents, leader.Queue
+		}
+	}
 	return &infoOutput{Body: info}, nil
 }
 

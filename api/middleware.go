@@ -47,6 +47,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route string) {
 		h.noRoute(w, r)
 		return
 	}
+	if h.standby(w, r, route) {
+		return
+	}
 	answerWithin := answerTimeout
 	if route == artifactRoute {
 		answerWithin = fileTimeout

@@ -56,6 +56,9 @@ func newDescribed(mux *http.ServeMux, version string) huma.API {
 
 // operation has what all operations share. Codes are the errors that it can answer beside the common ones.
 func operation(id, method, path, tag, summary string, codes ...int) huma.Operation {
+	if method != http.MethodGet {
+		codes = append(codes, http.StatusBadGateway) // of a standby, when the leader gives no answer
+	}
 	return huma.Operation{
 		OperationID:     id,
 		Method:          method,

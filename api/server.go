@@ -72,7 +72,9 @@ type uploadBody struct {
 }
 
 func (b *uploadBody) Read(p []byte) (int, error) {
-	if err := b.control.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	// The answer has its time from the last piece on, however long the body took.
+	err := errors.Join(b.control.SetReadDeadline(after(bodyTimeout)), b.control.SetWriteDeadline(after(fileTimeout)))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
 	n, err := b.body.Read(p)

@@ -107,7 +107,7 @@ func TestInfoAndProbes(t *testing.T) {
 	}{
 		{func(*scheduler.View) {}, 200, "ok"},
 		{func(v *scheduler.View) { v.Master = "" }, 200, "disconnected"},
-		{func(v *scheduler.View) { v.Leading = false }, 503, "standby"},
+		{func(v *scheduler.View) { v.Leading = false }, 200, "standby"},
 	} {
 		s.scheduler.Update(step.change)
 		if got := want[wire.Health](t, s.get("/readyz"), step.status); got.Status != step.says {

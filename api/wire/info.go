@@ -6,13 +6,25 @@ import "time"
 type Info struct {
 	Version     string     `json:"version" doc:"Of the scheduler"`
 	FrameworkID string     `json:"framework_id" doc:"Empty until Mesos has given one"`
-	Leader      string     `json:"leader" doc:"URL of the instance that schedules"`
+	Leader      string     `json:"leader" doc:"URL of the instance that schedules; empty while none does"`
+	Role        string     `json:"role" enum:"leader,standby" doc:"Of this instance"`
+	Epoch       uint64     `json:"epoch,omitempty" doc:"Number of the leader's term; each new leader counts one on"`
+	Instances   []Instance `json:"instances" doc:"That share the store, in the order in which they would lead; this one alone if it has a store of its own"`
 	Mesos       Mesos      `json:"mesos"`
 	Agents      []Agent    `json:"agents" doc:"As offers and launches showed them"`
 	Queue       Queue      `json:"queue"`
 	S3          *S3        `json:"s3,omitempty" doc:"Only on the development platform"`
 	Kafka       *Kafka     `json:"kafka,omitempty" doc:"Only on the development platform"`
 	Warehouse   *Warehouse `json:"warehouse,omitempty" doc:"Only on the development platform"`
+}
+
+// Instance is one of several schedulers.
+type Instance struct {
+	URL     string    `json:"url" doc:"Under which the others reach it"`
+	Host    string    `json:"host"`
+	Version string    `json:"version"`
+	Since   time.Time `json:"since" doc:"When it began to take part"`
+	Leads   bool      `json:"leads"`
 }
 
 // Mesos is the master.
@@ -59,5 +71,5 @@ type Warehouse struct {
 
 // Health is the answer of the probes.
 type Health struct {
-	Status string `json:"status" enum:"ok,standby,disconnected" doc:"disconnected: ready, but Mesos cannot be reached at present"`
+	Status string `json:"status" enum:"ok,standby,disconnected,blind" doc:"standby: ready, another instance leads; disconnected: ready, but Mesos cannot be reached at present; blind: not ready, the store cannot be read"`
 }

@@ -30,13 +30,25 @@ func newInfoCommand() *cobra.Command {
 		if info.Mesos.Connected {
 			connected = "connected"
 		}
+		leader := info.Leader
+		if leader == "" {
+			leader = "none at present"
+		}
 		err = writeFields(s.out, [][2]string{
-			{"version", info.Version}, {"leader", info.Leader}, {"framework", info.FrameworkID},
+			{"version", info.Version}, {"role", info.Role}, {"leader", leader}, {"framework", info.FrameworkID},
 			{"mesos", strings.TrimSpace(info.Mesos.Master + " " + connected)},
 			{"queue", fmt.Sprintf("%d tasks wait, %d are launched", info.Queue.Pending, info.Queue.Launched)},
 		})
-		if err != nil || len(info.Agents) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(info.Instances) > 1 {
+			if err := showInstances(s, info); err != nil {
+				return err
+			}
+		}
+		if len(info.Agents) == 0 {
+			return nil
 		}
 		if _, err := fmt.Fprintln(s.out); err != nil {
 			return err
@@ -44,6 +56,20 @@ func newInfoCommand() *cobra.Command {
 		return showList(s, info.Agents, table.Row{"agent", "url", "tasks", "versions", "attributes"}, func(a wire.Agent) table.Row {
 			return table.Row{a.Host, a.URL, a.Tasks, pairs(a.Versions, "×"), pairs(a.Attributes, "=")}
 		})
+	})
+}
+
+// showInstances lists the schedulers that share a store.
+func showInstances(s *shell, info wire.Info) error {
+	if _, err := fmt.Fprintln(s.out); err != nil {
+		return err
+	}
+	return showList(s, info.Instances, table.Row{"scheduler", "url", "version", "since", ""}, func(i wire.Instance) table.Row {
+		role := "standby"
+		if i.Leads {
+			role = "leads"
+		}
+		return table.Row{i.Host, i.URL, i.Version, formatTime(&i.Since), role}
 	})
 }
 

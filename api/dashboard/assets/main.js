@@ -32,6 +32,7 @@ async function refresh() {
     document.title = page.title;
     links.hidden = hasToken();
     show(status, h("span", { class: "version" }, data.info.version),
+      data.info.role === "standby" && h("span", { class: "quiet" }, "standby"),
       data.info.mesos.connected ? h("span", { class: "good" }, "connected to Mesos") : h("span", { class: "bad" }, "not connected to Mesos"));
     if (shown !== undefined && shown !== address) {
       main.focus();

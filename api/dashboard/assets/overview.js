@@ -35,6 +35,8 @@ function queue(info) {
     ["longest wait", format.took(info.queue.oldest_pending)],
     ["mesos", info.mesos.connected ? outside(info.mesos.master) : h("span", { class: "bad" }, "not connected ", info.mesos.master)],
     ["framework", info.framework_id],
+    ["leader", info.leader ? outside(info.leader) : h("span", { class: "bad" }, "no instance leads")],
+    ...(info.instances.length > 1 ? [["schedulers", info.instances.map((i) => h("div", {}, outside(i.url), " ", i.leads ? "leads" : "stands by", i.version === info.version ? "" : " · " + i.version))]] : []),
   ]);
 }
 
