@@ -41,6 +41,7 @@ var floors = []string{
 	"executor/aggregate",
 	"executor/task",
 	"scheduler/loop scheduler/mesos scheduler/store scheduler/lease scheduler/metrics scheduler/artifacts",
+	"scheduler/zookeeper",
 	"scheduler",
 	"storage",
 	"jobs/kinds",
@@ -65,6 +66,7 @@ var never = [][3]string{
 	{"dev/mesos", "scheduler", "dev/mesos is for others, too"},
 	{"dev/mesos", "executor", "dev/mesos is for others, too"},
 	{"dev/mesos", "jobs", "dev/mesos is for others, too"},
+	{"dev/zookeeper", "scheduler", "dev/zookeeper is for others, too"},
 }
 
 func TestImportsRunDownOnly(t *testing.T) {
@@ -93,6 +95,7 @@ func TestEngineStaysInItsRoom(t *testing.T) {
 		"github.com/duckdb/duckdb-go":         {"executor/aggregate", "bench", "dev/endtoend"},
 		"github.com/versity/versitygw":        {"dev/s3"},
 		"github.com/mesos/mesos-go":           {"scheduler/mesos", "executor", "dev/mesos"},
+		"github.com/go-zookeeper/zk":          {"scheduler/zookeeper", "dev/mesos"},
 		"go.etcd.io/bbolt":                    {"scheduler/store", "dev/mesos"},
 		"github.com/danielgtaylor/huma":       {"api"},
 		"github.com/aws/aws-sdk-go-v2":        {"storage/s3", "dev/s3"},
