@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/storage"
+	"github.com/tidemill/tidemill/storage/file"
 )
 
 // DefaultName is the connection that a spec means when it names none.
@@ -42,6 +43,28 @@ func (s *Set) Open(ctx context.Context, name string, uri storage.URI) (storage.S
 		return nil, fmt.Errorf("open %s with connection %q: %w", uri, name, err)
 	}
 	return storage.WithRetry(store, storage.DefaultBackoff), nil
+}
+
+// OpenBelow is Open for a place of this process' own: the store's keys are
+// relative to uri, which names a folder. A file:// URI needs no connection, and
+// name is not looked at.
+func (s *Set) OpenBelow(ctx context.Context, name string, uri storage.URI) (storage.Store, error) {
+	if uri.Scheme == storage.SchemeFile {
+		folder, err := file.Open(file.Config{Root: "/" + uri.Key})
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", uri, err)
+		}
+		return storage.WithRetry(folder, storage.DefaultBackoff), nil
+	}
+	store, err := s.Open(ctx, name, uri)
+	if err != nil {
+		return nil, err
+	}
+	prefix := strings.TrimSuffix(uri.Key, "/")
+	if prefix != "" {
+		prefix += "/"
+	}
+	return storage.Below(store, prefix), nil
 }
 
 // Names lists the connections in order.

@@ -107,6 +107,30 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+func TestOpenBelow(t *testing.T) {
+	set, err := Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	root := t.TempDir()
+	for _, text := range []string{"file://" + root, "file://" + root + "/"} {
+		s, err := set.OpenBelow(t.Context(), "no such connection", uri(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := storage.WriteAll(t.Context(), s, "archive/x", []byte("x"), storage.Always); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(root, "archive/x")); err != nil || string(got) != "x" {
+			t.Errorf("%s: got %q, %v", text, got, err)
+		}
+	}
+	if _, err := set.OpenBelow(t.Context(), "lake", uri(t, "s3://bucket/x")); !errors.Is(err, storage.ErrInvalid) {
+		t.Errorf("unknown connection: got %v, want ErrInvalid", err)
+	}
+}
+
 func TestDefaultChain(t *testing.T) {
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true",

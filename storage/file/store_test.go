@@ -64,4 +64,5 @@ func TestConformanceOfDecorators(t *testing.T) {
 	storagetest.Run(t, target(t, func(s storage.Store) storage.Store {
 		return storage.NewCounter(storage.WithRetry(s, storage.DefaultBackoff))
 	}))
+	storagetest.Run(t, target(t, func(s storage.Store) storage.Store { return storage.Below(s, "some/prefix/") }))
 }

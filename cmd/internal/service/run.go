@@ -24,7 +24,9 @@ import (
 	"github.com/tidemill/tidemill/scheduler/mesos"
 	"github.com/tidemill/tidemill/scheduler/metrics"
 	"github.com/tidemill/tidemill/scheduler/store"
+	"github.com/tidemill/tidemill/storage"
 	"github.com/tidemill/tidemill/storage/connections"
+	"github.com/tidemill/tidemill/storage/file"
 )
 
 // shutdownGrace is for requests that are being answered when the service is to stop.
@@ -74,10 +76,16 @@ func (s *service) make(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, records.Close)
-	files, err := artifacts.Open(filepath.Join(s.cfg.DataDir, "artifacts"))
+	root, err := filepath.Abs(s.cfg.DataDir)
 	if err != nil {
-		return err
+		return fmt.Errorf("--data-dir: %w", err)
 	}
+	folder, err := file.Open(file.Config{Root: root})
+	if err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	objects := storage.WithRetry(folder, storage.DefaultBackoff)
+	files := artifacts.New(objects, root)
 	keys, err := connections.Load(s.cfg.ConnectionsFile)
 	if err != nil {
 		return fmt.Errorf("--connections-file: %w", err)
@@ -107,7 +115,7 @@ func (s *service) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.missing(files)
+	s.missing(ctx, files)
 	info := s.cfg.Info
 	info.Version, info.Leader, info.Mesos.Master = build.Version(), s.url, s.cfg.Mesos.Master
 	s.server = api.New(api.Config{
@@ -205,10 +213,13 @@ func (s *service) core() scheduler.Config {
 }
 
 // missing tells of versions whose file is gone: launches with them would fail on every agent that has not fetched it.
-func (s *service) missing(files *artifacts.Directory) {
+func (s *service) missing(ctx context.Context, files *artifacts.Store) {
 	for name, version := range s.loop.View().Versions {
 		for _, a := range version.Version.Artifacts {
-			if !files.Has(a.SHA256) {
+			there, err := files.Has(ctx, a.SHA256)
+			if err != nil {
+				s.log.Error("the file of an executor version cannot be looked for", "version", name, "error", err)
+			} else if !there {
 				s.log.Error("the file of an executor version is missing", "version", name, "os", a.OS, "arch", a.Arch, "sha256", a.SHA256)
 			}
 		}

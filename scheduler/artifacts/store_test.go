@@ -14,12 +14,13 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidemill/tidemill/proto/describe"
 	"github.com/tidemill/tidemill/scheduler"
+	"github.com/tidemill/tidemill/storage"
+	"github.com/tidemill/tidemill/storage/file"
 )
 
 // binary is a file that describes itself as that version for linux-amd64.
@@ -34,34 +35,62 @@ func sumOf(content string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func open(t *testing.T) *Directory {
+// folders gives an empty place in each kind of object storage.
+var folders = map[string]func(t *testing.T) storage.Store{"file": newFolder, "S3": newBucket}
+
+func newFolder(t *testing.T) storage.Store {
 	t.Helper()
-	d, err := Open(filepath.Join(t.TempDir(), "artifacts"))
+	objects, err := file.Open(file.Config{Root: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return objects
 }
 
-func names(t *testing.T, d *Directory) []string {
+// open makes a store over objects. Nothing may be left in its spool.
+func open(t *testing.T, objects storage.Store) *Store {
 	t.Helper()
-	entries, err := os.ReadDir(d.path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	spool := t.TempDir()
+	t.Cleanup(func() {
+		if left, err := os.ReadDir(spool); err != nil || len(left) > 0 {
+			t.Errorf("left in the spool: %v, %v", left, err)
+		}
+	})
+	return New(objects, spool)
+}
+
+func names(t *testing.T, s *Store) []string {
+	t.Helper()
 	out := []string{}
-	for _, e := range entries {
-		out = append(out, e.Name())
+	for object, err := range s.objects.List(t.Context(), "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, object.Key)
 	}
 	return out
 }
 
+func has(t *testing.T, s *Store, sum string) bool {
+	t.Helper()
+	there, err := s.Has(t.Context(), sum)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return there
+}
+
 func TestPut(t *testing.T) {
-	d := open(t)
+	for name, objects := range folders {
+		t.Run(name, func(t *testing.T) { testPut(t, open(t, objects(t))) })
+	}
+}
+
+func testPut(t *testing.T, s *Store) {
 	content := binary("1.4.0")
 	sum := sumOf(content)
 	for range 2 { // the same again is as good
-		got, err := d.Put(t.Context(), "1.4.0", "linux", "amd64", strings.ToUpper(sum), strings.NewReader(content))
+		got, err := s.Put(t.Context(), "1.4.0", "linux", "amd64", strings.ToUpper(sum), strings.NewReader(content))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,22 +98,65 @@ func TestPut(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	}
-	if diff := cmp.Diff([]string{sum}, names(t, d)); diff != "" {
-		t.Errorf("files: %s", diff)
+	if diff := cmp.Diff([]string{"artifacts/" + sum}, names(t, s)); diff != "" {
+		t.Errorf("objects: %s", diff)
 	}
-	if !d.Has(sum) || d.Has(sumOf("other")) || d.Has("../"+sum) {
+	if !has(t, s, sum) || has(t, s, sumOf("other")) || has(t, s, "../"+sum) {
 		t.Error("has: wrong answer")
 	}
 	for range 2 {
-		if err := d.Delete(t.Context(), sum); err != nil {
+		if err := s.Delete(t.Context(), sum); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(names(t, d)) != 0 {
-		t.Errorf("files after delete: %v", names(t, d))
+	if len(names(t, s)) != 0 {
+		t.Errorf("objects after delete: %v", names(t, s))
 	}
-	if err := d.Delete(t.Context(), "../../etc/passwd"); err == nil {
+	if err := s.Delete(t.Context(), "../../etc/passwd"); err == nil {
 		t.Error("delete of a path: got no error")
+	}
+}
+
+// A file that something else has spoilt is replaced by a good one.
+func TestPutRepairs(t *testing.T) {
+	s := open(t, newFolder(t))
+	content := binary("1.4.0")
+	sum := sumOf(content)
+	if _, err := storage.WriteAll(t.Context(), s.objects, "artifacts/"+sum, []byte("cut"), storage.Always); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), "1.4.0", "linux", "amd64", sum, strings.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := storage.ReadAll(t.Context(), s.objects, "artifacts/"+sum, 1<<20)
+	if err != nil || string(got) != content {
+		t.Errorf("got %d bytes, %v, want %d", len(got), err, len(content))
+	}
+}
+
+// What a version before object storage has left in a data directory is found.
+func TestOldDirectory(t *testing.T) {
+	root := t.TempDir()
+	content := binary("1.4.0")
+	sum := sumOf(content)
+	if err := os.MkdirAll(filepath.Join(root, "artifacts"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "artifacts", sum), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := file.Open(file.Config{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, objects)
+	if !has(t, s, sum) {
+		t.Error("the file is not found")
+	}
+	answer := httptest.NewRecorder()
+	s.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/"+sum+"/tidemill-executor", nil))
+	if answer.Code != 200 || answer.Body.String() != content {
+		t.Errorf("got %d and %d bytes", answer.Code, answer.Body.Len())
 	}
 }
 
@@ -114,7 +186,7 @@ func TestPutRefuses(t *testing.T) {
 		"client goes away": {content: good, body: &cutReader{content: good}, contains: "canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := open(t)
+			d := open(t, newFolder(t))
 			if test.max > 0 {
 				d.maxSize = test.max
 			}
@@ -161,29 +233,13 @@ func (r *cutReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestOpenRemovesAbandonedUploads(t *testing.T) {
-	path := t.TempDir()
-	for name, age := range map[string]time.Duration{uploadPrefix + "old": 2 * time.Hour, uploadPrefix + "new": 0, sumOf("x"): 1000 * time.Hour} {
-		file := filepath.Join(path, name)
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		then := time.Now().Add(-age)
-		if err := os.Chtimes(file, then, then); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d, err := Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{uploadPrefix + "new", sumOf("x")}, names(t, d)); diff != "" {
-		t.Errorf("files: %s", diff)
+func TestServe(t *testing.T) {
+	for name, objects := range folders {
+		t.Run(name, func(t *testing.T) { testServe(t, open(t, objects(t))) })
 	}
 }
 
-func TestServe(t *testing.T) {
-	d := open(t)
+func testServe(t *testing.T, d *Store) {
 	content := binary("1.4.0")
 	sum := sumOf(content)
 	if _, err := d.Put(t.Context(), "1.4.0", "linux", "amd64", sum, strings.NewReader(content)); err != nil {
@@ -198,6 +254,7 @@ func TestServe(t *testing.T) {
 	}{
 		"get":          {http.MethodGet, "/" + sum + "/tidemill-executor", [2]string{}, 200, content},
 		"head":         {http.MethodHead, "/" + sum + "/tidemill-executor", [2]string{}, 200, ""},
+		"suffix":       {http.MethodGet, "/" + sum + "/tidemill-executor", [2]string{"Range", "bytes=-5"}, 206, "data "},
 		"range":        {http.MethodGet, "/" + sum + "/tidemill-executor", [2]string{"Range", "bytes=1-3"}, 206, "ELF"},
 		"bad range":    {http.MethodGet, "/" + sum + "/tidemill-executor", [2]string{"Range", "bytes=9999999-"}, 416, ""},
 		"known":        {http.MethodGet, "/" + sum + "/tidemill-executor", [2]string{"If-None-Match", etag}, 304, ""},
@@ -237,5 +294,68 @@ func TestServe(t *testing.T) {
 				t.Error("HEAD has no length")
 			}
 		})
+	}
+}
+
+// broken fails as a storage does that is down, from a call on.
+type broken struct {
+	storage.Store
+	stat, get error
+	cut       int64 // bytes that a body gives before it fails; 0: all
+}
+
+func (b *broken) Stat(ctx context.Context, key string) (storage.Object, error) {
+	if b.stat != nil {
+		return storage.Object{}, b.stat
+	}
+	return b.Store.Stat(ctx, key)
+}
+
+func (b *broken) Get(ctx context.Context, key string, r storage.Range) (io.ReadCloser, storage.Object, error) {
+	body, object, err := b.Store.Get(ctx, key, r)
+	if err != nil || b.cut == 0 {
+		return body, object, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(io.LimitReader(body, b.cut), iotest.ErrReader(storage.ErrUnavailable)), body}, object, nil
+}
+
+func TestStorageIsDown(t *testing.T) {
+	down := &broken{Store: newFolder(t)}
+	s := open(t, down)
+	content := binary("1.4.0")
+	sum := sumOf(content)
+	if _, err := s.Put(t.Context(), "1.4.0", "linux", "amd64", sum, strings.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+
+	down.stat = storage.ErrUnavailable
+	var refused *scheduler.Error
+	if _, err := s.Put(t.Context(), "1.4.0", "linux", "amd64", sum, strings.NewReader(content)); !errors.As(err, &refused) || refused.Kind != scheduler.Unavailable {
+		t.Errorf("put: got %v, want it to be unavailable", err)
+	}
+	if _, err := s.Has(t.Context(), sum); !errors.As(err, &refused) || refused.Kind != scheduler.Unavailable {
+		t.Errorf("has: got %v, want it to be unavailable", err)
+	}
+	answer := httptest.NewRecorder()
+	s.ServeHTTP(answer, httptest.NewRequest(http.MethodHead, "/"+sum+"/tidemill-executor", nil))
+	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" {
+		t.Errorf("HEAD: got %d, %v, want 503 with Retry-After", answer.Code, answer.Header())
+	}
+
+	// What breaks off in the middle is not taken for a shorter file.
+	down.stat, down.cut = nil, 1000
+	server := httptest.NewServer(s)
+	defer server.Close()
+	response, err := server.Client().Get(server.URL + "/" + sum + "/tidemill-executor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	got, err := io.ReadAll(response.Body)
+	if err == nil || len(got) > 1000 {
+		t.Errorf("got %d bytes and error %v, want 1000 and an error", len(got), err)
 	}
 }
