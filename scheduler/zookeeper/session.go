@@ -171,7 +171,7 @@ func (s *Session) notice(i *incarnation, e zk.Event) {
 		s.log.Info("ZooKeeper session established", "server", e.Server, "session", fmt.Sprintf("%#x", i.conn.SessionID()),
 			"timeout", i.dialer.timeout())
 	case zk.StateDisconnected:
-		if i.online {
+		if i.online && s.ctx.Err() == nil {
 			s.log.Warn("connection to ZooKeeper lost", "server", e.Server)
 		}
 		i.online = false

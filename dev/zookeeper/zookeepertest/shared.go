@@ -100,5 +100,5 @@ func URL(tb testing.TB, address, credentials string) string {
 		}
 		return '-'
 	}, tb.Name())
-	return fmt.Sprintf("zk://%s%s/test/%s-%d", credentials, address, name, roots.Add(1))
+	return fmt.Sprintf("zk://%s%s/%s-%d", credentials, address, name, roots.Add(1))
 }
