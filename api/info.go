@@ -117,18 +117,30 @@ func versionsByAgent(view *scheduler.View) map[string]map[string]int {
 		if jobs.Terminal(run.Run.State) {
 			continue
 		}
-		for _, task := range run.Tasks {
-			switch task.Task.State {
-			case proto.TASK_LAUNCHING, proto.TASK_STARTING, proto.TASK_RUNNING:
-			default:
-				continue
+		for _, stage := range run.Stages {
+			for _, task := range stage.Tasks {
+				agent := launchedOn(task)
+				if agent == "" {
+					continue
+				}
+				if counts[agent] == nil {
+					counts[agent] = map[string]int{}
+				}
+				counts[agent][run.Run.ExecutorVersion]++
 			}
-			agent := task.Task.Attempts[len(task.Task.Attempts)-1].AgentID
-			if counts[agent] == nil {
-				counts[agent] = map[string]int{}
-			}
-			counts[agent][run.Run.ExecutorVersion]++
 		}
 	}
 	return counts
+}
+
+// launchedOn is the agent that a task is on, or empty if it is on none.
+func launchedOn(task *scheduler.TaskView) string {
+	if task == nil {
+		return ""
+	}
+	switch task.Task.State {
+	case proto.TASK_LAUNCHING, proto.TASK_STARTING, proto.TASK_RUNNING:
+		return task.Task.Attempts[len(task.Task.Attempts)-1].AgentID
+	}
+	return ""
 }

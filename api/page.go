@@ -30,7 +30,7 @@ func page[S, T any](list string, items []S, in Page, key func(S) string, show fu
 	if in.Cursor != "" {
 		last, ok := readCursor(list, in.Cursor)
 		if !ok {
-			return nil, invalidParameter("cursor", "it is not a cursor that this list has given; begin again without one")
+			return nil, invalidCursor()
 		}
 		begin = sort.Search(len(items), func(i int) bool { return key(items[i]) > last })
 	}
@@ -43,6 +43,10 @@ func page[S, T any](list string, items []S, in Page, key func(S) string, show fu
 		out.Body.Next = cursor(list, key(items[end-1]))
 	}
 	return out, nil
+}
+
+func invalidCursor() error {
+	return invalidParameter("cursor", "it is not a cursor that this list has given; begin again without one")
 }
 
 // cursor is a key with a checksum before it, by which a damaged one and that of another list are told: they would give

@@ -164,20 +164,7 @@ func (h *Handler) listTasks(_ context.Context, in *listTasksInput) (*listOutput[
 	if err != nil {
 		return nil, err
 	}
-	// Tasks come in order and are only ever added at the end: their place is their key.
-	type placed struct {
-		*scheduler.TaskView
-		key string
-	}
-	var all []placed
-	for i, task := range run.Tasks {
-		if len(in.State) == 0 || slices.Contains(in.State, jobs.TaskStateName(task.Task.State)) {
-			all = append(all, placed{task, fmt.Sprintf("%09d", i)})
-		}
-	}
-	return page("tasks", all, in.Page,
-		func(t placed) string { return t.key },
-		func(t placed) wire.Task { return showTask(run.Run, t.TaskView) })
+	return listTasks(run, in)
 }
 
 func (h *Handler) explain(_ context.Context, in *runPath) (*explainOutput, error) {

@@ -404,12 +404,17 @@ func TestFollowedLogWaitsForTheLaunch(t *testing.T) {
 			}
 			defer response.Body.Close()
 			s.scheduler.UpdateRun(runs["running"], func(run *scheduler.RunView) {
-				run.Tasks = slices.Clone(run.Tasks)
-				for i, view := range run.Tasks {
-					if view.Task.ID == id {
-						task := *view.Task
-						test.change(&task)
-						run.Tasks[i] = &scheduler.TaskView{Task: &task}
+				run.Stages = slices.Clone(run.Stages)
+				for i, stage := range run.Stages {
+					changed := *stage
+					changed.Tasks = slices.Clone(stage.Tasks)
+					run.Stages[i] = &changed
+					for n := range changed.Tasks {
+						if view := run.Task(stage.Name, n); view.Task.ID == id {
+							task := *view.Task
+							test.change(&task)
+							changed.Tasks[n] = &scheduler.TaskView{Task: &task}
+						}
 					}
 				}
 			})

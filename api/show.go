@@ -94,20 +94,22 @@ func fraction(x float64) float64 {
 
 func showStages(run *scheduler.RunView) []wire.Stage {
 	out := make([]wire.Stage, len(run.Run.Stages))
-	index := make(map[string]int, len(out))
 	for i, stage := range run.Run.Stages {
 		out[i].Name = stage.Name
-		index[stage.Name] = i
-	}
-	for _, task := range run.Tasks {
-		i, ok := index[task.Task.Stage]
-		if !ok {
-			continue
+		shown := run.Stage(stage.Name)
+		if shown == nil {
+			continue // a run as a command gave it
 		}
-		count(&out[i].Tasks, task.Task.State)
-		counters := showCounters(task)
-		out[i].Rows += counters.Rows
-		out[i].Bytes += counters.Bytes
+		for _, task := range shown.Tasks {
+			if task == nil {
+				count(&out[i].Tasks, run.NeverLaunched())
+				continue
+			}
+			count(&out[i].Tasks, task.Task.State)
+			counters := showCounters(task)
+			out[i].Rows += counters.Rows
+			out[i].Bytes += counters.Bytes
+		}
 	}
 	return out
 }

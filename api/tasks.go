@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/tidemill/tidemill/api/logs"
+	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/scheduler"
@@ -126,17 +129,56 @@ func findAttempt(view *scheduler.View, id string, number uint32) (*scheduler.Run
 }
 
 func findTask(view *scheduler.View, id string) (*scheduler.RunView, *proto.Task) {
-	runID, _, _, err := jobs.ParseTaskID(id)
+	runID, stage, index, err := jobs.ParseTaskID(id)
 	if err != nil || view.Runs[runID] == nil {
 		return nil, nil
 	}
 	run := view.Runs[runID]
-	for _, task := range run.Tasks {
-		if task.Task.ID == id {
-			return run, task.Task
+	task := run.Task(stage, index)
+	if task == nil {
+		return nil, nil
+	}
+	return run, task.Task
+}
+
+// listTasks cuts one page out of a run's tasks. Only what is on the page is made, for a run may have very many that were
+// never launched. Stages and tasks are only ever added at the end: their place is their key.
+func listTasks(run *scheduler.RunView, in *listTasksInput) (*listOutput[wire.Task], error) {
+	const list = "tasks"
+	at, after := -1, -1
+	if in.Cursor != "" {
+		key, ok := readCursor(list, in.Cursor)
+		last, err := strconv.Atoi(key)
+		if !ok || err != nil {
+			return nil, invalidCursor()
+		}
+		after = last
+	}
+	out := &listOutput[wire.Task]{Body: wire.List[wire.Task]{Items: []wire.Task{}}}
+	last := 0 // the place of the last one on the page
+	for _, stage := range run.Stages {
+		for i, task := range stage.Tasks {
+			if at++; at <= after || !in.wants(run, task) {
+				continue
+			}
+			if len(out.Body.Items) == in.Limit {
+				out.Body.Next = cursor(list, strconv.Itoa(last))
+				return out, nil
+			}
+			out.Body.Items = append(out.Body.Items, showTask(run.Run, run.Task(stage.Name, i)))
+			last = at
 		}
 	}
-	return nil, nil
+	return out, nil
+}
+
+// wants says whether a task is in one of the states asked for. It is nil if it was never launched.
+func (in *listTasksInput) wants(run *scheduler.RunView, task *scheduler.TaskView) bool {
+	state := run.NeverLaunched()
+	if task != nil {
+		state = task.Task.State
+	}
+	return len(in.State) == 0 || slices.Contains(in.State, jobs.TaskStateName(state))
 }
 
 // logWriter sends each piece at once. Each write has its own deadline, so that a client that reads nothing is dropped.

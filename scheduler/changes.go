@@ -76,9 +76,9 @@ func (c *Core) saveTask(t *task) {
 
 // touchTask marks what a View shows of a task as changed, without storing anything.
 func (c *Core) touchTask(t *task) {
-	t.view = nil
-	if t.run != nil {
-		t.run.viewTasks = nil
+	if t.stage != nil {
+		t.stage.touch(t)
+		t.measure()
 		c.view.run(t.run)
 	}
 }

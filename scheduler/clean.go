@@ -30,23 +30,16 @@ func (c *Core) beginClean(r *run, settle bool) {
 	}
 	r.rec.CleanUp = proto.CLEAN_UP_PENDING
 	input := proto.Encode(&proto.CleanInput{Settle: settle})
-	resources := cleanResources
 	r.rec.Stages = append(r.rec.Stages, proto.Stage{Name: jobs.StageClean, Tasks: 1})
-	st := r.addStage(jobs.StageClean, resources)
-	t := &task{
-		rec: &proto.Task{
-			ID:      jobs.TaskID(r.rec.ID, jobs.StageClean, 0),
-			Run:     r.rec.ID,
-			Stage:   jobs.StageClean,
-			Of:      1,
-			Input:   input,
-			Created: c.now,
-		},
-		owner: r.owner,
-		run:   r,
-		shape: st.shape,
-	}
-	st.tasks = []*task{t}
+	st := c.addStage(r, jobs.StageClean, 1)
+	t := st.hold(&proto.Task{
+		ID:      jobs.TaskID(r.rec.ID, jobs.StageClean, 0),
+		Run:     r.rec.ID,
+		Stage:   jobs.StageClean,
+		Of:      1,
+		Input:   input,
+		Created: c.now,
+	})
 	c.versions[r.rec.ExecutorVersion].cleaning++
 	c.saveRun(r)
 	c.saveTask(t)
@@ -63,7 +56,6 @@ func (c *Core) cleanFinished(t *task) {
 	c.endClean(r, proto.CLEAN_UP_DONE)
 	switch {
 	case r.ended():
-		c.mayDrop(r)
 	case output.Committed != nil:
 		c.succeed(r, output.Committed)
 	default:
@@ -78,7 +70,6 @@ func (c *Core) cleanFailed(t *task, why *proto.Failure) {
 		return
 	}
 	c.endClean(t.run, proto.CLEAN_UP_DONE)
-	c.mayDrop(t.run)
 }
 
 // nothingToClean says whether a clean-up failed because there is no place, such as a bucket, that anything could be left
@@ -95,7 +86,6 @@ func (c *Core) cleanGivenUp(t *task, why *proto.Failure) {
 	c.endClean(r, proto.CLEAN_UP_GIVEN_UP)
 	c.note(slog.LevelError, "clean-up given up; intermediate objects of the run may be left", t.attrs(slog.String("message", why.Message))...)
 	if r.ended() {
-		c.mayDrop(r)
 		return
 	}
 	state := r.final()

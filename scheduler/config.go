@@ -22,7 +22,6 @@ type Config struct {
 	KillGrace       time.Duration // between graceful and hard kill of a task process
 	KillRepeat      time.Duration // between repeated kill calls
 	FreeRetries     int           // attempts a task may lose through no fault of the job
-	KeepRuns        int           // ended runs that stay readable
 	ConnectionsFile string        // path on the agents, handed to executors
 	ArtifactURL     string        // base URL under which agents fetch artefacts; stable, whoever leads
 
@@ -61,6 +60,5 @@ func Defaults() Config {
 		KillGrace:       5 * time.Second,
 		KillRepeat:      5 * time.Second,
 		FreeRetries:     10,
-		KeepRuns:        1000,
 	}
 }

@@ -26,8 +26,8 @@ type Core struct {
 
 	jobs      map[string]*job
 	runs      map[string]*run
-	keys      map[runKey]*run
-	ended     []*run // that may be dropped, oldest end first
+	tasks     int // of runs that have not ended, never launched ones included
+	keys      keys
 	versions  map[string]*version
 	channels  map[string]*proto.Channel
 	checks    map[CheckKey]*check
@@ -61,7 +61,7 @@ func New(cfg Config, records []Record) (*Core, error) {
 		leading:   true,
 		jobs:      map[string]*job{},
 		runs:      map[string]*run{},
-		keys:      map[runKey]*run{},
+		keys:      keys{byKey: map[runKey]*proto.IdempotencyKey{}},
 		versions:  map[string]*version{},
 		channels:  map[string]*proto.Channel{},
 		checks:    map[CheckKey]*check{},
@@ -169,6 +169,8 @@ func (c *Core) command(cmd Command) {
 		value, err = c.deleteVersion(body)
 	case SetChannel:
 		value, err = c.setChannel(body)
+	case ArchiveRuns:
+		value = c.archiveRuns(body)
 	default:
 		err = errorf(Internal, "handle command: %T is not known", cmd.Body)
 	}

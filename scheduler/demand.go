@@ -103,8 +103,8 @@ func (c *Core) opened(s *shape, before int) {
 	}
 }
 
-// waits is since when a task could have been launched: neither back-off nor parallelism kept it back.
-func (s *shape) waits(t *task) time.Time { return later(t.ready, s.open) }
+// waits is since when a task could have been launched that was ready then: parallelism did not keep it back either.
+func (s *shape) waits(ready time.Time) time.Time { return later(ready, s.open) }
 
 // delay keeps a pending task back until its back-off has ended.
 func (c *Core) delay(t *task, until time.Time) {
@@ -162,53 +162,4 @@ func (c *Core) touchShape(s *shape) {
 			}
 		}
 	}
-}
-
-// queue holds launchable tasks, first come, first served. Removed ones stay in the slice until their turn; a task that
-// was removed is never pushed again.
-type queue struct {
-	tasks []*task
-	head  int
-	count int
-}
-
-func (q *queue) len() int { return q.count }
-
-func (q *queue) push(t *task) {
-	t.queued = true
-	q.tasks = append(q.tasks, t)
-	q.count++
-}
-
-func (q *queue) remove(t *task) {
-	t.queued = false
-	q.count--
-	if q.count == 0 {
-		*q = queue{}
-	}
-}
-
-// pop takes the task that has waited longest; the queue must not be empty.
-func (q *queue) pop() *task {
-	for {
-		t := q.tasks[q.head]
-		q.tasks[q.head] = nil
-		q.head++
-		if t.queued {
-			q.remove(t)
-			return t
-		}
-	}
-}
-
-// first is the task that pop would take, or nil.
-func (q *queue) first() *task {
-	for q.head < len(q.tasks) && !q.tasks[q.head].queued {
-		q.tasks[q.head] = nil
-		q.head++
-	}
-	if q.head == len(q.tasks) {
-		return nil
-	}
-	return q.tasks[q.head]
 }

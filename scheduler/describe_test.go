@@ -35,6 +35,16 @@ func (s *script) describeChange(change Change) string {
 		if rec.CheckedWith != "" {
 			detail += " with " + rec.CheckedWith
 		}
+	case KindPlan:
+		rec := mustDecode(change.Value, &proto.Plan{})
+		detail = fmt.Sprintf("%d tasks", len(rec.Inputs))
+		if r := rec.Resources; r != nil {
+			detail += fmt.Sprintf(" of cpus=%v mem=%s", r.CPUs, jobs.FormatSize(r.Memory))
+		}
+	case KindKey:
+		rec := mustDecode(change.Value, &proto.IdempotencyKey{})
+		name = fmt.Sprintf("key %s/%s", rec.Job, rec.Key)
+		detail = "-> " + rec.Run
 	case KindRun:
 		detail = describeRun(mustDecode(change.Value, &proto.Run{}))
 	case KindTask:
@@ -170,7 +180,12 @@ func describeReply(reply Reply) string {
 	case PutJobResult:
 		return fmt.Sprintf("job %s revision %d checks %s created=%v changed=%v", v.Job.Name, v.Revision.Number, jobs.CheckStateName(v.Revision.Checks), v.Created, v.Changed)
 	case StartRunResult:
+		if v.Archived {
+			return fmt.Sprintf("run %s of %s in the archive repeat=%v", v.Run.ID, v.Run.Job, v.Repeat)
+		}
 		return fmt.Sprintf("run %s %s repeat=%v", v.Run.ID, jobs.RunStateName(v.Run.State), v.Repeat)
+	case []string:
+		return "forgot " + strings.Join(v, " ")
 	case *proto.Run:
 		return "run " + v.ID + " " + describeRun(v)
 	case RegisterVersionResult:
@@ -223,7 +238,7 @@ func (s *script) view(what string) string {
 			return "no such run\n"
 		}
 		fmt.Fprintf(&out, "%s: %s progress=%.3f\n", what, describeRun(r.Run), r.Progress)
-		for _, t := range r.Tasks {
+		for t := range r.Tasks() {
 			fmt.Fprintf(&out, "  %s %s\n", t.Task.ID, s.describeTask(t.Task))
 		}
 		for _, w := range r.Waiting {

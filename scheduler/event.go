@@ -163,8 +163,9 @@ type StartRun struct {
 
 // StartRunResult is the answer to StartRun.
 type StartRunResult struct {
-	Run    *proto.Run
-	Repeat bool // an earlier run with the same idempotency key
+	Run      *proto.Run
+	Repeat   bool // an earlier run with the same idempotency key
+	Archived bool // that lies in the archive: of Run only ID and Job are set
 }
 
 // CancelRun asks a run to stop. Value: *proto.Run. Cancelling an ended run changes nothing and is no error.

@@ -78,13 +78,15 @@ func (c *Core) waitingFor(s *shape, tasks []*task) Waiting {
 		TurnedDown: maps.Clone(s.tried.turnedDown),
 	}
 	if s.queue.len() == 0 {
+		var began time.Time
 		for _, t := range tasks {
-			if t.delayed && t.rec.NotBefore != nil {
+			if t != nil && t.delayed && t.rec.NotBefore != nil {
 				w.NotBefore = earlier(w.NotBefore, *t.rec.NotBefore)
+				began = earlier(began, t.rec.Created)
 			}
 		}
-		if w.Since.IsZero() && len(tasks) > 0 {
-			w.Since = tasks[0].rec.Created
+		if w.Since.IsZero() {
+			w.Since = began
 		}
 	}
 	w.Reason = c.whyWaiting(s, w.NotBefore)
@@ -146,7 +148,7 @@ func (c *Core) waitingToEnd(r *run) Waiting {
 	var stage string
 	for _, st := range r.stages {
 		for _, t := range st.tasks {
-			if t.current != nil {
+			if t != nil && t.current != nil {
 				w.Tasks++
 				stage = st.name
 			}

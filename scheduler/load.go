@@ -16,8 +16,10 @@ type loading struct {
 	jobs      []*proto.Job
 	revisions []*proto.Revision
 	runs      []*proto.Run
+	plans     []*proto.Plan
 	executors []*proto.Executor
 	tasks     []*proto.Task
+	keys      []*proto.IdempotencyKey
 }
 
 // load builds the state from records, each kind after those that it refers to.
@@ -51,19 +53,22 @@ func (c *Core) load(records []Record) error {
 			return fmt.Errorf("load run %q: %w", rec.ID, err)
 		}
 	}
+	for _, rec := range all.plans {
+		if err := c.loadPlan(rec); err != nil {
+			return fmt.Errorf("load plan %q: %w", planID(rec.Run, rec.Stage), err)
+		}
+	}
 	for _, rec := range all.executors {
 		if err := c.loadExecutor(rec); err != nil {
 			return fmt.Errorf("load executor %q: %w", rec.ID, err)
 		}
 	}
-	slices.SortFunc(all.tasks, func(a, b *proto.Task) int {
-		return cmp.Or(cmp.Compare(a.Run, b.Run), cmp.Compare(a.Stage, b.Stage), cmp.Compare(a.Index, b.Index), cmp.Compare(a.ID, b.ID))
-	})
 	for _, rec := range all.tasks {
 		if err := c.loadTask(rec); err != nil {
 			return fmt.Errorf("load task %q: %w", rec.ID, err)
 		}
 	}
+	c.keys.load(all.keys)
 	return c.checkStages()
 }
 
@@ -72,6 +77,8 @@ func (c *Core) decodeRecord(r *Record, all *loading) error {
 	var id string
 	var err error
 	switch r.Key.Kind {
+	case KindFormat:
+		id, err = formatID, checkFormat(r.Value)
 	case KindFramework:
 		c.framework = &proto.Framework{}
 		err = proto.Decode(r.Value, c.framework)
@@ -85,6 +92,10 @@ func (c *Core) decodeRecord(r *Record, all *loading) error {
 		all.revisions, id, err = decoded(all.revisions, r.Value, &proto.Revision{}, func(v *proto.Revision) string { return revisionID(v.Job, v.Number) })
 	case KindRun:
 		all.runs, id, err = decoded(all.runs, r.Value, &proto.Run{}, func(v *proto.Run) string { return v.ID })
+	case KindPlan:
+		all.plans, id, err = decoded(all.plans, r.Value, &proto.Plan{}, func(v *proto.Plan) string { return planID(v.Run, v.Stage) })
+	case KindKey:
+		all.keys, id, err = decoded(all.keys, r.Value, &proto.IdempotencyKey{}, func(v *proto.IdempotencyKey) string { return keyID(v.Job, v.Key) })
 	case KindTask:
 		all.tasks, id, err = decoded(all.tasks, r.Value, &proto.Task{}, func(v *proto.Task) string { return v.ID })
 	case KindExecutor:
@@ -149,11 +160,10 @@ func (c *Core) loadRun(rec *proto.Run) error {
 	r.spec = r.revision.spec
 	r.owner = newOwner(rec.ID, rec.ExecutorVersion, r)
 	for i := range rec.Stages {
-		resources := cleanResources
-		if name := rec.Stages[i].Name; name != jobs.StageClean && r.spec != nil {
-			resources = r.spec.Resources
+		if rec.Stages[i].Tasks > mostTasks {
+			return fmt.Errorf("stage %q has %d tasks", rec.Stages[i].Name, rec.Stages[i].Tasks)
 		}
-		r.addStage(rec.Stages[i].Name, resources)
+		c.addStage(r, rec.Stages[i].Name, int(rec.Stages[i].Tasks))
 	}
 	if v := c.versions[rec.ExecutorVersion]; v != nil {
 		v.runs += btoi(!r.ended())
@@ -161,11 +171,32 @@ func (c *Core) loadRun(rec *proto.Run) error {
 	} else if !r.ended() || rec.CleanUp == proto.CLEAN_UP_PENDING {
 		return fmt.Errorf("there is no executor version %q", rec.ExecutorVersion)
 	}
-	if rec.IdempotencyKey != "" {
-		c.keys[r.key()] = r
-	}
 	c.runs[rec.ID] = r
 	return nil
+}
+
+func (c *Core) loadPlan(rec *proto.Plan) error {
+	st, err := c.stageOf(rec.Run, rec.Stage)
+	if err != nil {
+		return err
+	}
+	if len(rec.Inputs) != len(st.tasks) {
+		return fmt.Errorf("it has %d inputs, and the stage %d tasks", len(rec.Inputs), len(st.tasks))
+	}
+	st.follow(rec)
+	return nil
+}
+
+func (c *Core) stageOf(run, name string) (*stage, error) {
+	r := c.runs[run]
+	if r == nil {
+		return nil, fmt.Errorf("there is no run %q", run)
+	}
+	at := r.stageIndex(name)
+	if at < 0 {
+		return nil, fmt.Errorf("run %q has no stage %q", run, name)
+	}
+	return r.stages[at], nil
 }
 
 // ownerOf finds what executors and tasks belong to.
@@ -204,12 +235,12 @@ func (c *Core) loadTask(rec *proto.Task) error {
 	if int(rec.State) >= len(jobs.TaskStateNames()) || rec.State < 0 {
 		return fmt.Errorf("its state %d is not known", rec.State)
 	}
-	t := &task{rec: rec}
+	load := c.loadRunTask
 	if rec.Stage == jobs.StageCheck {
-		if err := c.loadCheck(t); err != nil {
-			return err
-		}
-	} else if err := c.loadRunTask(t); err != nil {
+		load = c.loadCheck
+	}
+	t, err := load(rec)
+	if err != nil {
 		return err
 	}
 	for i := range rec.Attempts {
@@ -220,53 +251,47 @@ func (c *Core) loadTask(rec *proto.Task) error {
 	return nil
 }
 
-func (c *Core) loadRunTask(t *task) error {
-	r := c.runs[t.rec.Run]
-	if r == nil {
-		return fmt.Errorf("there is no run %q", t.rec.Run)
+func (c *Core) loadRunTask(rec *proto.Task) (*task, error) {
+	st, err := c.stageOf(rec.Run, rec.Stage)
+	switch {
+	case err != nil:
+		return nil, err
+	case int(rec.Index) >= len(st.tasks) || int(rec.Of) != len(st.tasks):
+		return nil, fmt.Errorf("it is task %d of %d, but the stage has %d", rec.Index, rec.Of, len(st.tasks))
+	case rec.ID != jobs.TaskID(rec.Run, rec.Stage, int(rec.Index)):
+		return nil, fmt.Errorf("its stage and index say %q", jobs.TaskID(rec.Run, rec.Stage, int(rec.Index)))
 	}
-	at := r.stageIndex(t.rec.Stage)
-	if at < 0 {
-		return fmt.Errorf("run %q has no stage %q", t.rec.Run, t.rec.Stage)
-	}
-	st := r.stages[at]
-	if int(t.rec.Index) != len(st.tasks) {
-		return fmt.Errorf("task %d of the stage is not there", len(st.tasks))
-	}
-	t.run, t.owner, t.shape = r, r.owner, st.shape
-	st.tasks = append(st.tasks, t)
-	if t.rec.State == proto.TASK_FINISHED {
-		st.finished++
-	}
-	return nil
+	t := st.hold(rec)
+	st.finished += btoi(rec.State == proto.TASK_FINISHED)
+	return t, nil
 }
 
-func (c *Core) loadCheck(t *task) error {
+func (c *Core) loadCheck(rec *proto.Task) (*task, error) {
 	input := &proto.CheckInput{}
-	if err := proto.Decode(t.rec.Input, input); err != nil {
-		return err
+	if err := proto.Decode(rec.Input, input); err != nil {
+		return nil, err
 	}
 	const prefix = "checks-"
-	if len(t.rec.Run) <= len(prefix) || t.rec.Run[:len(prefix)] != prefix {
-		return fmt.Errorf("%q is not an owner of checks", t.rec.Run)
+	if len(rec.Run) <= len(prefix) || rec.Run[:len(prefix)] != prefix {
+		return nil, fmt.Errorf("%q is not an owner of checks", rec.Run)
 	}
-	name := t.rec.Run[len(prefix):]
+	name := rec.Run[len(prefix):]
 	if c.versions[name] == nil {
-		return fmt.Errorf("there is no executor version %q", name)
+		return nil, fmt.Errorf("there is no executor version %q", name)
 	}
-	ck := &check{kind: t.rec.Kind, version: name, task: t}
+	ck := &check{kind: rec.Kind, version: name}
 	for _, e := range input.Expressions {
 		ck.expressions = append(ck.expressions, jobs.Expression{Pointer: e.Pointer, Text: e.Text})
 	}
 	ck.key = checkKey(name, ck.kind, ck.expressions)
 	if c.checks[ck.key] != nil {
-		return fmt.Errorf("the same check goes on twice")
+		return nil, fmt.Errorf("the same check goes on twice")
 	}
+	o := c.checker(name)
+	ck.task = &task{rec: rec, check: ck, owner: o, shape: o.checks}
 	c.checks[ck.key] = ck
 	c.checking = append(c.checking, ck)
-	t.check, t.owner = ck, c.checker(name)
-	t.shape = t.owner.checks
-	return nil
+	return ck.task, nil
 }
 
 func (c *Core) loadAttempt(t *task, i int) error {
@@ -302,13 +327,12 @@ func (c *Core) loadAttempt(t *task, i int) error {
 	return nil
 }
 
-// checkStages holds runs to the number of tasks that their stages should have.
+// checkStages holds stages without a plan to their tasks.
 func (c *Core) checkStages() error {
 	for _, id := range sortedKeys(c.runs) {
-		r := c.runs[id]
-		for i, st := range r.stages {
-			if want := int(r.rec.Stages[i].Tasks); len(st.tasks) != want {
-				return fmt.Errorf("load run %q: stage %q has %d tasks of %d", id, st.name, len(st.tasks), want)
+		for _, st := range c.runs[id].stages {
+			if st.plan == nil && slices.Contains(st.tasks, nil) {
+				return fmt.Errorf("load run %q: stage %q has neither a plan nor all of its tasks", id, st.name)
 			}
 		}
 	}
@@ -330,8 +354,7 @@ func (c *Core) resume() {
 	for _, id := range ids {
 		c.resumeRun(c.runs[id])
 	}
-	slices.SortStableFunc(c.ended, func(a, b *run) int { return a.rec.Ended.Compare(*b.rec.Ended) })
-	c.trimEnded()
+	c.keys.rearm(c)
 }
 
 // resumeChecks takes up a check, or remembers its answer.
@@ -358,18 +381,20 @@ func (c *Core) resumeChecks(rev *revision) {
 // resumeRun takes up a run where it was.
 func (c *Core) resumeRun(r *run) {
 	switch {
-	case r.ended() && r.rec.CleanUp != proto.CLEAN_UP_PENDING:
-		c.ended = append(c.ended, r)
+	case r.settled():
 		return
 	case r.spec == nil:
 		c.failRun(r, &proto.RunError{Kind: "invalid", Message: "the stored spec can no longer be read", Problems: problemsToProto(r.revision.problems)})
 		c.abandonClean(r)
-	default:
-		r.replan(c)
 	}
 	for _, st := range r.stages {
 		for _, t := range st.tasks {
-			c.resumeTask(t)
+			if t != nil {
+				c.resumeTask(t)
+			}
+		}
+		if !r.ended() && !r.ending() {
+			c.enqueueFresh(st)
 		}
 	}
 	switch {
@@ -378,26 +403,6 @@ func (c *Core) resumeRun(r *run) {
 		c.tryEnd(r)
 	case len(r.stages) == 0:
 		c.resumeStart(r)
-	}
-}
-
-// replan finds the resources of the stages again, which are not stored: a kind plans the same from the same results.
-func (r *run) replan(c *Core) {
-	for i, st := range r.stages {
-		if st.name == jobs.StageClean {
-			continue
-		}
-		plan := c.kind(r).First(r.spec)
-		if i > 0 {
-			step, err := c.kind(r).Next(r.spec, r.results(i-1))
-			if err != nil || step.Stage == nil {
-				return // the stage keeps the spec's resources
-			}
-			plan = *step.Stage
-		}
-		if plan.Resources != nil && plan.Name == st.name {
-			st.shape.resources = *plan.Resources
-		}
 	}
 }
 

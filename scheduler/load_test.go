@@ -40,12 +40,34 @@ func TestDamagedRecords(t *testing.T) {
 		"no executor": {func(store map[Key][]byte, run string) {
 			delete(store, Key{KindExecutor, run + "_1.5.0_1"})
 		}, `load task "r1.plan.0": attempt 1: there is no executor "r1_1.5.0_1"`},
-		"a task less": {func(store map[Key][]byte, run string) {
-			delete(store, Key{KindTask, run + ".plan.1"})
-		}, `load run "r1": stage "plan" has 1 tasks of 2`},
-		"a task in between": {func(store map[Key][]byte, run string) {
+		"no plan": {func(store map[Key][]byte, run string) {
+			delete(store, Key{KindPlan, run + "/plan"})
 			delete(store, Key{KindTask, run + ".plan.0"})
-		}, `load task "r1.plan.1": task 0 of the stage is not there`},
+		}, `load run "r1": stage "plan" has neither a plan nor all of its tasks`},
+		"a plan of another size": {func(store map[Key][]byte, run string) {
+			rec := mustDecode(store[Key{KindPlan, run + "/plan"}], &proto.Plan{})
+			rec.Inputs = rec.Inputs[1:]
+			store[Key{KindPlan, run + "/plan"}] = proto.Encode(rec)
+		}, `load plan "r1/plan": it has 1 inputs, and the stage 2 tasks`},
+		"a plan of no stage": {func(store map[Key][]byte, run string) {
+			store[Key{KindPlan, run + "/dance"}] = proto.Encode(&proto.Plan{Run: run, Stage: "dance"})
+		}, `load plan "r1/dance": run "r1" has no stage "dance"`},
+		"a task beyond the stage": {func(store map[Key][]byte, run string) {
+			rec := mustDecode(store[Key{KindTask, run + ".plan.1"}], &proto.Task{})
+			rec.ID, rec.Index = run+".plan.2", 2
+			store[Key{KindTask, rec.ID}] = proto.Encode(rec)
+		}, `load task "r1.plan.2": it is task 2 of 2, but the stage has 2`},
+		"a task in another's place": {func(store map[Key][]byte, run string) {
+			rec := mustDecode(store[Key{KindTask, run + ".plan.1"}], &proto.Task{})
+			rec.Index = 0
+			store[Key{KindTask, rec.ID}] = proto.Encode(rec)
+		}, `load task "r1.plan.1": its stage and index say "r1.plan.0"`},
+		"a format from the future": {func(store map[Key][]byte, run string) {
+			store[Key{KindFormat, "format"}] = proto.Encode(&proto.Format{Version: FormatVersion + 1, WrittenBy: "9.0.0"})
+		}, `load format "format": they are of format 3, written by version "9.0.0"`},
+		"another's key": {func(store map[Key][]byte, run string) {
+			store[Key{KindKey, keyID("flights", "k")}] = proto.Encode(&proto.IdempotencyKey{Job: "flights", Key: "l"})
+		}, `load key "` + keyID("flights", "k") + `": it is the record of "` + keyID("flights", "l") + `"`},
 		"a task of no stage": {func(store map[Key][]byte, run string) {
 			rec := mustDecode(store[Key{KindTask, run + ".plan.0"}], &proto.Task{})
 			rec.ID, rec.Stage = run+".dance.0", "dance"

@@ -117,7 +117,7 @@ func (c *Core) place(s *shape, bins []*bin) {
 	heap.Init(&fits)
 	for n := s.room(); n > 0 && len(fits) > 0; n-- {
 		k := fits[0]
-		c.launch(s.queue.first(), k)
+		c.launch(s, k)
 		k.load++
 		k.takes--
 		if k.takes == 0 {

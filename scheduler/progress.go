@@ -45,21 +45,25 @@ func (r *run) measure() {
 
 // fraction is how much of a stage is done, 0..1.
 func (st *stage) fraction() float64 {
-	sum := 0.0
-	for _, t := range st.tasks {
-		switch {
-		case t.rec.State == proto.TASK_FINISHED:
-			sum++
-		case t.current != nil && t.current.progress != nil:
-			if f := t.current.progress.Fraction; f > 0 { // false for NaN, too
-				sum += min(f, 1)
-			}
+	return (float64(st.finished) + float64(st.progress)/wholeTask) / float64(len(st.tasks))
+}
+
+// wholeTask is the progress of a task that has ended. Whole numbers add up to the same in whatever order tasks move.
+const wholeTask = 1e6
+
+// measure brings a task's part of its stage's progress up to date.
+func (t *task) measure() {
+	part := int64(0)
+	if t.current != nil && t.current.progress != nil {
+		if f := t.current.progress.Fraction; f > 0 { // false for NaN, too
+			part = int64(min(f, 1) * wholeTask)
 		}
 	}
-	return sum / float64(len(st.tasks))
+	t.stage.progress += part - t.progress
+	t.progress = part
 }
 
 // reads says whether a task is known to read input.
 func (t *task) reads() bool {
-	return t.current != nil && t.current.progress != nil && t.current.progress.Counters.Bytes > 0
+	return t != nil && t.current != nil && t.current.progress != nil && t.current.progress.Counters.Bytes > 0
 }

@@ -24,28 +24,23 @@ type run struct {
 	waits    *check   // that must pass before the first stage
 	progress float64
 
-	viewRecord  *proto.Run  // nil: to be built anew
-	viewTasks   []*TaskView // nil: to be built anew
-	viewChanged bool        // listed in viewCache.runs
+	viewRecord  *proto.Run // nil: to be built anew
+	viewChanged bool       // listed in viewCache.runs
 }
 
 // stage is a step of a run.
 type stage struct {
 	name     string
-	tasks    []*task
+	run      *run
+	plan     *proto.Plan // nil: the only task has a record from the start, with its input
+	tasks    []*task     // by index; nil: never launched
 	finished int
+	progress int64 // of those that live, together, in millionths of a task
 	shape    *shape
+
+	view    *StageView // the last one
+	touched []*task    // changed since, each once
 }
-
-const (
-	mostStages = 50      // of a run: a kind that plans more is broken
-	mostTasks  = 100_000 // of a stage
-)
-
-// runKey finds the run that an idempotency key started; each job has keys of its own, so that a date can be one.
-type runKey struct{ job, idempotency string }
-
-func (r *run) key() runKey { return runKey{r.rec.Job, r.rec.IdempotencyKey} }
 
 func (r *run) ended() bool { return jobs.Terminal(r.rec.State) }
 
@@ -59,12 +54,8 @@ func (r *run) attrs(more ...slog.Attr) []slog.Attr {
 }
 
 func (c *Core) startRun(cmd StartRun) (StartRunResult, *Error) {
-	key := runKey{cmd.Job, cmd.IdempotencyKey}
-	if earlier := c.keys[key]; key.idempotency != "" && earlier != nil {
-		if !maps.Equal(earlier.rec.Params, cmd.Params) {
-			return StartRunResult{}, errorf(Conflict, "idempotency key %q was used for run %s, which has other parameters", cmd.IdempotencyKey, earlier.rec.ID)
-		}
-		return StartRunResult{Run: cloneRun(earlier.rec), Repeat: true}, nil
+	if earlier := c.keys.find(cmd); earlier != nil {
+		return c.repeatRun(earlier, cmd)
 	}
 	j := c.jobs[cmd.Job]
 	if j == nil || j.rec.Deleted {
@@ -81,6 +72,9 @@ func (c *Core) startRun(cmd StartRun) (StartRunResult, *Error) {
 	ck := c.checkFor(rev, v)
 	if ck != nil && ck.state == proto.CHECKS_FAILED {
 		return StartRunResult{}, invalid("the spec's expressions did not pass the checks", ck.problems)
+	}
+	if first := c.cfg.Kinds.Lookup(rev.rec.Kind).First(rev.spec); c.tasks+len(first.Inputs) > mostTasksAll {
+		return StartRunResult{}, errorf(Unavailable, "the runs that have not ended have %d tasks, and at most %d are kept at one time; try again when some have ended", c.tasks, mostTasksAll)
 	}
 	r := c.newRun(rev, v, cmd)
 	if ck != nil {
@@ -117,10 +111,8 @@ func (c *Core) newRun(rev *revision, v *version, cmd StartRun) *run {
 	v.runs++
 	c.view.versions = true
 	c.runs[id] = r
-	if cmd.IdempotencyKey != "" {
-		c.keys[r.key()] = r
-	}
 	c.saveRun(r)
+	c.rememberKey(r)
 	c.note(slog.LevelInfo, "run created", r.attrs(slog.Int("revision", int(rev.rec.Number)))...)
 	return r
 }
@@ -133,71 +125,6 @@ func (c *Core) beginRun(r *run) {
 }
 
 func (c *Core) kind(r *run) jobs.Kind { return c.cfg.Kinds.Lookup(r.rec.Kind) }
-
-// beginStage makes a task for each input of a stage.
-func (c *Core) beginStage(r *run, plan *jobs.StagePlan) {
-	switch {
-	case len(r.stages) >= mostStages:
-		c.failRun(r, &proto.RunError{Kind: "internal", Message: fmt.Sprintf("the run has more than %d stages", mostStages)})
-		return
-	case len(plan.Inputs) > mostTasks:
-		c.failRun(r, &proto.RunError{Kind: "invalid", Message: fmt.Sprintf("stage %s has %d tasks; at most %d are allowed", plan.Name, len(plan.Inputs), mostTasks)})
-		return
-	}
-	for _, st := range r.stages {
-		if st.name == plan.Name {
-			c.failRun(r, &proto.RunError{Kind: "internal", Message: fmt.Sprintf("stage %s is planned twice", plan.Name)})
-			return
-		}
-	}
-	resources := r.spec.Resources
-	if plan.Resources != nil {
-		resources = *plan.Resources
-	}
-	r.rec.Stages = append(r.rec.Stages, proto.Stage{Name: plan.Name, Tasks: uint32(len(plan.Inputs))})
-	st := r.addStage(plan.Name, resources)
-	c.saveRun(r)
-	for i, input := range plan.Inputs {
-		t := &task{
-			rec: &proto.Task{
-				ID:      jobs.TaskID(r.rec.ID, plan.Name, i),
-				Run:     r.rec.ID,
-				Stage:   plan.Name,
-				Index:   uint32(i),
-				Of:      uint32(len(plan.Inputs)),
-				Input:   input,
-				Created: c.now,
-			},
-			owner: r.owner,
-			run:   r,
-			shape: st.shape,
-		}
-		st.tasks = append(st.tasks, t)
-		c.saveTask(t)
-		c.enqueue(t)
-	}
-	if len(st.tasks) == 0 {
-		c.advance(r)
-	}
-}
-
-// addStage adds the stage to the run, without tasks.
-func (r *run) addStage(name string, resources jobs.Resources) *stage {
-	st := &stage{name: name, shape: &shape{
-		owner:     r.owner,
-		stage:     name,
-		kind:      r.rec.Kind,
-		resources: resources,
-		limit:     1,
-		created:   r.rec.Created,
-	}}
-	if r.spec != nil {
-		st.shape.constraints = r.spec.Constraints
-		st.shape.limit = r.spec.Parallelism
-	}
-	r.stages = append(r.stages, st)
-	return st
-}
 
 // timeout is how long one attempt of the shape's tasks may run; 0: for ever.
 func (s *shape) timeout() time.Duration {
@@ -225,8 +152,7 @@ func (c *Core) runStarted(r *run) {
 
 // taskFinished counts a task of a run, and goes on when it was its stage's last one.
 func (c *Core) taskFinished(t *task) {
-	r := t.run
-	st := r.stages[r.stageIndex(t.rec.Stage)]
+	r, st := t.run, t.stage
 	st.finished++
 	if st.finished == len(st.tasks) && !r.ended() && r.spec != nil {
 		c.advance(r)
@@ -279,7 +205,7 @@ func (r *run) results(upTo int) jobs.StageResult {
 	var before []jobs.StageResult
 	for i, st := range r.stages[:upTo+1] {
 		result = jobs.StageResult{Name: st.name, Earlier: before[:i:i]}
-		for _, t := range st.tasks {
+		for _, t := range st.tasks { // each has finished
 			result.Outputs = append(result.Outputs, t.rec.Output)
 			result.Attempts = append(result.Attempts, t.winner())
 		}
@@ -344,8 +270,10 @@ func (c *Core) endTasks(r *run, why string) {
 		if st.name == jobs.StageClean {
 			continue
 		}
+		c.withdrawFresh(st)
 		for _, t := range st.tasks {
 			switch {
+			case t == nil:
 			case t.current != nil && t.current.rec().State == proto.TASK_UNREACHABLE:
 				c.giveUp(t.current, "its agent is unreachable")
 			case t.current != nil:
@@ -363,14 +291,14 @@ func (c *Core) endTasks(r *run, why string) {
 // run gets its final state and the clean-up goes on behind it. If one may still come to life and commit, the clean-up
 // task first has to settle whether there is a result.
 func (c *Core) tryEnd(r *run) {
-	if !r.ending() || r.rec.CleanUp != proto.CLEAN_UP_NONE {
+	if !r.ending() || r.rec.CleanUp != proto.CLEAN_UP_NONE || len(r.owner.load) > 0 {
 		return
 	}
 	began, settled := false, true
 	for _, st := range r.stages {
 		for _, t := range st.tasks {
-			if t.current != nil {
-				return
+			if t == nil {
+				continue
 			}
 			for _, a := range t.attempts {
 				began = began || !a.unborn()
@@ -400,6 +328,9 @@ func (r *run) final() proto.RunState {
 func (c *Core) endRun(r *run, state proto.RunState) {
 	now := c.now
 	r.rec.State, r.rec.Ended = state, &now
+	for _, st := range r.stages {
+		c.tasks -= len(st.tasks)
+	}
 	c.versions[r.rec.ExecutorVersion].runs--
 	c.view.versions = true
 	c.saveRun(r)
@@ -407,47 +338,4 @@ func (c *Core) endRun(r *run, state proto.RunState) {
 	c.count(MetricRuns, 1, r.rec.Job, name)
 	c.count(MetricRunSeconds, now.Sub(r.rec.Created).Seconds())
 	c.note(slog.LevelInfo, "run ended", r.attrs(slog.String("state", name), slog.Duration("after", now.Sub(r.rec.Created)))...)
-	c.mayDrop(r)
-}
-
-// mayDrop puts a run that nothing is to be done for any more on the list of those that may be dropped, and drops the
-// oldest of them if there are too many.
-func (c *Core) mayDrop(r *run) {
-	if !r.ended() || r.rec.CleanUp == proto.CLEAN_UP_PENDING {
-		return
-	}
-	c.ended = append(c.ended, r)
-	c.trimEnded()
-}
-
-func (c *Core) trimEnded() {
-	for len(c.ended) > c.cfg.KeepRuns {
-		c.dropRun(c.ended[0])
-		c.ended = c.ended[1:]
-	}
-}
-
-// dropRun forgets a run and all that belongs to it.
-func (c *Core) dropRun(r *run) {
-	for _, st := range r.stages {
-		for _, t := range st.tasks {
-			for _, a := range t.attempts {
-				delete(c.attempts, a.rec().MesosID)
-			}
-			t.dropped = true
-			c.remove(KindTask, t.rec.ID)
-		}
-	}
-	for _, e := range c.executorsOf(r.owner) {
-		delete(c.executors, e.rec.ID)
-		c.remove(KindExecutor, e.rec.ID)
-	}
-	if c.keys[r.key()] == r {
-		delete(c.keys, r.key())
-	}
-	delete(c.runs, r.rec.ID)
-	c.remove(KindRun, r.rec.ID)
-	c.view.dropRun(r)
-	r.revision.runs--
-	c.dropRevisions(r.job)
 }

@@ -198,6 +198,7 @@ func (a args) word(i int) string {
 //
 //	set FIELD VALUE                    changes the configuration and starts anew (before anything else)
 //	register VERSION [kinds=a,b] [arch=] [sha=] [min= max=]
+//	archive RUN …
 //	unregister VERSION · channel NAME VERSION
 //	check-spec · put-job [create] [name=]        the spec is the input
 //	start JOB [key=] [p.NAME=VALUE] · cancel RUN · delete-job NAME
@@ -266,8 +267,6 @@ func (s *script) set(a args) {
 	d, _ := time.ParseDuration(value)
 	n, _ := strconv.Atoi(value)
 	switch a.word(0) {
-	case "keep-runs":
-		s.cfg.KeepRuns = n
 	case "free-retries":
 		s.cfg.FreeRetries = n
 	case "linger":

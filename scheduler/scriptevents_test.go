@@ -83,6 +83,12 @@ func (s *script) command(name string, a args, input string) CommandBody {
 		return cmd
 	case "cancel":
 		return CancelRun{Run: s.long(a.word(0))}
+	case "archive":
+		var runs []string
+		for _, run := range a.words {
+			runs = append(runs, s.long(run))
+		}
+		return ArchiveRuns{Runs: runs}
 	case "delete-job":
 		return DeleteJob{Name: a.word(0)}
 	}

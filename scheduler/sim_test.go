@@ -65,9 +65,6 @@ func simulate(t *testing.T, seed uint64) {
 		mesos: &simMesos{rng: rng, faults: true, tasks: map[string]*simTask{}, offers: map[string]*simOffer{}, commits: map[string]string{}, executors: map[string]string{}},
 	}
 	s.cfg.FreeRetries = 5
-	if rng.IntN(2) == 0 {
-		s.cfg.KeepRuns = 1 + rng.IntN(3)
-	}
 	defer func() {
 		if r := recover(); r != nil {
 			s.fail("panic: %v", r)
@@ -213,6 +210,8 @@ func (s *sim) api() {
 		s.command(DeleteJob{Name: "job-" + strconv.Itoa(s.rng.IntN(3))})
 	case n < 8:
 		s.command(DeleteVersion{Version: []string{"1.5.0", "1.6.0"}[s.rng.IntN(2)]})
+	case n < 9 && s.rng.IntN(2) == 0:
+		s.command(ArchiveRuns{Runs: s.runs})
 	case n < 9:
 		for _, version := range []string{"1.5.0", "1.6.0"} {
 			s.command(RegisterVersion{Artifact: parseArtifact(args{words: []string{version}})})

@@ -121,37 +121,19 @@ func (c *Core) viewRun(r *run) *RunView {
 	if r.viewRecord == nil {
 		r.viewRecord = cloneRun(r.rec)
 	}
-	if r.viewTasks == nil {
-		n := 0
-		for _, st := range r.stages {
-			n += len(st.tasks)
-		}
-		r.viewTasks = make([]*TaskView, 0, n)
-		for _, st := range r.stages {
-			for _, t := range st.tasks {
-				if t.view == nil {
-					t.view = t.show()
-				}
-				r.viewTasks = append(r.viewTasks, t.view)
-			}
-		}
+	stages := make([]*StageView, 0, len(r.stages))
+	for _, st := range r.stages {
+		stages = append(stages, st.show())
 	}
 	r.measure()
 	return &RunView{
 		Run:      r.viewRecord,
 		Revision: clone(r.revision.rec),
-		Tasks:    r.viewTasks,
+		Stages:   stages,
 		Progress: r.progress,
 		Waiting:  c.waiting(r),
+		Settled:  r.settled(),
 	}
-}
-
-func (t *task) show() *TaskView {
-	view := &TaskView{Task: cloneTask(t.rec)}
-	if a := t.current; a != nil {
-		view.Progress, view.Heard = a.progress, a.heard
-	}
-	return view
 }
 
 func (c *Core) viewVersions() map[string]*VersionView {
@@ -181,7 +163,7 @@ func (c *Core) viewQueue() Queue {
 	q := Queue{Pending: c.demand.pending, Launched: c.demand.launched}
 	for _, s := range c.demand.shapes {
 		if s.wanting {
-			q.OldestPending = earlier(q.OldestPending, s.waits(s.queue.first()))
+			q.OldestPending = earlier(q.OldestPending, s.waits(s.queue.since()))
 		}
 	}
 	return q

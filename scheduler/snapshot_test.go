@@ -25,17 +25,17 @@ func TestViewShares(t *testing.T) {
 	if second.Sequence <= first.Sequence {
 		t.Errorf("the sequence went from %d to %d", first.Sequence, second.Sequence)
 	}
-	if second.Jobs["flights"] != first.Jobs["flights"] || second.Runs[r2].Tasks[0] != first.Runs[r2].Tasks[0] || second.Runs[r1].Tasks[1] != first.Runs[r1].Tasks[1] {
+	if second.Jobs["flights"] != first.Jobs["flights"] || second.Runs[r2].Stages[0] != first.Runs[r2].Stages[0] {
 		t.Error("what has not changed is not shared")
 	}
-	if got := first.Runs[r1].Tasks[0].Task.State; got != proto.TASK_PENDING {
+	if got := first.Runs[r1].Task("plan", 0).Task.State; got != proto.TASK_PENDING {
 		t.Errorf("the task in the older View is %s", got)
 	}
-	if got := second.Runs[r1].Tasks[0].Task.State; got != proto.TASK_LAUNCHING {
+	if got := second.Runs[r1].Task("plan", 0).Task.State; got != proto.TASK_LAUNCHING {
 		t.Errorf("the task in the newer View is %s", got)
 	}
 	s.run(block{command: "update r1.plan.0.1 RUNNING"})
-	if got := second.Runs[r1].Tasks[0].Task.Attempts[0].State; got != proto.TASK_LAUNCHING {
+	if got := second.Runs[r1].Task("plan", 0).Task.Attempts[0].State; got != proto.TASK_LAUNCHING {
 		t.Errorf("the attempt in the older View became %s", got)
 	}
 }

@@ -18,6 +18,7 @@ type task struct {
 	owner    *owner
 	run      *run   // nil for a check
 	check    *check // nil for a run's task
+	stage    *stage // nil for a check
 	shape    *shape
 	current  *attempt // that lives and counts; nil while the task waits and once it has ended
 	attempts []*attempt
@@ -25,8 +26,8 @@ type task struct {
 	delayed  bool      // in back-off
 	ready    time.Time // since when it is in the queue
 	dropped  bool      // with its run or check: its record is gone, and nothing is to be done any more
-
-	view *TaskView // nil: to be built anew
+	touched  bool      // listed in stage.touched
+	progress int64     // its part of stage.progress
 }
 
 // attempt is one try of a task. Its record is inside the task's.
@@ -88,10 +89,9 @@ func (t *task) fire(c *Core) {
 	}
 }
 
-// launch starts a new attempt of t on a candidate.
-func (c *Core) launch(t *task, k *candidate) {
-	o, offer := t.owner, &k.bin.offer
-	s := t.shape
+// launch starts a new attempt of a shape's next task on a candidate.
+func (c *Core) launch(s *shape, k *candidate) {
+	o, offer := s.owner, &k.bin.offer
 	if k.executor == nil {
 		k.executor = c.newExecutor(o, offer.AgentID, k.artifact)
 		k.bin.free.CPUs -= c.cfg.ExecutorCPUs
@@ -99,15 +99,13 @@ func (c *Core) launch(t *task, k *candidate) {
 	}
 	k.bin.free = minus(k.bin.free, s.resources)
 	before := s.pending()
-	if s.queue.pop() != t {
-		panic("launch: not the first task of its shape")
-	}
+	t := s.queue.take()
 	c.demand.update(s, before)
 	c.occupy(s)
 	a := c.newAttempt(t, k.executor, offer)
 	k.bin.launches = append(k.bin.launches, c.describe(a))
 	c.count(MetricLaunches, 1, o.job(), o.version)
-	c.count(MetricPendingToLaunch, c.now.Sub(s.waits(t)).Seconds())
+	c.count(MetricPendingToLaunch, c.now.Sub(s.waits(t.ready)).Seconds())
 	c.runStarted(t.run)
 	c.saveTask(t)
 	a.rearm(c)
@@ -188,7 +186,7 @@ func (c *Core) describe(a *attempt) Launch {
 		Index:    t.rec.Index,
 		Of:       t.rec.Of,
 		Attempt:  rec.Number,
-		Input:    t.rec.Input,
+		Input:    t.input(),
 		Cpus:     s.resources.CPUs,
 		Memory:   s.resources.Memory,
 		Disk:     s.resources.Disk,

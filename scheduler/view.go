@@ -31,13 +31,14 @@ type JobView struct {
 	Revisions []*proto.Revision
 }
 
-// RunView is a run with its tasks.
+// RunView is a run with its stages and tasks.
 type RunView struct {
 	Run      *proto.Run
 	Revision *proto.Revision // that it executes, also when its job was deleted since
-	Tasks    []*TaskView     // by stage, then index
+	Stages   []*StageView    // in order, as in Run
 	Progress float64         // 0..1, never falls while the run lives
 	Waiting  []Waiting       // why tasks wait, one entry for each shape
+	Settled  bool            // it has ended and nothing is left to be done for it: it may go to the archive
 }
 
 // TaskView is a task with its newest progress.

@@ -135,9 +135,9 @@ func (s *Scheduler) startRun(c scheduler.StartRun) (any, error) {
 		Params: c.Params, IdempotencyKey: c.IdempotencyKey, Created: now,
 		Stages: []proto.Stage{{Name: "plan", Tasks: 1}},
 	}
-	task := &proto.Task{ID: jobs.TaskID(run.ID, "plan", 0), Run: run.ID, Stage: "plan", Of: 1, Created: now}
+	plan := &scheduler.StageView{Name: "plan", Created: now, Tasks: make([]*scheduler.TaskView, 1)}
 	s.update(func(v *scheduler.View) {
-		v.Runs[run.ID] = &scheduler.RunView{Run: run, Revision: newest, Tasks: []*scheduler.TaskView{{Task: task}}}
+		v.Runs[run.ID] = &scheduler.RunView{Run: run, Revision: newest, Stages: []*scheduler.StageView{plan}}
 	})
 	return scheduler.StartRunResult{Run: run}, nil
 }
@@ -154,7 +154,7 @@ func (s *Scheduler) cancelRun(c scheduler.CancelRun) (any, error) {
 	record := *run.Run
 	record.State, record.CancelRequested, record.Ended = proto.RUN_CANCELLED, &now, &now
 	s.update(func(v *scheduler.View) {
-		v.Runs[c.Run] = &scheduler.RunView{Run: &record, Revision: run.Revision, Tasks: run.Tasks, Progress: run.Progress}
+		v.Runs[c.Run] = &scheduler.RunView{Run: &record, Revision: run.Revision, Stages: run.Stages, Progress: run.Progress}
 	})
 	return &record, nil
 }

@@ -97,15 +97,24 @@ func (e *example) run(job, label, version string, state proto.RunState, ago time
 	}
 	view := &scheduler.RunView{Run: run, Revision: e.view.Jobs[job].Revisions[0]}
 	for _, stage := range stages {
-		for i := range stage.Tasks {
-			view.Tasks = append(view.Tasks, &scheduler.TaskView{Task: &proto.Task{
-				ID: jobs.TaskID(run.ID, stage.Name, int(i)), Run: run.ID, Stage: stage.Name, Index: i, Of: stage.Tasks, Created: created,
-			}})
-		}
+		view.Stages = append(view.Stages, &scheduler.StageView{Name: stage.Name, Created: created, Tasks: make([]*scheduler.TaskView, stage.Tasks)})
 	}
 	e.view.Runs[run.ID] = view
 	e.ids[label] = run.ID
 	return view
+}
+
+// launched are the first n tasks of the run, which are launched from here on.
+func launched(view *scheduler.RunView, n int) []*scheduler.TaskView {
+	var all []*scheduler.TaskView
+	for task := range view.Tasks() {
+		if len(all) == n {
+			break
+		}
+		all = append(all, task)
+		view.Stage(task.Task.Stage).Tasks[task.Task.Index] = task
+	}
+	return all
 }
 
 // attempt gives the task one more attempt in that state.
@@ -131,7 +140,8 @@ func (e *example) ended(job, state string, ago time.Duration) {
 	ended := view.Run.Created.Add(21 * time.Second)
 	view.Run.Ended = &ended
 	view.Progress = 1
-	for i, task := range view.Tasks {
+	tasks := launched(view, 14)
+	for i, task := range tasks {
 		at := e.attempt(task, i, proto.TASK_FINISHED)
 		at.Ended = &ended
 		task.Task.Counters = counters(int64(i + 1))
@@ -141,7 +151,7 @@ func (e *example) ended(job, state string, ago time.Duration) {
 		view.Run.Output = &proto.Output{URI: "s3://results/" + job + "/data/" + view.Run.ID + "/1/", Manifest: "s3://results/" + job + "/data/" + view.Run.ID + "/_manifest.json", Rows: 5_521, Files: 1, Bytes: 212_992}
 	case "failed":
 		view.Progress = 0.41
-		failed := view.Tasks[4]
+		failed := tasks[4]
 		failure := &proto.Failure{Class: proto.CLASS_FINAL, Kind: "invalid", Pointer: "/aggregate/input", Message: "s3://weblog/requests-2015-05-18.jsonl.gz: row 811: text where column bytes has a number: " + Hostile}
 		at := &failed.Task.Attempts[0]
 		failed.Task.State, at.State, at.Failure = proto.TASK_FAILED, proto.TASK_FAILED, failure
@@ -149,7 +159,7 @@ func (e *example) ended(job, state string, ago time.Duration) {
 	case "cancelled":
 		view.Progress = 0.2
 		view.Run.CancelRequested = &ended
-		for _, task := range view.Tasks[2:] {
+		for _, task := range tasks[2:] {
 			task.Task.State = proto.TASK_KILLED
 		}
 	}
@@ -160,10 +170,7 @@ func (e *example) running() {
 	view.Progress = 0.537
 	view.Run.Params = map[string]string{"day": "2013-07-04", "note": Hostile}
 	states := []proto.TaskState{proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_RUNNING, proto.TASK_RUNNING, proto.TASK_RUNNING, proto.TASK_STARTING}
-	for i, task := range view.Tasks {
-		if i >= len(states) {
-			continue
-		}
+	for i, task := range launched(view, len(states)) {
 		if i == 5 {
 			lost := e.attempt(task, i+1, proto.TASK_LOST)
 			lost.Reason = "REASON_AGENT_REMOVED"

@@ -52,6 +52,7 @@ type Term interface {
 
 // Config is what a Loop is made of. All fields are needed, but for the last two.
 type Config struct {
+	Version  string                                 // of this program; a store remembers who brought its records to their format
 	Core     func([]scheduler.Record) (Core, error) // makes the core from what is stored
 	Store    Store
 	Master   Master
@@ -95,10 +96,10 @@ type item struct {
 	answer   chan<- scheduler.Reply
 }
 
-// Open loads the records and makes the core. It blocks as long as the store does. View works from here on; Do waits for
-// Run to begin.
+// Open loads the records, brings them to the present format and makes the core. It blocks as long as the store does. View
+// works from here on; Do waits for Run to begin.
 func Open(ctx context.Context, cfg Config) (*Loop, error) {
-	records, err := cfg.Store.Load(ctx)
+	records, err := load(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +121,25 @@ func Open(ctx context.Context, cfg Config) (*Loop, error) {
 	l.board.draw(core, time.Time{})
 	l.board.announce(l.View())
 	return l, nil
+}
+
+// load returns the stored records in the present format.
+func load(ctx context.Context, cfg Config) ([]scheduler.Record, error) {
+	records, err := cfg.Store.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := scheduler.Migrate(records, cfg.Version)
+	if err != nil || len(changes) == 0 {
+		return records, err
+	}
+	if err := cfg.Store.Commit(ctx, changes); err != nil {
+		return nil, fmt.Errorf("migrate %d records: %w", len(records), err)
+	}
+	if len(records) > 0 {
+		cfg.Log.Info("brought the records to a new format", "format", scheduler.FormatVersion, "records", len(records), "changes", len(changes))
+	}
+	return cfg.Store.Load(ctx)
 }
 
 // ErrTermOver: the term for which this loop ran has ended. Acquire another one and open another loop.

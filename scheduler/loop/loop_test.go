@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/scheduler"
 )
 
@@ -94,7 +95,13 @@ type fakeStore struct {
 	fail  error
 }
 
-func (s *fakeStore) Load(context.Context) ([]scheduler.Record, error) { return nil, nil }
+func (s *fakeStore) Load(context.Context) ([]scheduler.Record, error) { return formatted, nil }
+
+// formatted is a store without anything to migrate.
+var formatted = []scheduler.Record{{
+	Key:   scheduler.Key{Kind: scheduler.KindFormat, ID: "format"},
+	Value: proto.Encode(&proto.Format{Version: scheduler.FormatVersion}),
+}}
 
 func (s *fakeStore) Commit(ctx context.Context, changes []scheduler.Change) error {
 	if s.hold != nil {

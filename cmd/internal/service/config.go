@@ -91,7 +91,7 @@ func Defaults() Config {
 			UnreachableWait: core.UnreachableWait,
 			DeclineFor:      core.Refuse,
 			FreeRetries:     core.FreeRetries,
-			KeepRuns:        core.KeepRuns,
+			KeepRuns:        1000,
 		},
 	}
 }

@@ -100,6 +100,7 @@ func (s *service) make(ctx context.Context) error {
 	}
 	numbers := metrics.New(build.Version(), func() *scheduler.View { return s.loop.View() }, s.log)
 	s.loop, err = loop.Open(ctx, loop.Config{
+		Version: build.Version(),
 		Core: func(stored []scheduler.Record) (loop.Core, error) {
 			core, err := scheduler.New(s.core(), stored)
 			if err != nil {
@@ -203,7 +204,6 @@ func (s *service) core() scheduler.Config {
 	c.UnreachableWait = s.cfg.Scheduling.UnreachableWait
 	c.Refuse = s.cfg.Scheduling.DeclineFor
 	c.FreeRetries = s.cfg.Scheduling.FreeRetries
-	c.KeepRuns = s.cfg.Scheduling.KeepRuns
 	if c.ArtifactURL = s.cfg.ArtifactURL; c.ArtifactURL == "" {
 		c.ArtifactURL = strings.TrimRight(s.url, "/") + "/artifacts"
 	}

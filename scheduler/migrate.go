@@ -1,0 +1,135 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/proto"
+)
+
+// FormatVersion is that of the records which this package reads and writes.
+//
+//	1  a record for each task, also for those that were never launched; no format record
+//	2  a plan for each stage, records for launched tasks only; idempotency keys of their own; roles
+const FormatVersion = 2
+
+const formatID = "format" // the only record of its kind
+
+// Migrate returns the changes that bring the records of a store to [FormatVersion], none if they are. They must be
+// committed together, before [New]. writtenBy is the version of the program, for people. A store of a newer format, and
+// a record that cannot be understood, are errors; then nothing is to be changed.
+func Migrate(records []Record, writtenBy string) ([]Change, error) {
+	version := uint32(1)
+	for i := range records {
+		if records[i].Key.Kind != KindFormat {
+			continue
+		}
+		if err := checkFormat(records[i].Value); err != nil {
+			return nil, fmt.Errorf("migrate records: %w", err)
+		}
+		version = FormatVersion // the only one with a record
+	}
+	if version == FormatVersion {
+		return nil, nil
+	}
+	m := migration{runs: map[string]*proto.Run{}, tasks: map[string]map[uint32]*proto.Task{}}
+	for i := range records {
+		if err := m.read(&records[i]); err != nil {
+			return nil, fmt.Errorf("migrate %s %q: %w", records[i].Key.Kind, records[i].Key.ID, err)
+		}
+	}
+	for _, id := range sortedKeys(m.runs) {
+		if err := m.plan(m.runs[id]); err != nil {
+			return nil, fmt.Errorf("migrate run %q: %w", id, err)
+		}
+	}
+	m.put(KindFormat, formatID, &proto.Format{Version: FormatVersion, WrittenBy: writtenBy})
+	return m.changes.take(), nil
+}
+
+// checkFormat refuses a store that this program cannot read.
+func checkFormat(value []byte) error {
+	format := &proto.Format{}
+	if err := proto.Decode(value, format); err != nil {
+		return err
+	}
+	if format.Version != FormatVersion {
+		return fmt.Errorf("they are of format %d, written by version %q, and this program reads formats 1 to %d: use the newer program, or import a backup",
+			format.Version, format.WrittenBy, FormatVersion)
+	}
+	return nil
+}
+
+// migration brings records from format 1 to 2.
+type migration struct {
+	changes
+	runs  map[string]*proto.Run
+	tasks map[string]map[uint32]*proto.Task // by plan ID and index
+}
+
+func (m *migration) put(kind RecordKind, id string, rec proto.Marshaler) {
+	m.changes.put(Key{kind, id}, rec)
+}
+
+func (m *migration) read(r *Record) error {
+	switch r.Key.Kind {
+	case KindRun:
+		rec := &proto.Run{}
+		if err := proto.Decode(r.Value, rec); err != nil {
+			return err
+		}
+		m.runs[rec.ID] = rec
+	case KindTask:
+		rec := &proto.Task{}
+		if err := proto.Decode(r.Value, rec); err != nil {
+			return err
+		}
+		at := planID(rec.Run, rec.Stage)
+		if m.tasks[at] == nil {
+			m.tasks[at] = map[uint32]*proto.Task{}
+		}
+		m.tasks[at][rec.Index] = rec
+	}
+	return nil
+}
+
+// plan makes plans out of a run's tasks, and a record out of its idempotency key.
+func (m *migration) plan(run *proto.Run) error {
+	for _, stage := range run.Stages {
+		if stage.Name == jobs.StageClean {
+			continue
+		}
+		tasks := m.tasks[planID(run.ID, stage.Name)]
+		if stage.Tasks > mostTasks || len(tasks) != int(stage.Tasks) {
+			return fmt.Errorf("stage %q has %d tasks of %d", stage.Name, len(tasks), stage.Tasks)
+		}
+		plan := &proto.Plan{Run: run.ID, Stage: stage.Name, Created: run.Created}
+		for i := range stage.Tasks {
+			task := tasks[i]
+			if task == nil {
+				return fmt.Errorf("stage %q has no task %d", stage.Name, i)
+			}
+			plan.Inputs = append(plan.Inputs, task.Input)
+			plan.Created = task.Created
+			m.task(task)
+		}
+		m.put(KindPlan, planID(run.ID, stage.Name), plan)
+	}
+	if run.IdempotencyKey != "" {
+		m.put(KindKey, keyID(run.Job, run.IdempotencyKey), newKey(run))
+	}
+	return nil
+}
+
+// task removes the record of a task that was never launched, and the input from another's: both follow from the plan.
+func (m *migration) task(rec *proto.Task) {
+	if slices.Contains([]proto.TaskState{proto.TASK_PENDING, proto.TASK_KILLED}, rec.State) && len(rec.Attempts) == 0 {
+		m.put(KindTask, rec.ID, nil)
+		return
+	}
+	if len(rec.Input) > 0 {
+		rec.Input = nil
+		m.put(KindTask, rec.ID, rec)
+	}
+}
