@@ -30,7 +30,7 @@ type agentless struct {
 	offers  int
 }
 
-func (m *agentless) Run(ctx context.Context, _ string, deliver func(scheduler.Event)) error {
+func (m *agentless) Run(ctx context.Context, _ scheduler.Identity, deliver func(scheduler.Event)) error {
 	m.mu.Lock()
 	m.deliver = deliver
 	m.mu.Unlock()

@@ -68,7 +68,7 @@ func standby(t *testing.T, options ...option) (own, leader *service, p *peers) {
 			v.Jobs, v.Runs, v.Versions, v.Channels = newest.Jobs, newest.Runs, newest.Versions, newest.Channels
 		})
 	}
-	own.scheduler.Update(func(v *scheduler.View) { v.Leading, v.Master, v.FrameworkID = false, "", "" })
+	own.scheduler.Update(func(v *scheduler.View) { v.Leading, v.Master, v.Framework = false, "", scheduler.Identity{} })
 	own.scheduler.Refuse = func(scheduler.CommandBody) error {
 		t.Error("the standby carried out a command itself")
 		return nil

@@ -67,7 +67,7 @@ func (h *Handler) info(ctx context.Context, in *infoInput) (*infoOutput, error) 
 	if info.Instances == nil {
 		info.Instances = []wire.Instance{}
 	}
-	info.FrameworkID = view.FrameworkID
+	info.FrameworkID = view.Framework.ID
 	info.Mesos.Connected = view.Master != ""
 	if view.Master != "" {
 		info.Mesos.Master = view.Master

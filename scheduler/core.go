@@ -45,10 +45,11 @@ type Core struct {
 
 // connection is the subscription to the master.
 type connection struct {
-	master string    // empty while there is none
-	since  time.Time // since when it has been listened to without a break
-	asking asking
-	calls  callRepeats
+	master  string    // empty while there is none
+	refused string    // why Mesos did not take over the framework as it is configured
+	since   time.Time // since when it has been listened to without a break
+	asking  asking
+	calls   callRepeats
 }
 
 func (m *connection) up() bool { return m.master != "" }
@@ -130,6 +131,8 @@ func (c *Core) handle(event Event) {
 		c.heard(e)
 	case Command:
 		c.command(e)
+	case FrameworkUpdated:
+		c.frameworkUpdated(e)
 	case Rescind:
 		c.count(MetricRescinds, 1)
 	case Failure:
@@ -171,6 +174,8 @@ func (c *Core) command(cmd Command) {
 		value, err = c.setChannel(body)
 	case ArchiveRuns:
 		value = c.archiveRuns(body)
+	case ForgetFramework:
+		value, err = c.forgetFramework()
 	default:
 		err = errorf(Internal, "handle command: %T is not known", cmd.Body)
 	}

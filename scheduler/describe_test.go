@@ -23,6 +23,9 @@ func (s *script) describeChange(change Change) string {
 	case KindFramework:
 		rec := mustDecode(change.Value, &proto.Framework{})
 		detail = rec.ID
+		if len(rec.Info) > 0 {
+			detail += fmt.Sprintf(" info=%s", rec.Info)
+		}
 	case KindJob:
 		rec := mustDecode(change.Value, &proto.Job{})
 		detail = fmt.Sprintf("revision %d", rec.Revision)
@@ -194,6 +197,8 @@ func describeReply(reply Reply) string {
 		return "version " + v.Version
 	case *proto.Channel:
 		return "channel " + v.Name + " -> " + v.Version
+	case ForgottenFramework:
+		return fmt.Sprintf("forgot %s %v", v.ID, v.Attempts)
 	case *proto.Job:
 		return "job " + v.Name
 	case CheckKey:
@@ -228,7 +233,10 @@ func (s *script) view(what string) string {
 			fmt.Fprintf(&out, "%s %s %v\n", ck.Version, jobs.CheckStateName(ck.State), ck.Problems)
 		}
 	case "queue":
-		fmt.Fprintf(&out, "pending=%d launched=%d leading=%v master=%q framework=%q\n", v.Queue.Pending, v.Queue.Launched, v.Leading, v.Master, v.FrameworkID)
+		fmt.Fprintf(&out, "pending=%d launched=%d leading=%v master=%q framework=%q\n", v.Queue.Pending, v.Queue.Launched, v.Leading, v.Master, v.Framework.ID)
+		if v.FrameworkProblem != "" {
+			fmt.Fprintf(&out, "framework problem: %s\n", v.FrameworkProblem)
+		}
 		if !v.Queue.OldestPending.IsZero() {
 			fmt.Fprintf(&out, "oldest waits for %s\n", s.now.Sub(v.Queue.OldestPending))
 		}

@@ -265,9 +265,11 @@ func (c *Core) failAttempt(t *task, a *attempt, o outcome) {
 	var again bool
 	switch failure.Class {
 	case proto.CLASS_OURS:
-		t.rec.Free++
+		if !o.uncharged {
+			t.rec.Free++
+		}
 		again = int(t.rec.Free) <= c.cfg.FreeRetries
-		if !o.unborn || t.rec.Free > 1 {
+		if !o.uncharged && (!o.unborn || t.rec.Free > 1) {
 			wait = c.jitter(grow(oursFirst, int(t.rec.Free), oursMost))
 		}
 		if !again {

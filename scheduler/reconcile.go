@@ -20,16 +20,7 @@ const (
 
 // subscribed begins anew with a master: offers are void, and everything that has not ended is asked about.
 func (c *Core) subscribed(s Subscribed) {
-	switch {
-	case c.framework == nil:
-		c.framework = &proto.Framework{ID: s.FrameworkID, Created: c.now}
-		c.saveFramework()
-	case c.framework.ID != s.FrameworkID:
-		c.note(slog.LevelError, "Mesos gave another framework ID; what runs under the old one is lost",
-			slog.String("had", c.framework.ID), slog.String("got", s.FrameworkID))
-		c.framework = &proto.Framework{ID: s.FrameworkID, Created: c.now}
-		c.saveFramework()
-	}
+	c.identify(s.FrameworkID)
 	c.mesos.master, c.mesos.since = s.Master, c.now
 	c.mesos.asking, c.mesos.calls = asking{}, callRepeats{}
 	c.demand.flow.restart()

@@ -203,6 +203,7 @@ func (a args) word(i int) string {
 //	check-spec · put-job [create] [name=]        the spec is the input
 //	start JOB [key=] [p.NAME=VALUE] · cancel RUN · delete-job NAME
 //	subscribe [framework=] · disconnect
+//	framework-updated info= [refused=] · forget-framework
 //	offers                             one a line: AGENT cpus= mem= disk= [executors=none|ID,…] [maintenance=DURATION] [ATTRIBUTE=VALUE]
 //	update TASK STATE [reason=] [source=] [message=] [output=] [failure=CLASS:KIND:MESSAGE:POINTER] [dir=] [problem=PTR:TEXT] [committed=URI] [plain]
 //	                                   plain: without a uuid

@@ -35,6 +35,8 @@ func (s *script) event(name string, a args, input string) Event {
 	case "call-failed":
 		status, _ := strconv.Atoi(a.named["status"])
 		return CallFailed{Call: s.lastCall(a.word(0)), Status: status, Reason: "refused"}
+	case "framework-updated":
+		return FrameworkUpdated{Info: []byte(a.named["info"]), Refused: a.named["refused"]}
 	case "step-down":
 		return SteppedDown{}
 	}
@@ -89,6 +91,8 @@ func (s *script) command(name string, a args, input string) CommandBody {
 			runs = append(runs, s.long(run))
 		}
 		return ArchiveRuns{Runs: runs}
+	case "forget-framework":
+		return ForgetFramework{}
 	case "delete-job":
 		return DeleteJob{Name: a.word(0)}
 	}

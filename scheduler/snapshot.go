@@ -56,9 +56,7 @@ func (c *Core) View() *View {
 	next := *v.last
 	next.Sequence++
 	next.At, next.Leading, next.Master = c.now, c.leading, c.mesos.master
-	if c.framework != nil {
-		next.FrameworkID = c.framework.ID
-	}
+	next.Framework, next.FrameworkProblem = c.identity(), c.mesos.refused
 	if v.jobs {
 		next.Jobs = c.viewJobs()
 	}

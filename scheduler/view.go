@@ -7,14 +7,23 @@ import (
 	"github.com/tidemill/tidemill/proto"
 )
 
+// Identity is as whom the scheduler is subscribed. It has to come back with it: without the ID everything that runs
+// would be orphaned.
+type Identity struct {
+	ID   string // empty before the very first subscription
+	Info []byte // mesos.FrameworkInfo that Mesos accepted last, marshalled, without its ID; empty if that is not known
+}
+
 // View is an immutable picture of the Core's state, for the API, the dashboard and metrics.
 // Nothing reachable from it may be changed.
 type View struct {
-	Sequence    uint64 // grows with every change
-	At          time.Time
-	FrameworkID string
-	Master      string // empty while not connected
-	Leading     bool
+	Sequence  uint64 // grows with every change
+	At        time.Time
+	Framework Identity
+	// FrameworkProblem says why Mesos refused to change the framework to what is configured; empty if it did not.
+	FrameworkProblem string
+	Master           string // empty while not connected
+	Leading          bool
 
 	Jobs     map[string]*JobView // without deleted ones
 	Runs     map[string]*RunView

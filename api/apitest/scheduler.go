@@ -33,12 +33,12 @@ func New(kinds jobs.Kinds) *Scheduler {
 	s := &Scheduler{kinds: kinds, changed: make(chan struct{})}
 	registered := time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC)
 	s.view = &scheduler.View{
-		Sequence:    1,
-		FrameworkID: "2d1a6f7e-0000-4a9f-8f1c-1f4c7c1d2a11-0000",
-		Master:      "http://127.0.0.1:5050",
-		Leading:     true,
-		Jobs:        map[string]*scheduler.JobView{},
-		Runs:        map[string]*scheduler.RunView{},
+		Sequence:  1,
+		Framework: scheduler.Identity{ID: "2d1a6f7e-0000-4a9f-8f1c-1f4c7c1d2a11-0000"},
+		Master:    "http://127.0.0.1:5050",
+		Leading:   true,
+		Jobs:      map[string]*scheduler.JobView{},
+		Runs:      map[string]*scheduler.RunView{},
 		Versions: map[string]*scheduler.VersionView{"1.4.0": {
 			Version:  &proto.ExecutorVersion{Version: "1.4.0", Registered: registered, Artifacts: []proto.Artifact{Artifact("1.4.0", "linux", "amd64", "cafe")}},
 			Channels: []string{"stable"},

@@ -35,7 +35,7 @@ func (c *storingCore) View() *scheduler.View { return &scheduler.View{Sequence: 
 // noMaster never says anything.
 type noMaster struct{}
 
-func (noMaster) Run(ctx context.Context, _ string, _ func(scheduler.Event)) error {
+func (noMaster) Run(ctx context.Context, _ scheduler.Identity, _ func(scheduler.Event)) error {
 	<-ctx.Done()
 	return nil
 }

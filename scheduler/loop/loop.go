@@ -29,8 +29,9 @@ type Store interface {
 // Master is the connection to Mesos.
 type Master interface {
 	// Run stays subscribed and gives events to deliver, in order, until ctx ends (then it returns nil) or Mesos refuses
-	// for good. Nothing that it started is left when it returns. frameworkID is empty the very first time.
-	Run(ctx context.Context, frameworkID string, deliver func(scheduler.Event)) error
+	// for good. Nothing that it started is left when it returns. identity is the stored one; its ID is empty the
+	// very first time.
+	Run(ctx context.Context, identity scheduler.Identity, deliver func(scheduler.Event)) error
 	// Send queues calls to be sent in this order. It does not block.
 	Send(calls []scheduler.Call)
 }
@@ -164,7 +165,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error {
-		return l.cfg.Master.Run(inner, l.View().FrameworkID, func(e scheduler.Event) {
+		return l.cfg.Master.Run(inner, l.View().Framework, func(e scheduler.Event) {
 			select {
 			case l.queue <- item{event: e, received: time.Now()}:
 			case <-inner.Done():

@@ -85,7 +85,7 @@ func (c *fakeCore) Step(in scheduler.Input) scheduler.Actions {
 
 func (c *fakeCore) View() *scheduler.View {
 	c.views++
-	return &scheduler.View{Sequence: c.sequence, FrameworkID: "fw", Leading: !c.stepped}
+	return &scheduler.View{Sequence: c.sequence, Framework: scheduler.Identity{ID: "fw"}, Leading: !c.stepped}
 }
 
 // fakeStore can be held, so that what comes meanwhile gathers, and can be made to fail.
@@ -124,14 +124,14 @@ func (s *fakeStore) Commit(ctx context.Context, changes []scheduler.Change) erro
 
 // fakeMaster delivers what the test puts into events.
 type fakeMaster struct {
-	trace       *trace
-	events      chan scheduler.Event
-	fail        chan error
-	frameworkID string
+	trace    *trace
+	events   chan scheduler.Event
+	fail     chan error
+	identity scheduler.Identity
 }
 
-func (m *fakeMaster) Run(ctx context.Context, frameworkID string, deliver func(scheduler.Event)) error {
-	m.frameworkID = frameworkID
+func (m *fakeMaster) Run(ctx context.Context, identity scheduler.Identity, deliver func(scheduler.Event)) error {
+	m.identity = identity
 	for {
 		select {
 		case e := <-m.events:
@@ -239,8 +239,8 @@ func TestStoreBeforeCallsAndReplies(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if r.master.frameworkID != "fw" {
-			t.Errorf("framework ID: got %q, want the stored one", r.master.frameworkID)
+		if r.master.identity.ID != "fw" {
+			t.Errorf("framework ID: got %q, want the stored one", r.master.identity.ID)
 		}
 		r.end(t)
 	})

@@ -78,13 +78,14 @@ func New(cfg Config) (*Connection, error) {
 }
 
 // Run subscribes and keeps subscribing until ctx ends, when it returns nil, or until Mesos says that there is no use:
-// then with an error that is ErrFailedOver, ErrRemoved or ErrRefused. frameworkID is the stored one, empty the
-// very first time.
+// then with an error that is ErrFailedOver, ErrRemoved or ErrRefused. identity is the stored one; its ID is
+// empty the very first time.
 //
 // deliver is given each event: those of a subscription in order, each after the one before has been taken; CallFailed
 // events come from other goroutines at any time. It may block, which holds up the stream. When Run returns, nothing
 // that it started is left.
-func (c *Connection) Run(ctx context.Context, frameworkID string, deliver func(scheduler.Event)) error {
+func (c *Connection) Run(ctx context.Context, identity scheduler.Identity, deliver func(scheduler.Event)) error {
+	frameworkID := identity.ID
 	ctx, stop := context.WithCancel(ctx)
 	var senders sync.WaitGroup
 	for _, l := range []*lane{c.ordered, c.acks} {

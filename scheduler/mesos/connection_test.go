@@ -145,7 +145,7 @@ func TestFatal(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			err = c.Run(ctx, id, func(scheduler.Event) {})
+			err = c.Run(ctx, scheduler.Identity{ID: id}, func(scheduler.Event) {})
 			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("run: got %v, want %v with %q", err, test.want, test.text)
 			}
@@ -402,7 +402,7 @@ func TestSlowConsumer(t *testing.T) {
 	c.pace.heartbeat = 20 * time.Millisecond // a silence of 100 ms is too much
 	ctx, cancel := context.WithCancel(t.Context())
 	var lost bool
-	err = c.Run(ctx, "", func(e scheduler.Event) {
+	err = c.Run(ctx, scheduler.Identity{}, func(e scheduler.Event) {
 		switch e.(type) {
 		case scheduler.Rescind:
 			time.Sleep(300 * time.Millisecond) // the slowness under test

@@ -176,7 +176,7 @@ func connect(t *testing.T, url string, change func(*Connection)) *session {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	s := &session{Connection: c, t: t, more: make(chan struct{}, 1), ended: make(chan error, 1), cancel: cancel}
-	go func() { s.ended <- c.Run(ctx, "", s.deliver) }()
+	go func() { s.ended <- c.Run(ctx, scheduler.Identity{}, s.deliver) }()
 	t.Cleanup(s.close)
 	return s
 }
