@@ -50,14 +50,18 @@ func NewClient(environment Environment) *Client {
 		IdleConnTimeout:       time.Minute,
 		DisableCompression:    true,
 	}
-	host := environment.Endpoint
+	scheme, host := "http", environment.Endpoint
+	if environment.TLS {
+		scheme, transport.TLSClientConfig = "https", tlsConfig(environment)
+		transport.TLSHandshakeTimeout = callTimeout
+	}
 	if socket := environment.DomainSocket; socket != "" {
-		host = "agent"
+		scheme, host = "http", "agent"
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: callTimeout}).DialContext(ctx, "unix", socket)
 		}
 	}
-	return &Client{url: "http://" + host + path, environment: environment, http: &http.Client{Transport: transport}}
+	return &Client{url: scheme + "://" + host + path, environment: environment, http: &http.Client{Transport: transport}}
 }
 
 // Close drops idle connections. Calls and subscriptions end with their contexts.
@@ -127,7 +131,7 @@ func (c *Client) post(ctx context.Context, call *mesosexec.Call) (*http.Response
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", call.Type, err)
+		return nil, fmt.Errorf("%s: %w", call.Type, explain(err))
 	}
 	return response, nil
 }

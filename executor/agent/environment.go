@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math"
@@ -14,7 +15,7 @@ import (
 // ErrNotStarted means that the MESOS_* variables are missing: the process was not started by an agent.
 var ErrNotStarted = errors.New("not started by a Mesos agent")
 
-// Environment is what an agent tells its executor in MESOS_* variables.
+// Environment is what an agent tells its executor in MESOS_* and LIBPROCESS_SSL_* variables.
 type Environment struct {
 	Endpoint     string // host:port of the agent
 	DomainSocket string // path; used instead of Endpoint if set
@@ -30,12 +31,16 @@ type Environment struct {
 	ShutdownGrace       time.Duration // from SHUTDOWN until the agent kills
 
 	Token storage.Secret // for the Authorization header; may be empty
+
+	TLS         bool           // the agent's endpoint speaks TLS; its domain socket never does
+	Authorities *x509.CertPool // that sign the agent's certificate; nil: the system's
 }
 
 // TokenVariable holds a secret: processes that an executor starts must not get it.
 const TokenVariable = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
 
-// ReadEnvironment reads the variables through getenv, which is os.Getenv. Durations that are missing get Mesos' defaults.
+// ReadEnvironment reads the variables through getenv, which is os.Getenv, and the file of authorities if they name one.
+// Durations that are missing get Mesos' defaults.
 func ReadEnvironment(getenv func(string) string) (Environment, error) {
 	e := Environment{
 		Endpoint:     getenv("MESOS_AGENT_ENDPOINT"),
@@ -84,7 +89,7 @@ func ReadEnvironment(getenv func(string) string) (Environment, error) {
 		}
 		*d.value = parsed
 	}
-	return e, nil
+	return e, e.readSecurity(getenv)
 }
 
 // durationUnits are those that Mesos writes.
