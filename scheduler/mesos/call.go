@@ -26,6 +26,10 @@ func message(call scheduler.Call, frameworkID string) (*sched.Call, error) {
 		calls.RefuseSeconds(c.Refuse)(out)
 	case scheduler.Decline:
 		out = calls.Decline(offerIDs(c.OfferIDs)...).With(calls.RefuseSeconds(c.Refuse))
+	case scheduler.AcceptInverse:
+		out = calls.AcceptInverseOffers(offerIDs(c.OfferIDs)...)
+	case scheduler.DeclineInverse:
+		out = calls.DeclineInverseOffers(offerIDs(c.OfferIDs)...).With(calls.RefuseSeconds(c.Refuse))
 	case scheduler.Kill:
 		out = calls.Kill(c.MesosID, c.AgentID)
 	case scheduler.Acknowledge:
@@ -57,6 +61,10 @@ func name(call scheduler.Call) string {
 		return "ACCEPT"
 	case scheduler.Decline:
 		return "DECLINE"
+	case scheduler.AcceptInverse:
+		return "ACCEPT_INVERSE_OFFERS"
+	case scheduler.DeclineInverse:
+		return "DECLINE_INVERSE_OFFERS"
 	case scheduler.Kill:
 		return "KILL"
 	case scheduler.Acknowledge:

@@ -91,7 +91,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMaster(t, test.script, good)
-			s := connect(t, m.URL, func(c *Connection) { c.pace.heartbeat = 40 * time.Millisecond })
+			s := connect(t, m.URL, func(c *Connection) { c.pace.heartbeat, c.pace.subscribe = 40*time.Millisecond, 200*time.Millisecond })
 			if test.refused {
 				s.subscriptions(1)
 				if got := s.events()[0]; got != (scheduler.Subscribed{FrameworkID: "fw-1", Master: m.URL, MasterID: "master-1"}) {
@@ -126,7 +126,7 @@ func TestFatal(t *testing.T) {
 		"failed over":         {func(s *stream) { s.subscribed(0); s.fail("Framework failed over"); s.stay() }, ErrFailedOver, ""},
 		"removed":             {func(s *stream) { s.open(); s.fail("Framework has been removed"); s.stay() }, ErrRemoved, "never be used again"},
 		"bad role":            {func(s *stream) { s.open(); s.fail("'FrameworkInfo.roles' contains invalid role"); s.stay() }, ErrRefused, "invalid role"},
-		"unauthenticated":     {status(401, "401 Unauthorized."), ErrRefused, "check mesos principal and secret"},
+		"unauthenticated":     {status(401, "401 Unauthorized."), ErrRefused, "check --mesos-principal and its secret"},
 		"forbidden":           {status(403, ""), ErrRefused, "403"},
 		"not valid":           {status(400, "Failed to validate scheduler::Call"), ErrRefused, "Failed to validate"},
 		"no such path":        {status(404, ""), ErrRefused, "404"},
@@ -135,17 +135,17 @@ func TestFatal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMaster(t, test.script)
-			c, err := New(Config{Master: m.URL, Name: "tidemill", User: "nobody", Role: "r"})
+			c, err := New(Config{Master: m.URL, Name: "tidemill", User: "nobody", Roles: roles("r")})
 			if err != nil {
 				t.Fatal(err)
 			}
-			id := ""
+			var identity scheduler.Identity
 			if strings.HasPrefix(name, "another") {
-				id = "fw-0"
+				identity.ID = "fw-0"
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			err = c.Run(ctx, scheduler.Identity{ID: id}, func(scheduler.Event) {})
+			err = c.Run(ctx, identity, func(scheduler.Event) {})
 			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("run: got %v, want %v with %q", err, test.want, test.text)
 			}
@@ -395,7 +395,7 @@ func TestSlowConsumer(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
-	c, err := New(Config{Master: m.URL, Name: "tidemill", User: "nobody", Role: "r"})
+	c, err := New(Config{Master: m.URL, Name: "tidemill", User: "nobody", Roles: roles("r")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,24 +416,6 @@ func TestSlowConsumer(t *testing.T) {
 	}
 }
 
-func TestInverseOffersAreDeclined(t *testing.T) {
-	m := newMaster(t, func(s *stream) {
-		s.subscribed(0)
-		s.event(&sched.Event{Type: sched.Event_INVERSE_OFFERS, InverseOffers: &sched.Event_InverseOffers{InverseOffers: []mesosgo.InverseOffer{
-			{OfferID: mesosgo.OfferID{Value: "i1"}, AgentID: &mesosgo.AgentID{Value: "a1"}},
-		}}})
-		s.rescind("after")
-		s.stay()
-	})
-	s := connect(t, m.URL, func(c *Connection) { c.pace.heartbeat = time.Minute })
-	s.subscriptions(1)
-	eventually(t, "the answer", func() bool { return len(m.received(sched.Call_DECLINE_INVERSE_OFFERS)) == 1 })
-	c := m.received(sched.Call_DECLINE_INVERSE_OFFERS)[0]
-	if c.FrameworkID.GetValue() != "fw-1" || c.DeclineInverseOffers.InverseOfferIDs[0].Value != "i1" {
-		t.Errorf("got %v", c)
-	}
-}
-
 func TestLargeRecord(t *testing.T) {
 	big := strings.Repeat("x", 8<<20)
 	m := newMaster(t, func(s *stream) {
@@ -450,17 +432,23 @@ func TestLargeRecord(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	ok := Config{Master: "http://127.0.0.1:5050", Name: "n", User: "u", Role: "r"}
+	ok := Config{Master: "http://127.0.0.1:5050", Name: "n", User: "u", Roles: roles("r")}
 	for name, test := range map[string]struct {
 		change func(*Config)
 		want   string
 	}{
-		"good":                     {func(*Config) {}, ""},
-		"no scheme":                {func(c *Config) { c.Master = "127.0.0.1:5050" }, "http://host:port"},
-		"zk":                       {func(c *Config) { c.Master = "zk://a:2181/mesos" }, "http://host:port"},
-		"credentials in the URL":   {func(c *Config) { c.Master = "http://u:p@127.0.0.1" }, "by themselves"},
-		"no user":                  {func(c *Config) { c.User = "" }, "mesos user is empty"},
-		"secret without principal": {func(c *Config) { c.Secret = storage.NewSecret("x") }, "without a principal"},
+		"good":                      {func(*Config) {}, ""},
+		"no scheme":                 {func(c *Config) { c.Master = "127.0.0.1:5050" }, "http://host:port"},
+		"list":                      {func(c *Config) { c.Master = "http://a:5050, https://b:5050" }, ""},
+		"list with a hole":          {func(c *Config) { c.Master = "http://a:5050,,http://b:5050" }, "http://host:port"},
+		"ZooKeeper":                 {func(c *Config) { c.Master = "zk://u:hush@a,b:2182/mesos" }, ""},
+		"ZooKeeper without a host":  {func(c *Config) { c.Master = "zk://u:hush@/mesos" }, "mesos master: parse ZooKeeper URL"},
+		"no roles":                  {func(c *Config) { c.Roles = nil }, "mesos roles are missing"},
+		"CA file that is not there": {func(c *Config) { c.CAFile = "/nowhere/ca.pem" }, "--mesos-ca-file"},
+		"credentials in the URL":    {func(c *Config) { c.Master = "http://u:hush@127.0.0.1" }, "by themselves"},
+		"credentials in no URL":     {func(c *Config) { c.Master = "http://u:hush@127.0.0.1:x" }, "by themselves"},
+		"no user":                   {func(c *Config) { c.User = "" }, "mesos user is empty"},
+		"secret without principal":  {func(c *Config) { c.Secret = storage.NewSecret("x") }, "without a principal"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := ok
@@ -468,6 +456,9 @@ func TestValidate(t *testing.T) {
 			_, err := New(c)
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "hush") {
+				t.Errorf("the password is in the error: %v", err)
 			}
 		})
 	}

@@ -25,14 +25,18 @@ func decode(record []byte) (event *sched.Event, err error) {
 }
 
 // translate makes the core's event of a Mesos event other than SUBSCRIBED and ERROR, which belong to the subscription.
-// It returns nil for those that the core need not know: heartbeats, inverse offers, types newer than this code,
-// and events whose body is missing.
+// It returns nil for those that the core need not know: heartbeats, types newer than this code, and events whose body
+// is missing.
 func translate(e *sched.Event) scheduler.Event {
 	switch {
 	case e.Type == sched.Event_OFFERS && e.Offers != nil:
 		return offers(e.Offers.Offers)
 	case e.Type == sched.Event_RESCIND && e.Rescind != nil:
 		return scheduler.Rescind{OfferID: e.Rescind.OfferID.Value}
+	case e.Type == sched.Event_INVERSE_OFFERS && e.InverseOffers != nil:
+		return inverseOffers(e.InverseOffers.InverseOffers)
+	case e.Type == sched.Event_RESCIND_INVERSE_OFFER && e.RescindInverseOffer != nil:
+		return scheduler.RescindInverse{OfferID: e.RescindInverseOffer.InverseOfferID.Value}
 	case e.Type == sched.Event_UPDATE && e.Update != nil:
 		return update(&e.Update.Status)
 	case e.Type == sched.Event_MESSAGE && e.Message != nil:

@@ -156,17 +156,21 @@ func good(s *stream) {
 // session is a Connection that runs against a master.
 type session struct {
 	*Connection
-	t      *testing.T
-	mu     sync.Mutex
-	seen   []scheduler.Event
-	more   chan struct{}
-	ended  chan error
-	cancel context.CancelFunc
+	identity scheduler.Identity
+	t        *testing.T
+	mu       sync.Mutex
+	seen     []scheduler.Event // without
+	updates  []scheduler.FrameworkUpdated
+	more     chan struct{}
+	ended    chan error
+	cancel   context.CancelFunc
 }
+
+func roles(all ...string) func() []string { return func() []string { return all } }
 
 func connect(t *testing.T, url string, change func(*Connection)) *session {
 	t.Helper()
-	c, err := New(Config{Master: url, Name: "tidemill", User: "nobody", Role: "data/batch", WebUIURL: "http://127.0.0.1:8080"})
+	c, err := New(Config{Master: url, Name: "tidemill", User: "nobody", Roles: roles("data/batch"), WebUIURL: "http://127.0.0.1:8080"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,14 +180,18 @@ func connect(t *testing.T, url string, change func(*Connection)) *session {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	s := &session{Connection: c, t: t, more: make(chan struct{}, 1), ended: make(chan error, 1), cancel: cancel}
-	go func() { s.ended <- c.Run(ctx, scheduler.Identity{}, s.deliver) }()
+	go func() { s.ended <- c.Run(ctx, s.identity, s.deliver) }()
 	t.Cleanup(s.close)
 	return s
 }
 
 func (s *session) deliver(e scheduler.Event) {
 	s.mu.Lock()
-	s.seen = append(s.seen, e)
+	if update, ok := e.(scheduler.FrameworkUpdated); ok {
+		s.updates = append(s.updates, update)
+	} else {
+		s.seen = append(s.seen, e)
+	}
 	s.mu.Unlock()
 	select {
 	case s.more <- struct{}{}:

@@ -38,8 +38,23 @@ func offer(in *mesosgo.Offer) scheduler.Offer {
 		out.Executors = append(out.Executors, id.Value)
 	}
 	if in.Unavailability != nil {
-		start := time.Unix(0, in.Unavailability.Start.Nanoseconds).UTC()
-		out.Unavailable = &start
+		start, duration := window(in.Unavailability)
+		out.Unavailable, out.UnavailableFor = &start, duration
+	}
+	return out
+}
+
+// window is when an agent is to be away, and for how long: 0 is for ever. A length that makes no sense is for ever, too.
+func window(u *mesosgo.Unavailability) (start time.Time, duration time.Duration) {
+	return time.Unix(0, u.Start.Nanoseconds).UTC(), max(0, time.Duration(u.Duration.GetNanoseconds()))
+}
+
+func inverseOffers(in []mesosgo.InverseOffer) scheduler.InverseOffers {
+	out := scheduler.InverseOffers{Offers: make([]scheduler.InverseOffer, len(in))}
+	for i := range in {
+		one := &out.Offers[i]
+		one.ID, one.AgentID = in[i].OfferID.Value, value(in[i].AgentID)
+		one.Start, one.Duration = window(&in[i].Unavailability)
 	}
 	return out
 }

@@ -132,10 +132,12 @@ func checkEvent(t *testing.T, kind string, body map[string]any, event *sched.Eve
 	t.Helper()
 	got := translate(event)
 	switch kind {
-	case "SUBSCRIBED", "ERROR", "HEARTBEAT", "INVERSE_OFFERS":
+	case "SUBSCRIBED", "ERROR", "HEARTBEAT":
 		if got != nil {
 			t.Errorf("%s: got %#v, want nothing for the core", kind, got)
 		}
+	case "INVERSE_OFFERS":
+		checkInverseOffers(t, at(body, "inverse_offers", "inverse_offers").([]any), got.(scheduler.InverseOffers).Offers)
 	case "RESCIND":
 		want := scheduler.Rescind{OfferID: text(body, "rescind", "offer_id", "value")}
 		if got != want || want.OfferID == "" {
@@ -167,6 +169,21 @@ func checkEvent(t *testing.T, kind string, body map[string]any, event *sched.Eve
 		}
 	default:
 		t.Errorf("a %s event that this test does not know", kind)
+	}
+}
+
+func checkInverseOffers(t *testing.T, want []any, got []scheduler.InverseOffer) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("inverse offers: got %d, want %d", len(got), len(want))
+	}
+	for i, w := range want {
+		start, _ := at(w, "unavailability", "start", "nanoseconds").(float64)
+		duration, _ := at(w, "unavailability", "duration", "nanoseconds").(float64)
+		if got[i].ID != text(w, "id", "value") || got[i].AgentID != text(w, "agent_id", "value") ||
+			float64(got[i].Start.UnixNano()) != start || float64(got[i].Duration) != duration || duration == 0 {
+			t.Errorf("inverse offer: got %+v of %v", got[i], w)
+		}
 	}
 }
 
@@ -231,6 +248,9 @@ func checkOffer(t *testing.T, want map[string]any, got scheduler.Offer) {
 	}
 	if announced := want["unavailability"] != nil; announced != (got.Unavailable != nil) {
 		t.Errorf("unavailable: got %v, recorded %v", got.Unavailable, want["unavailability"])
+	}
+	if length, _ := at(want, "unavailability", "duration", "nanoseconds").(float64); float64(got.UnavailableFor) != length {
+		t.Errorf("unavailable for: got %v, recorded %v", got.UnavailableFor, want["unavailability"])
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/tidemill/tidemill/storage"
 )
 
 // ErrNoFile: the agent does not know the file: it is not there yet, the sandbox has been collected, or the agent that
@@ -20,18 +22,38 @@ var ErrNoFile = errors.New("the agent has no such file")
 // maxPage bounds what one read asks for, in bytes.
 const maxPage = 256 << 10
 
-// Sandbox reads files of tasks through the agents' HTTP API (/files/read), without credentials. The zero value works.
-// Safe for concurrent use.
-type Sandbox struct{}
+// SandboxConfig says how agents are talked to. The zero value is good for agents that want neither TLS nor credentials.
+type SandboxConfig struct {
+	CAFile    string         // authorities that sign the agents' certificates, as PEM, instead of the system's; may be empty
+	Principal string         // for HTTP Basic authentication; empty: none
+	Secret    storage.Secret // of that principal
+}
 
-// sandboxClient keeps no connections: readers come and go, and agents are many.
-var sandboxClient = &http.Client{
-	Timeout: 10 * time.Second,
-	Transport: &http.Transport{
-		DialContext:       (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
-		DisableKeepAlives: true,
-	},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// Sandbox reads files of tasks through the agents' HTTP API (/files/read). It is safe for concurrent use.
+type Sandbox struct {
+	client *http.Client
+	cfg    SandboxConfig
+}
+
+// NewSandbox reads the configuration's file. No agent is asked.
+func NewSandbox(cfg SandboxConfig) (*Sandbox, error) {
+	security, err := tlsConfig(cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	return &Sandbox{cfg: cfg, client: &http.Client{
+		Timeout: 10 * time.Second,
+		Transport: &http.Transport{
+			DialContext:            (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+			TLSClientConfig:        security,
+			TLSHandshakeTimeout:    3 * time.Second,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+			DisableKeepAlives:      true, // readers come and go, and agents are many
+			DisableCompression:     true,
+		},
+		// Agents do not redirect, and credentials are for the one that was asked.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
 }
 
 // ReadAt returns at most length bytes from offset on, none at the end of the file. It may return less than there is:
@@ -54,6 +76,8 @@ func (s *Sandbox) ReadAt(ctx context.Context, agentURL, path string, offset, len
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %s from agent: %w", path, err)
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return nil, fmt.Errorf("read %s: agent %s answered %d: it wants other credentials", path, base.Host, status)
 	case status == http.StatusNotFound:
 		return nil, fmt.Errorf("read %s: %w", path, ErrNoFile)
 	case status != http.StatusOK:
@@ -72,14 +96,17 @@ func (s *Sandbox) ReadAt(ctx context.Context, agentURL, path string, offset, len
 	return data, nil
 }
 
-func (*Sandbox) get(ctx context.Context, target string) (status int, body []byte, err error) {
+func (s *Sandbox) get(ctx context.Context, target string) (status int, body []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return 0, nil, err
 	}
-	response, err := sandboxClient.Do(request)
+	if s.cfg.Principal != "" {
+		request.SetBasicAuth(s.cfg.Principal, s.cfg.Secret.Reveal())
+	}
+	response, err := s.client.Do(request)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, explain(err)
 	}
 	// Each byte may come as six characters of JSON.
 	body, err = io.ReadAll(io.LimitReader(response.Body, 6*maxPage+1024))

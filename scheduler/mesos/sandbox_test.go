@@ -71,12 +71,21 @@ func quote(data []byte) []byte {
 	return append(out, '"')
 }
 
+func newSandbox(t *testing.T, cfg SandboxConfig) *Sandbox {
+	t.Helper()
+	box, err := NewSandbox(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return box
+}
+
 const logFile = "/sandbox/tasks/a b/stdout"
 
 func TestSandboxReads(t *testing.T) {
 	content := "first\nünïcödé €\x00\x7f\xff\xfe \"quoted\" \\ /\n"
 	a := newAgent(t, content)
-	box := &Sandbox{}
+	box := newSandbox(t, SandboxConfig{})
 	// Whatever the pages, also when they end within a character, the bytes are the same.
 	for length := int64(1); length <= int64(len(content)); length++ {
 		var got []byte
@@ -98,7 +107,7 @@ func TestSandboxReads(t *testing.T) {
 
 func TestSandboxRefuses(t *testing.T) {
 	a := newAgent(t, "x")
-	box := &Sandbox{}
+	box := newSandbox(t, SandboxConfig{})
 	for name, test := range map[string]struct {
 		url, path string
 		offset    int64

@@ -11,43 +11,42 @@ import (
 	"strings"
 	"time"
 
-	mesosgo "github.com/mesos/mesos-go/api/v1/lib"
 	sched "github.com/mesos/mesos-go/api/v1/lib/scheduler"
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler/calls"
 
 	"github.com/tidemill/tidemill/scheduler"
 )
 
-const (
-	apiPath      = "/api/v1/scheduler"
-	protobuf     = "application/x-protobuf"
-	streamHeader = "Mesos-Stream-Id"
-	maxRedirects = 5
-)
+const apiPath = "/api/v1/scheduler"
 
 // subscription is one SUBSCRIBE and what follows from it.
 type subscription struct {
-	connection  *Connection
-	frameworkID string
-	deliver     func(scheduler.Event)
+	connection   *Connection
+	registration *registration
+	deliver      func(scheduler.Event)
+	lost         <-chan struct{} // closed when another master leads
 
-	master   *url.URL // the one that answered, after redirects
-	streamID string
-	since    time.Time // of SUBSCRIBED; zero before
-	ended    time.Time
-	ctx      context.Context // ends with the subscription
-	drop     context.CancelCauseFunc
+	master      *url.URL // the one that answered, after redirects
+	frameworkID string   // empty until the master has given one
+	wanted      []byte   // mesos.FrameworkInfo
+	streamID    string
+	patience    time.Duration // with a master that is silent
+	since       time.Time     // of SUBSCRIBED; zero before
+	ended       time.Time
+	ctx         context.Context // ends with the subscription
+	drop        context.CancelCauseFunc
+	watchdog    *time.Timer // drops the subscription when nothing comes
 }
 
 // run blocks until the subscription has ended and says why. Events after SUBSCRIBED are delivered, and Disconnected last.
 func (s *subscription) run(ctx context.Context) (err error) {
-	s.master = s.connection.master
 	s.ctx, s.drop = context.WithCancelCause(ctx)
-	patience := time.Duration(s.connection.pace.missed) * s.connection.pace.heartbeat
-	watchdog := time.AfterFunc(patience, func() { s.drop(errSilent) })
+	s.watchdog = time.AfterFunc(s.connection.pace.subscribe, func() { s.drop(errNoAnswer) })
+	unwatch := s.dropWhenLost()
 	defer func() {
-		watchdog.Stop()
+		s.watchdog.Stop()
 		s.drop(errEnded)
+		unwatch()
 		s.connection.current.CompareAndSwap(s, nil)
 		if s.since.IsZero() {
 			return
@@ -61,7 +60,25 @@ func (s *subscription) run(ctx context.Context) (err error) {
 		return s.cause(err)
 	}
 	defer func() { err = errors.Join(err, closeBody(response.Body)) }()
-	stream := newRecords(response.Body)
+	return s.read(newRecords(response.Body))
+}
+
+// dropWhenLost ends the subscription when another master leads. The returned function waits until that has ended.
+func (s *subscription) dropWhenLost() (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-s.lost:
+			s.drop(errNewLeader)
+		case <-s.ctx.Done():
+		}
+	}()
+	return func() { <-done }
+}
+
+// read takes records off the stream until it ends. A record that trickles in is silence, as none at all is.
+func (s *subscription) read(stream *records) error {
 	for {
 		record, err := stream.next()
 		if errors.Is(err, io.EOF) {
@@ -75,11 +92,14 @@ func (s *subscription) run(ctx context.Context) (err error) {
 			return err
 		}
 		// Handing an event on may take as long as it takes; only the master's silence is counted.
-		watchdog.Stop()
-		if err := s.handle(event, &patience); err != nil {
+		s.watchdog.Stop()
+		if err := s.handle(event); err != nil {
 			return err
 		}
-		watchdog.Reset(patience)
+		if s.ctx.Err() != nil {
+			return s.cause(errEnded)
+		}
+		s.watchdog.Reset(s.patience)
 	}
 }
 
@@ -99,43 +119,106 @@ func (s *subscription) lasted() time.Duration {
 }
 
 // handle does what one event asks for. An error ends the subscription.
-func (s *subscription) handle(event *sched.Event, patience *time.Duration) error {
-	switch event.Type {
-	case sched.Event_SUBSCRIBED:
-		return s.subscribed(event.Subscribed, patience)
-	case sched.Event_ERROR:
+func (s *subscription) handle(event *sched.Event) error {
+	switch {
+	case event.Type == sched.Event_ERROR:
 		return s.refusal(event.Error.GetMessage())
-	case sched.Event_INVERSE_OFFERS:
-		s.answerInverse(event.InverseOffers.GetInverseOffers())
-	default:
-		if e := translate(event); e != nil {
-			s.deliver(e)
-		}
+	case event.Type == sched.Event_SUBSCRIBED:
+		return s.subscribed(event.Subscribed)
+	case s.since.IsZero():
+		return fmt.Errorf("read events: %s came before SUBSCRIBED", event.Type)
+	}
+	if e := translate(event); e != nil {
+		s.deliver(e)
 	}
 	return nil
 }
 
-func (s *subscription) subscribed(body *sched.Event_Subscribed, patience *time.Duration) error {
+func (s *subscription) subscribed(body *sched.Event_Subscribed) error {
 	id := value(body.GetFrameworkID())
-	if id == "" {
+	switch {
+	case id == "":
 		return errors.New("read SUBSCRIBED: it has no framework ID")
-	}
-	if s.frameworkID != "" && id != s.frameworkID {
+	case s.frameworkID != "" && id != s.frameworkID:
 		return fmt.Errorf("%w: it answered framework %q with the ID %q", ErrRefused, s.frameworkID, id)
-	}
-	if seconds := body.GetHeartbeatIntervalSeconds(); seconds > 0 && seconds < 3600 {
-		*patience = time.Duration(float64(s.connection.pace.missed) * seconds * float64(time.Second))
+	case !s.since.IsZero():
+		return errors.New("read events: a second SUBSCRIBED came")
 	}
 	s.frameworkID = id
 	s.since = time.Now()
+	s.expectHeartbeats(body.GetHeartbeatIntervalSeconds())
+	first := len(s.registration.get().Info) == 0
+	if s.outdated() {
+		if err := s.update(); err != nil { // before anything that others send
+			return err
+		}
+	}
 	s.connection.current.Store(s)
-	s.connection.log.Debug("subscribed", "master", s.master.String(), "framework", id, "silence_limit", *patience)
+	s.connection.log.Debug("subscribed", "master", s.master.String(), "framework", id, "silence_limit", s.patience)
 	s.deliver(scheduler.Subscribed{
 		FrameworkID: id,
 		Master:      s.master.Scheme + "://" + s.master.Host,
 		MasterID:    body.GetMasterInfo().GetID(),
 	})
+	if first {
+		s.registration.set(scheduler.Identity{ID: id, Info: s.wanted})
+		s.deliver(scheduler.FrameworkUpdated{Info: s.wanted})
+	}
 	return nil
+}
+
+// expectHeartbeats replaces the watchdog for the answer by the one for silence. An interval that makes no sense is not
+// believed.
+func (s *subscription) expectHeartbeats(seconds float64) {
+	pace := s.connection.pace
+	interval := pace.heartbeat
+	if seconds > 0 && seconds < 3600 {
+		interval = time.Duration(seconds * float64(time.Second))
+	}
+	s.patience = time.Duration(pace.missed) * interval
+	s.watchdog.Stop()
+	s.watchdog = time.AfterFunc(s.patience, func() { s.drop(errSilent) })
+}
+
+// update asks Mesos to take over what is wanted.
+func (s *subscription) update() error {
+	info, err := decodeFramework(s.wanted, s.frameworkID)
+	if err != nil {
+		return err
+	}
+	s.connection.ordered.add(envelope{
+		message:      calls.UpdateFramework(*info).With(calls.Framework(s.frameworkID)),
+		name:         "UPDATE_FRAMEWORK",
+		lane:         alone,
+		subscription: s,
+		answered:     s.updated,
+	})
+	return nil
+}
+
+// updated tells what Mesos said to an update. One that is refused is tried again with the next subscription.
+func (s *subscription) updated(status int, text string, err error) {
+	event := scheduler.FrameworkUpdated{Info: s.wanted}
+	switch {
+	case err != nil:
+		event.Refused = err.Error()
+	case !taken(status):
+		event.Refused = fmt.Sprintf("the master answered %d %s", status, text)
+	}
+	if event.Refused == "" {
+		s.registration.set(scheduler.Identity{ID: s.frameworkID, Info: s.wanted})
+		s.connection.log.Info("the changed framework is registered", "framework", s.frameworkID)
+	} else {
+		s.connection.log.Error("the framework cannot be changed to what is configured: it goes on as it was registered",
+			"framework", s.frameworkID, "reason", event.Refused)
+	}
+	s.deliver(event)
+}
+
+// outdated says whether this subscription presented something else than what is wanted.
+func (s *subscription) outdated() bool {
+	registered := s.registration.get().Info
+	return len(registered) > 0 && len(s.wanted) > 0 && !bytes.Equal(registered, s.wanted) && !s.connection.asStored
 }
 
 // refusal makes the error of an ERROR event. One that comes before SUBSCRIBED is about how this framework presents
@@ -152,22 +235,32 @@ func (s *subscription) refusal(text string) error {
 	return fmt.Errorf("the master ended the subscription: %s", text)
 }
 
-// answerInverse declines to leave an agent early: tasks there run to their end, and offers that name the maintenance
-// are not used.
-func (s *subscription) answerInverse(inverse []mesosgo.InverseOffer) {
-	ids := make([]mesosgo.OfferID, len(inverse))
-	for i := range inverse {
-		ids[i] = inverse[i].OfferID
-		s.connection.log.Warn("maintenance is announced", "agent", value(inverse[i].AgentID),
-			"from", time.Unix(0, inverse[i].Unavailability.Start.Nanoseconds).UTC())
+// present is the FrameworkInfo to subscribe with: what is registered, so that a change is asked for and answered by
+// itself, or else what is wanted.
+func (s *subscription) present() (*sched.Call, error) {
+	var err error
+	if s.wanted, err = s.connection.cfg.framework(); err != nil {
+		return nil, err
 	}
-	decline := calls.DeclineInverseOffers(ids...).With(calls.Framework(s.frameworkID), calls.RefuseSeconds(time.Minute))
-	s.connection.ordered.add(envelope{message: decline, name: "DECLINE_INVERSE_OFFERS", subscription: s})
+	known := s.registration.get()
+	s.frameworkID = known.ID
+	info := known.Info
+	if len(info) == 0 {
+		info = s.wanted
+	}
+	framework, err := decodeFramework(info, known.ID)
+	if err != nil {
+		return nil, err
+	}
+	return calls.Subscribe(framework), nil
 }
 
 // subscribe sends SUBSCRIBE, following redirects, and returns the answer whose body is the stream.
 func (s *subscription) subscribe() (*http.Response, error) {
-	call := calls.Subscribe(s.connection.cfg.framework(s.frameworkID))
+	call, err := s.present()
+	if err != nil {
+		return nil, err
+	}
 	body, err := call.Marshal()
 	if err != nil {
 		return nil, fmt.Errorf("encode SUBSCRIBE: %w", err)
@@ -210,7 +303,7 @@ func (s *subscription) accepted(response *http.Response, target *url.URL) (*http
 func subscribeError(host string, status int, text string) error {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%w: %s answered %d %s; check mesos principal and secret", ErrRefused, host, status, text)
+		return fmt.Errorf("%w: %s answered %d %s; check --mesos-principal and its secret (--mesos-secret-file)", ErrRefused, host, status, text)
 	case http.StatusServiceUnavailable:
 		return fmt.Errorf("subscribe at %s: it does not lead, or is recovering", host)
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
@@ -220,67 +313,4 @@ func subscribeError(host string, status int, text string) error {
 		}
 	}
 	return fmt.Errorf("subscribe at %s: it answered %d %s", host, status, text)
-}
-
-// endpoint is where calls to a master go.
-func endpoint(master *url.URL) *url.URL {
-	return &url.URL{Scheme: master.Scheme, Host: master.Host, Path: master.Path + apiPath}
-}
-
-func redirects(status int) bool {
-	return status == http.StatusTemporaryRedirect || status == http.StatusPermanentRedirect
-}
-
-// redirect resolves a Location: a URL, or as Mesos writes it //host:port/path, or host:port with neither.
-func redirect(from *url.URL, location string) (*url.URL, error) {
-	if !strings.Contains(location, "//") && !strings.HasPrefix(location, "/") {
-		location = "//" + location
-	}
-	to, err := from.Parse(location)
-	if err != nil || to.Host == "" || (to.Scheme != "https" && to.Scheme != "http") {
-		return nil, fmt.Errorf("follow redirect of %s to %q: not a URL of a master", from.Host, location)
-	}
-	if from.Scheme == "https" && to.Scheme != "https" {
-		return nil, fmt.Errorf("follow redirect of %s to %q: it would leave TLS", from.Host, location)
-	}
-	if !strings.HasSuffix(to.Path, apiPath) {
-		to.Path = apiPath
-	}
-	return &url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}, nil
-}
-
-// post sends one call. The caller closes the answer's body.
-func (c *Connection) post(ctx context.Context, target *url.URL, streamID string, body []byte) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", protobuf)
-	request.Header.Set("Accept", protobuf)
-	request.Header.Set("User-Agent", "tidemill")
-	if streamID != "" {
-		request.Header.Set(streamHeader, streamID)
-	}
-	if !c.cfg.Secret.Empty() {
-		request.SetBasicAuth(c.cfg.Principal, c.cfg.Secret.Reveal())
-	}
-	return c.transport.RoundTrip(request)
-}
-
-// answer reads a short answer to its end, so that the connection can be used again.
-func answer(response *http.Response) (string, error) {
-	text, err := io.ReadAll(io.LimitReader(response.Body, 4096))
-	err = errors.Join(err, response.Body.Close())
-	if err != nil {
-		return "", fmt.Errorf("read answer: %w", err)
-	}
-	return strings.TrimSpace(strings.ToValidUTF8(string(text), "�")), nil
-}
-
-// closeBody closes a stream that has ended or been given up.
-func closeBody(body io.Closer) error {
-	if err := body.Close(); err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("close stream: %w", err)
-	}
-	return nil
 }

@@ -98,6 +98,10 @@ func (s *service) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sandbox, err := mesos.NewSandbox(mesos.SandboxConfig{})
+	if err != nil {
+		return err
+	}
 	numbers := metrics.New(build.Version(), func() *scheduler.View { return s.loop.View() }, s.log)
 	s.loop, err = loop.Open(ctx, loop.Config{
 		Version: build.Version(),
@@ -123,7 +127,7 @@ func (s *service) make(ctx context.Context) error {
 		Scheduler: s.loop,
 		Kinds:     kinds.All(),
 		Artifacts: files,
-		Logs:      &logs.Reader{Sandbox: &mesos.Sandbox{}, Connections: keys, Kinds: kinds.All()},
+		Logs:      &logs.Reader{Sandbox: sandbox, Connections: keys, Kinds: kinds.All()},
 		Info:      info,
 		Token:     s.cfg.Token,
 		Metrics:   numbers.Handler(),
@@ -182,7 +186,7 @@ func (s *service) master() (*mesos.Connection, error) {
 		User:      user,
 		Principal: s.cfg.Mesos.Principal,
 		Secret:    s.cfg.Mesos.Secret,
-		Role:      s.cfg.Mesos.Role,
+		Roles:     func() []string { return []string{s.cfg.Mesos.Role} },
 		Hostname:  hostname,
 		WebUIURL:  s.url,
 		Log:       s.log,
