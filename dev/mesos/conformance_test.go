@@ -2,6 +2,8 @@ package mesos_test
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 type scenario struct {
 	name       string
 	agents     int           // 1 if zero
+	masters    int           // 1 if zero
 	allocation time.Duration // between two rounds of offers
 	second     time.Duration // one of the demo executor's
 	configure  func(*lab)
@@ -51,6 +54,15 @@ var scenarios = []scenario{
 	{name: "executor_info_changed", second: 100 * time.Millisecond},
 	{name: "agent_marked_gone", agents: 2, allocation: 3 * time.Second},
 	{name: "operator_views", allocation: 3 * time.Second},
+	{name: "drain_agent", agents: 2, allocation: 3 * time.Second},
+	{name: "maintenance_inverse_offers", allocation: 100 * time.Millisecond, configure: func(l *lab) {
+		l.scaleRefusals = true
+	}},
+	{name: "master_restart", allocation: 3 * time.Second, configure: func(l *lab) {
+		l.master.Registry = filepath.Join(l.dir, "registry")
+	}},
+	{name: "standby_master_redirects", masters: 2},
+	{name: "reservations_and_volumes", allocation: 300 * time.Millisecond, second: 100 * time.Millisecond},
 	{name: "credentials", configure: func(l *lab) {
 		l.master.Credentials = map[string]string{"rec": "rec-secret"}
 	}},
@@ -69,6 +81,20 @@ func TestConformance(t *testing.T) {
 		})
 	}
 	running.Wait() //nolint:errcheck // there is none: failures are the subtests'
+}
+
+// TestEveryRecordingIsReplayed holds the scenarios to what was recorded.
+func TestEveryRecordingIsReplayed(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "recordings", "*.jsonl"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("recordings: %v, %v", files, err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".jsonl")
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.name == name }) {
+			t.Errorf("%s is not replayed", name)
+		}
+	}
 }
 
 func conform(t *testing.T, s scenario) {

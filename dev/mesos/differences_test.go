@@ -25,6 +25,7 @@ var tolerated = []struct{ path, reason string }{
 var unordered = []struct{ path, key string }{
 	{".offers.offers", "attributes"},
 	{".executors", "id"},
+	{".agents", "agent_info"},
 }
 
 // notCompared are fields of operators' views that are left out on both sides. Empty lists
@@ -57,6 +58,7 @@ func (l *lab) texts() []struct{ recorded, ours, reason string } {
 		{"exec ./demo-executor", command, "it is this test's binary, and lies in no sandbox unless it is fetched"},
 		{"/var/log/demo-executor", filepath.Join(l.dir, "executor.log"), "temporary directories are used"},
 		{"/var/lib/mesos/agent-0", filepath.Join(l.dir, "agent-0"), "temporary directories are used"},
+		{"/var/lib/mesos/agent-1", filepath.Join(l.dir, "agent-1"), "temporary directories are used"},
 		{"http://127.0.0.1:8099/", l.artefacts.URL + "/", "free ports are used"},
 		{"//localhost:5050", master, "free ports are used"},
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/tidemill/tidemill/dev/mesos/agent"
+	"github.com/tidemill/tidemill/dev/mesos/election"
 	"github.com/tidemill/tidemill/dev/mesos/master"
 )
 
@@ -37,8 +38,13 @@ type lab struct {
 	scaleRefusals bool // "refuse_seconds" count tenths of seconds
 	separate      bool // the first agent is a process of its own
 	wasDropped    string
+	masterDied    bool
 
-	masterURL   string
+	group       *election.Group // of several masters; nil for one
+	life        context.Context // of all that the lab starts
+	masters     []*master.Master
+	stopMaster  []func() // and waits for its end
+	masterURL   string   // of the one that is called
 	agentURLs   []string
 	process     *exec.Cmd
 	executorPID int
@@ -66,17 +72,22 @@ func newLab(t *testing.T, s scenario) *lab {
 		Logger: quiet, MemoryPollInterval: -1, // as the recorded one, which limited nothing
 		ExecutorEnvironment: map[string]string{"DEMO_SECOND": max(s.second, time.Millisecond).String()},
 	}
+	if s.masters > 1 {
+		l.group = election.NewGroup()
+	}
 	if s.configure != nil {
 		s.configure(l)
 	}
 	l.artefacts = httptest.NewServer(http.HandlerFunc(l.serveArtefact))
 	ctx, cancel := context.WithCancel(context.Background())
-	m, err := master.New(l.master)
-	if err != nil {
-		t.Fatal(err)
+	l.life = ctx
+	for range max(s.masters, 1) {
+		l.startMaster(ctx)
 	}
-	l.masterURL = m.URL()
-	l.background.Go(func() { l.check(m.Run(ctx)) })
+	if s.masters > 1 {
+		l.group.Lead(l.masters[0].Address())
+	}
+	l.masterURL = l.masters[0].URL()
 	t.Cleanup(func() {
 		cancel()
 		l.stopProcess()
@@ -91,6 +102,39 @@ func newLab(t *testing.T, s scenario) *lab {
 	return l
 }
 
+func (l *lab) startMaster(ctx context.Context) {
+	l.t.Helper()
+	cfg := l.master
+	if l.group != nil {
+		cfg.Election = l.group
+	}
+	m, err := master.New(cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stopped := make(chan struct{})
+	l.masters = append(l.masters, m)
+	l.stopMaster = append(l.stopMaster, func() {
+		cancel()
+		<-stopped
+	})
+	l.background.Go(func() {
+		defer close(stopped)
+		l.check(m.Run(ctx))
+	})
+}
+
+// elect lets the standby lead, with all agents, as a subscription there was answered at
+// last.
+func (l *lab) elect() {
+	if l.group == nil || l.masters[1].Leads() {
+		return
+	}
+	l.group.Lead(l.masters[1].Address())
+	l.awaitAgents(len(l.agentURLs))
+}
+
 func (l *lab) check(err error) {
 	if err != nil && !errors.Is(err, agent.ErrGone) {
 		l.t.Error(err)
@@ -100,6 +144,9 @@ func (l *lab) check(err error) {
 func (l *lab) startAgent(ctx context.Context, i int) {
 	cfg := l.agent
 	cfg.Master = l.masterURL
+	if l.group != nil {
+		cfg.Election = l.group
+	}
 	cfg.WorkDir = filepath.Join(l.dir, fmt.Sprintf("agent-%d", i))
 	cfg.Attributes = []string{"zone:a;rack:r1", "zone:b;rack:r2"}[i]
 	if l.separate && i == 0 {
@@ -242,6 +289,15 @@ func (l *lab) note(what string, r *replay) {
 			l.t.Fatal(err)
 		}
 		l.process.Wait() //nolint:errcheck // it was killed
+	case what == "SIGKILL master":
+		l.stopMaster[0]()
+		l.masterDied = true
+	case what == "master starts again":
+		l.master.Listen = l.masters[0].Address()
+		l.startMaster(l.life)
+		l.awaitAgents(len(l.agentURLs))
+	case what == "subscribe at a standby":
+		l.masterURL = l.masters[1].URL()
 	case what == "SIGSTOP agent (a partition)":
 		l.signalAgent(syscall.SIGSTOP)
 	case what == "SIGCONT agent (the partition heals)":
@@ -263,12 +319,13 @@ func (l *lab) signalAgent(signal os.Signal) {
 	}
 }
 
-// letRoundsPass waits for as many rounds of offers as the recorded seconds had.
+// letRoundsPass waits for as many rounds of offers as the recorded seconds had, less one:
+// the last of them was within milliseconds of the end of a refusal.
 func (l *lab) letRoundsPass(seconds float64) {
 	rounds := func() float64 {
 		return l.get(l.masterURL + "/metrics/snapshot")["allocator/mesos/allocation_runs"].(float64)
 	}
-	enough := rounds() + seconds
+	enough := rounds() + seconds - 1
 	eventually(l.t, "rounds of offers pass", func() bool { return rounds() >= enough })
 }
 

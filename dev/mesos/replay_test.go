@@ -166,6 +166,9 @@ func (r *replay) request(ctx context.Context, url string, l line) *http.Request 
 }
 
 func (r *replay) subscribe(l line) {
+	if r.recordedStatus(l) == http.StatusOK {
+		r.lab.elect()
+	}
 	ctx, cancel := context.WithCancel(r.t.Context())
 	response, err := r.lab.client.Do(r.request(ctx, r.lab.url(), l))
 	if err != nil {
@@ -202,11 +205,24 @@ func (r *replay) subscribe(l line) {
 	})
 }
 
+// recordedStatus is how a recorded call was answered.
+func (r *replay) recordedStatus(call line) int {
+	for _, l := range r.lines[call.number:] {
+		if l.Actor == call.Actor && l.Kind == "response" {
+			return l.Status
+		}
+	}
+	return 0
+}
+
 func (r *replay) call(l line) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	answer := r.do(r.request(ctx, r.lab.url(), l))
 	key := l.Actor + " " + typeOf(l)
+	if l.Method == http.MethodGet && l.Body == nil && strings.HasSuffix(l.Path, "/redirect") {
+		key = l.Actor + " " + l.Path
+	}
 	r.answers[key] = append(r.answers[key], answer)
 }
 
@@ -397,9 +413,9 @@ func (r *replay) cause(l line) int {
 }
 
 // expectEnd waits for the end of a stream; one that ended in the middle of a record was
-// cut off by the end of the recording.
+// cut off by the end of the recording, or of the master.
 func (r *replay) expectEnd(l line) {
-	if l.Error == "IncompleteRead" {
+	if l.Error == "IncompleteRead" && !r.lab.masterDied {
 		return
 	}
 	s := r.streams[l.Actor]

@@ -2,11 +2,14 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -19,8 +22,8 @@ import (
 )
 
 // ErrGone is what Run gives when the master does not want the agent any more: it was
-// marked gone.
-var ErrGone = errors.New("agent was marked gone")
+// marked gone, or its machine is taken down. Started again it is a new agent.
+var ErrGone = errors.New("agent was sent away by its master")
 
 // leaveTimeout bounds how long an agent that shuts down tries to tell its master.
 const leaveTimeout = time.Second
@@ -31,8 +34,12 @@ type Agent struct {
 	cfg      Config
 	log      *slog.Logger
 	listener net.Listener
+	socket   net.Listener // nil without a domain socket
 	fetcher  *fetcher.Fetcher
 	started  time.Time
+	masters  *masters
+	client   *http.Client // to the master
+	network  gate         // between the agent and its master
 
 	// Set by Run before anything is started.
 	ctx        context.Context    // ends when the agent stops
@@ -45,10 +52,11 @@ type Agent struct {
 
 	mu           sync.Mutex
 	info         *v1.AgentInfo
+	total        []link.Proto // what the master said last that the agent has
 	frameworks   map[string]*framework
 	completed    []*framework              // torn down, without executors
 	reports      *queue.Queue[link.Report] // to the master; replaced with each connection
-	draining     bool                      // all executors are shut down; nothing new is launched
+	closing      bool                      // all executors are shut down; nothing new is launched
 	leaving      bool                      // the master was or is being told goodbye
 	dismissal    sync.Once
 	reregistered map[*executor]bool // recovered executors that have not come back yet
@@ -75,11 +83,25 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	scheme := "http"
+	transport := &http.Transport{MaxIdleConnsPerHost: 2}
+	if cfg.CAFile != "" {
+		scheme = "https"
+		if transport.TLSClientConfig, err = trust(cfg.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	masters, err := parseMasters(cfg.Master, cfg.Election, scheme)
+	if err != nil {
+		return nil, err
+	}
 	a := &Agent{
 		cfg:          cfg,
 		log:          cfg.Logger.With("component", "mesos-agent"),
 		fetcher:      fetcher.New(filepath.Join(cfg.WorkDir, "fetch")),
 		started:      time.Now(),
+		masters:      masters,
+		client:       &http.Client{Transport: transport},
 		info:         info,
 		frameworks:   map[string]*framework{},
 		reports:      queue.New[link.Report](),
@@ -94,13 +116,43 @@ func New(cfg Config) (*Agent, error) {
 	if a.listener, err = net.Listen("tcp", a.cfg.Listen); err != nil {
 		return nil, fmt.Errorf("start agent: %w", err)
 	}
+	if a.cfg.DomainSocket != "" {
+		err := removeSocket(a.cfg.DomainSocket)
+		if err == nil {
+			a.socket, err = net.Listen("unix", a.cfg.DomainSocket)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("start agent: %w", err), a.listener.Close())
+		}
+	}
 	port := int32(a.listener.Addr().(*net.TCPAddr).Port)
 	a.info.Port = &port
 	return a, nil
 }
 
+// trust makes a client believe in the certificates of a file, and in no others.
+func trust(file string) (*tls.Config, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read CA file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read CA file %q: no certificate in it", file)
+	}
+	return &tls.Config{RootCAs: roots}, nil
+}
+
 // URL is where the agent answers, such as http://127.0.0.1:5051.
-func (a *Agent) URL() string { return "http://" + a.endpoint() }
+func (a *Agent) URL() string {
+	if a.cfg.TLS != nil {
+		return "https://" + a.endpoint()
+	}
+	return "http://" + a.endpoint()
+}
+
+// ID is what the master calls the agent; empty until it has registered.
+func (a *Agent) ID() string { return a.registeredID() }
 
 // endpoint is host and port.
 func (a *Agent) endpoint() string { return a.listener.Addr().String() }
@@ -123,8 +175,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(a.listener) }()
+	served := make(chan error, 2)
+	go func() { served <- a.serve(server) }()
+	if a.socket != nil {
+		go func() { served <- server.Serve(a.socket) }()
+	}
 	a.log.Info("agent serves", "url", a.URL(), "work_dir", a.cfg.WorkDir)
 	a.resumeExecutors()
 	a.background.Go(a.awaitRecovery)
@@ -153,6 +208,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.close(server)
 	a.background.Wait()
 	return err
+}
+
+func (a *Agent) serve(server *http.Server) error {
+	if a.cfg.TLS == nil {
+		return server.Serve(a.listener)
+	}
+	server.TLSConfig = a.cfg.TLS.Clone()
+	return server.ServeTLS(a.listener, "", "")
 }
 
 // close waits for the handlers, which end with the agent's context, and cuts those off

@@ -1,16 +1,16 @@
 package agent
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"path/filepath"
-	"strings"
 	"time"
 
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
 
+	"github.com/tidemill/tidemill/dev/mesos/election"
 	"github.com/tidemill/tidemill/dev/mesos/hook"
 	"github.com/tidemill/tidemill/dev/mesos/internal/resource"
 )
@@ -18,13 +18,32 @@ import (
 // Config says how an agent behaves. Master and WorkDir must be set; zero elsewhere
 // means Mesos' own values, except where said otherwise.
 type Config struct {
-	// Master is the master's URL, such as http://127.0.0.1:5050.
+	// Master is the master's URL, such as http://127.0.0.1:5050; several with commas
+	// between them, of which one leads; or zk://host1,host2/path, where masters
+	// announce themselves. It is not looked at if Election is set.
 	Master string
+	// Election, if not nil, tells which master leads.
+	Election election.Watcher
+	// CAFile is a file of PEM certificates that the master's is checked against; masters
+	// that an election names are then reached over TLS. Executors are told of it in
+	// LIBPROCESS_SSL_CA_FILE.
+	CAFile string
+	// Principal and Secret are the agent's credentials at the master; none if empty.
+	Principal, Secret string
 	// WorkDir holds sandboxes, the fetcher's cache and the agent's own state.
 	WorkDir string
 	// Listen is the address of the executor API and the files; 127.0.0.1:0 if empty.
 	// With port 0 an agent that is started again takes the port that it had.
 	Listen string
+	// TLS, if not nil, is what the executor API and the files are served with; executors
+	// are told so by LIBPROCESS_SSL_ENABLED.
+	TLS *tls.Config
+	// DomainSocket is a path where the executor API is served too, in plain HTTP; told
+	// to executors in MESOS_DOMAIN_SOCKET. None if empty.
+	DomainSocket string
+	// ExecutorKey, if not empty, makes executors prove who they are, by a token that is
+	// signed with it and given to them in MESOS_EXECUTOR_AUTHENTICATION_TOKEN.
+	ExecutorKey []byte
 	// Hostname is shown in offers; localhost if empty.
 	Hostname string
 	// Resources are those of the agent; "cpus:4;mem:4096;disk:10240;ports:[31000-31099]"
@@ -80,9 +99,6 @@ const (
 )
 
 func (c Config) withDefaults() (Config, error) {
-	if u, err := url.Parse(c.Master); err != nil || u.Host == "" {
-		return c, fmt.Errorf("configure agent: master %q is no URL", c.Master)
-	}
 	if c.WorkDir == "" {
 		return c, errors.New("configure agent: no work directory")
 	}
@@ -91,7 +107,6 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("configure agent: %w", err)
 	}
 	c.WorkDir = dir
-	c.Master = strings.TrimSuffix(c.Master, "/")
 	setDefault(&c.Listen, "127.0.0.1:0")
 	setDefault(&c.Hostname, "localhost")
 	setDefault(&c.Resources, defaultResources)

@@ -3,6 +3,7 @@ package agent
 import (
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
 
+	"github.com/tidemill/tidemill/dev/mesos/internal/link"
 	"github.com/tidemill/tidemill/dev/mesos/internal/process"
 	"github.com/tidemill/tidemill/dev/mesos/internal/resource"
 	"github.com/tidemill/tidemill/dev/mesos/internal/wire"
@@ -59,6 +60,7 @@ type task struct {
 	seen     map[string]bool  // UUIDs of all updates ever taken
 	cancel   func()           // of the retry of the first pending update
 	killed   bool             // a command task that is being killed
+	drained  *link.Drain      // why it is to end; nil if the agent does not drain
 }
 
 func (t *task) id() string { return t.info.TaskID.Value }

@@ -27,6 +27,10 @@ func (a *Agent) serveExecutor(w http.ResponseWriter, r *http.Request) {
 		wire.Refuse(http.StatusBadRequest, "Failed to validate executor::Call: %s", problem).Write(w)
 		return
 	}
+	if refusal := a.authenticateExecutor(r, call); refusal != nil {
+		refusal.Write(w)
+		return
+	}
 	action := a.cfg.Hook.Judge(describeExecutorCall(a.registeredID(), call))
 	if action.Delay > 0 {
 		select {

@@ -227,7 +227,7 @@ func (a *Agent) shutdownExecutor(e *executor) {
 // shutdownAll ends every container and returns when that is done.
 func (a *Agent) shutdownAll() {
 	a.mu.Lock()
-	a.draining = true
+	a.closing = true
 	for _, f := range a.frameworks {
 		for _, e := range f.executors {
 			a.shutdownExecutor(e)

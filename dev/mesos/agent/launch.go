@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidemill/tidemill/dev/mesos/internal/link"
 	"github.com/tidemill/tidemill/dev/mesos/internal/process"
+	"github.com/tidemill/tidemill/dev/mesos/internal/resource"
 )
 
 // runTask takes a task from the master: its executor gets it, or is launched for it.
@@ -26,7 +27,7 @@ func (a *Agent) runTask(run *link.Run) error {
 	if err := run.Task.Decode(info); err != nil {
 		return fmt.Errorf("run task: %w", err)
 	}
-	if a.draining {
+	if a.closing {
 		return nil // the master answers for it when the agent leaves
 	}
 	f := a.frameworks[frameworkInfo.ID.Value]
@@ -43,6 +44,9 @@ func (a *Agent) runTask(run *link.Run) error {
 	case e.phase >= terminating:
 		a.dropTask(e, info)
 	default:
+		if err := a.linkVolumes(e.sandbox, info.Resources); err != nil {
+			a.log.Error("volume is not in the sandbox", "task", info.TaskID.Value, "error", err)
+		}
 		t := e.addTask(info)
 		a.checkpoint(e)
 		if e.phase == running {
@@ -139,6 +143,12 @@ func (a *Agent) launch(ctx context.Context, e *executor) {
 // prepare makes the sandbox and brings the URIs into it.
 func (a *Agent) prepare(ctx context.Context, e *executor) error {
 	if err := a.makeSandbox(e); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	rs := resource.Sum(e.info.Resources, e.limits())
+	a.mu.Unlock()
+	if err := a.linkVolumes(e.sandbox, rs); err != nil {
 		return err
 	}
 	var logs [2]*os.File
@@ -264,6 +274,18 @@ func (a *Agent) environment(e *executor) []string {
 		"MESOS_SLAVE_PID":                      a.pid(),
 	} {
 		variables[name] = value
+	}
+	if a.cfg.TLS != nil {
+		variables["LIBPROCESS_SSL_ENABLED"] = "true"
+	}
+	if a.cfg.CAFile != "" {
+		variables["LIBPROCESS_SSL_CA_FILE"] = a.cfg.CAFile
+	}
+	if a.cfg.DomainSocket != "" {
+		variables["MESOS_DOMAIN_SOCKET"] = a.cfg.DomainSocket
+	}
+	if len(a.cfg.ExecutorKey) > 0 && !e.command {
+		variables["MESOS_EXECUTOR_AUTHENTICATION_TOKEN"] = a.executorToken(e)
 	}
 	if e.framework.info.GetCheckpoint() {
 		variables["MESOS_CHECKPOINT"] = "1"

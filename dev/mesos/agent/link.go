@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
@@ -34,11 +35,17 @@ func (a *Agent) stayRegistered(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2}}
-	defer client.CloseIdleConnections()
+	defer a.client.CloseIdleConnections()
+	var watching sync.WaitGroup
+	watching.Go(func() { a.masters.watch(ctx) })
+	defer watching.Wait()
 	pause := minRegisterPause
 	for ctx.Err() == nil {
-		registered, err := a.connect(ctx, client)
+		base, changed, err := a.masters.next()
+		registered := false
+		if err == nil {
+			registered, err = a.connect(ctx, base, changed)
+		}
 		switch {
 		case errors.Is(err, ErrGone):
 			a.log.Warn("master does not want this agent any more")
@@ -48,21 +55,37 @@ func (a *Agent) stayRegistered(ctx context.Context) {
 			return
 		}
 		if registered {
+			a.masters.keep()
 			pause = minRegisterPause
 		}
 		a.log.Debug("connection to the master ended", "error", err)
 		select {
 		case <-ctx.Done():
+		case <-changed:
+			pause = minRegisterPause
 		case <-time.After(pause/2 + rand.N(pause)):
 		}
 		pause = min(2*pause, maxRegisterPause)
 	}
 }
 
-// connect registers and stays until the connection ends, with the reason.
-func (a *Agent) connect(ctx context.Context, client *http.Client) (registered bool, err error) {
+// connect registers and stays until the connection ends, with the reason; it ends when
+// another master leads.
+func (a *Agent) connect(ctx context.Context, base string, changed <-chan struct{}) (registered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	defer waiting.Wait()
 	defer cancel()
+	if err := a.network.pass(ctx); err != nil {
+		return false, err
+	}
 	a.mu.Lock()
 	if a.leaving {
 		a.mu.Unlock()
@@ -72,7 +95,7 @@ func (a *Agent) connect(ctx context.Context, client *http.Client) (registered bo
 	reports := queue.New[link.Report]()
 	a.reports = reports
 	a.mu.Unlock()
-	response, err := a.post(ctx, client, link.RegisterPath, "", registration)
+	response, err := a.post(ctx, base+link.RegisterPath, "", registration)
 	if err != nil {
 		return false, err
 	}
@@ -95,19 +118,19 @@ func (a *Agent) connect(ctx context.Context, client *http.Client) (registered bo
 	sent := make(chan error, 1)
 	go func() {
 		defer cancel() // ends the reading too
-		sent <- a.sendReports(ctx, client, first.Registered, reports)
+		sent <- a.sendReports(ctx, base, first.Registered, reports)
 	}()
-	err = a.readCommands(commands)
+	err = a.readCommands(ctx, commands)
 	cancel()
 	return true, errors.Join(err, <-sent)
 }
 
-func (a *Agent) post(ctx context.Context, client *http.Client, path, streamID string, body any) (*http.Response, error) {
+func (a *Agent) post(ctx context.Context, url, streamID string, body any) (*http.Response, error) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.cfg.Master+path, bytes.NewReader(encoded))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(encoded))
 	if err != nil {
 		return nil, err
 	}
@@ -115,12 +138,15 @@ func (a *Agent) post(ctx context.Context, client *http.Client, path, streamID st
 	if streamID != "" {
 		request.Header.Set(link.StreamHeader, streamID)
 	}
-	return client.Do(request)
+	if a.cfg.Principal != "" {
+		request.SetBasicAuth(a.cfg.Principal, a.cfg.Secret)
+	}
+	return a.client.Do(request)
 }
 
 // registration tells all that lives here.
 func (a *Agent) registration() *link.Registration {
-	r := &link.Registration{Agent: link.Encode(a.info), PID: a.pid(), Infos: map[string]link.Proto{}}
+	r := &link.Registration{Agent: link.Encode(a.info), PID: a.pid(), TLS: a.cfg.TLS != nil, Total: a.total, Infos: map[string]link.Proto{}}
 	for id, f := range a.frameworks {
 		if f.terminating {
 			continue
@@ -171,13 +197,13 @@ func (a *Agent) accepted(r *link.Registered) error {
 
 // sendReports posts what is queued, in order, and something empty at least every
 // fifth of the time that the master bears silence.
-func (a *Agent) sendReports(ctx context.Context, client *http.Client, r *link.Registered, reports *queue.Queue[link.Report]) error {
+func (a *Agent) sendReports(ctx context.Context, base string, r *link.Registered, reports *queue.Queue[link.Report]) error {
 	beat := time.NewTicker(max(r.Silence/5, time.Millisecond))
 	defer beat.Stop()
 	for {
 		items, closed := reports.Take()
 		for _, report := range items {
-			if err := a.sendReport(ctx, client, r, report); err != nil {
+			if err := a.sendReport(ctx, base, r, report); err != nil {
 				return err
 			}
 		}
@@ -189,17 +215,20 @@ func (a *Agent) sendReports(ctx context.Context, client *http.Client, r *link.Re
 			return ctx.Err()
 		case <-reports.Wake():
 		case <-beat.C:
-			if err := a.sendReport(ctx, client, r, link.Report{}); err != nil {
+			if err := a.sendReport(ctx, base, r, link.Report{}); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (a *Agent) sendReport(ctx context.Context, client *http.Client, r *link.Registered, report link.Report) error {
+func (a *Agent) sendReport(ctx context.Context, base string, r *link.Registered, report link.Report) error {
+	if err := a.network.pass(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, max(r.Silence, time.Second))
 	defer cancel()
-	response, err := a.post(ctx, client, link.ReportPath, r.StreamID, report)
+	response, err := a.post(ctx, base+link.ReportPath, r.StreamID, report)
 	if err != nil {
 		return err
 	}
@@ -212,10 +241,13 @@ func (a *Agent) sendReport(ctx context.Context, client *http.Client, r *link.Reg
 }
 
 // readCommands carries out what the master says until it says no more.
-func (a *Agent) readCommands(commands *json.Decoder) error {
+func (a *Agent) readCommands(ctx context.Context, commands *json.Decoder) error {
 	for {
 		command := link.Command{}
 		if err := commands.Decode(&command); err != nil {
+			return err
+		}
+		if err := a.network.pass(ctx); err != nil {
 			return err
 		}
 		if err := a.carryOut(&command); err != nil {
@@ -238,6 +270,10 @@ func (a *Agent) carryOut(command *link.Command) error {
 		a.messageExecutor(command.Message)
 	case command.Shutdown != nil:
 		a.shutdown(command.Shutdown)
+	case command.Drain != nil:
+		return a.drain(command.Drain)
+	case command.Total != nil:
+		return a.setTotal(command.Total)
 	}
 	return nil
 }

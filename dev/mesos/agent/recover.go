@@ -20,8 +20,9 @@ import (
 
 // agentRecord is what an agent keeps about itself.
 type agentRecord struct {
-	ID     string `json:"id"`
-	Listen string `json:"listen"` // executors come back to this address
+	ID     string       `json:"id"`
+	Listen string       `json:"listen"`          // executors come back to this address
+	Total  []link.Proto `json:"total,omitempty"` // a Resource each
 }
 
 // executorRecord is what an agent keeps about a container. Records are written whole,
@@ -45,6 +46,7 @@ type taskRecord struct {
 	Statuses []link.Proto `json:"statuses,omitempty"`
 	Pending  int          `json:"pending,omitempty"` // how many of the last statuses
 	Seen     [][]byte     `json:"seen,omitempty"`
+	Drained  *link.Drain  `json:"drained,omitempty"`
 }
 
 func (a *Agent) metaDir() string { return filepath.Join(a.cfg.WorkDir, "meta") }
@@ -70,7 +72,7 @@ func writeRecord(file string, record any) error {
 }
 
 func (a *Agent) checkpointAgent() error {
-	if err := writeRecord(a.agentFile(), agentRecord{ID: a.id(), Listen: a.endpoint()}); err != nil {
+	if err := writeRecord(a.agentFile(), agentRecord{ID: a.id(), Listen: a.endpoint(), Total: a.total}); err != nil {
 		return fmt.Errorf("checkpoint agent: %w", err)
 	}
 	return nil
@@ -94,7 +96,7 @@ func (a *Agent) checkpoint(e *executor) {
 func (t *task) record() taskRecord {
 	record := taskRecord{
 		Info: link.Encode(t.info), Sent: t.sent, Killed: t.killed,
-		State: int32(t.state), Pending: len(t.pending),
+		State: int32(t.state), Pending: len(t.pending), Drained: t.drained,
 	}
 	for i := range t.statuses {
 		record.Statuses = append(record.Statuses, link.Encode(&t.statuses[i]))
@@ -133,6 +135,7 @@ func (a *Agent) recover() error {
 		return fmt.Errorf("recover agent: %w", err)
 	}
 	a.info.ID = &v1.AgentID{Value: record.ID}
+	a.total = record.Total
 	if _, port, err := net.SplitHostPort(a.cfg.Listen); err == nil && port == "0" {
 		a.cfg.Listen = record.Listen
 	}
@@ -195,6 +198,7 @@ func (e *executor) recoverTask(record taskRecord) error {
 	}
 	t := e.addTask(info)
 	t.sent, t.killed, t.state = record.Sent, record.Killed, v1.TaskState(record.State)
+	t.drained = record.Drained
 	for _, id := range record.Seen {
 		t.seen[string(id)] = true
 	}

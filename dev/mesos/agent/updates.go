@@ -20,6 +20,7 @@ func (a *Agent) takeUpdate(t *task, status *v1.TaskStatus) {
 		return
 	}
 	t.seen[key] = true
+	t.drainedStatus(status)
 	t.state = status.GetState()
 	t.latest = status
 	t.statuses = append(t.statuses, *status)

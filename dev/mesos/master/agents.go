@@ -15,9 +15,11 @@ import (
 
 // agent is a registered agent, connected or not, or an unreachable one.
 type agent struct {
-	id   string
-	info *v1.AgentInfo // with its ID
-	pid  string
+	id    string
+	info  *v1.AgentInfo // with its ID
+	pid   string
+	tls   bool
+	total v1.Resources // reservations and volumes included
 
 	stream   *agentStream // nil while disconnected
 	lastSeen time.Time
@@ -27,6 +29,7 @@ type agent struct {
 	unreachableSince time.Time
 
 	executors map[string]map[string]*executor // by framework and executor ID
+	inverse   map[string]*inverseAnswer       // by framework, while its machine is to go down
 }
 
 // agentStream is one connection of an agent.
@@ -94,6 +97,10 @@ func (m *Master) register(r *link.Registration, stream *agentStream) (*agent, er
 		m.nextAgent++
 		info.ID = &v1.AgentID{Value: id}
 	}
+	total, err := totalOf(r, info)
+	if err != nil {
+		return nil, fmt.Errorf("register agent: %w", err)
+	}
 	a, known := m.agents[id]
 	back := m.unreachable[id]
 	delete(m.unreachable, id)
@@ -108,19 +115,31 @@ func (m *Master) register(r *link.Registration, stream *agentStream) (*agent, er
 	if !known {
 		m.agents[id] = a
 		a.executors = map[string]map[string]*executor{}
-		m.alloc.AddAgent(id, info.Resources)
+		a.inverse = map[string]*inverseAnswer{}
+		a.total = total
+		m.alloc.AddAgent(id, total)
 	}
-	a.info, a.pid, a.lastSeen, a.stream = info, r.PID, now, stream
+	a.info, a.pid, a.tls, a.lastSeen, a.stream = info, r.PID, r.TLS, now, stream
 	if a.registered != now {
 		a.reregistered = now
 	}
+	m.admit(a)
 	if err := m.takeIn(a, r, back != nil); err != nil {
 		return nil, err
 	}
-	m.alloc.SetAgentActive(id, true)
+	m.activate(a)
+	m.resumeDrain(a)
 	m.log.Info("agent registered", "agent", id, "pid", r.PID, "tasks", len(r.Tasks), "was_unreachable", back != nil)
 	m.allocate(now)
 	return a, nil
+}
+
+// totalOf is what a registering agent has in all.
+func totalOf(r *link.Registration, info *v1.AgentInfo) (v1.Resources, error) {
+	if len(r.Total) == 0 {
+		return info.Resources, nil
+	}
+	return link.DecodeResources(r.Total)
 }
 
 // takeIn makes what an agent says lives on it the master's view too.
@@ -173,7 +192,7 @@ func (m *Master) recoverFramework(a *agent, id string, encoded link.Proto) error
 	}
 	f := m.addFramework(info)
 	f.recovered = true
-	m.alloc.SetFramework(f.id, rolesOf(info))
+	m.setAllocatable(f)
 	m.disconnectFramework(f)
 	return nil
 }
@@ -283,14 +302,12 @@ func (m *Master) disconnectAgent(a *agent) {
 		return
 	}
 	m.log.Info("agent disconnected", "agent", a.id)
-	m.alloc.SetAgentActive(a.id, false)
-	for _, f := range m.frameworks {
-		m.takeBackOffers(f, func(o *offer) bool { return o.Agent == a.id }, true)
-	}
+	m.deactivate(a)
 }
 
 // checkAgents makes those unreachable that were silent for too long.
 func (m *Master) checkAgents(now time.Time) {
+	m.giveUpRecovered(now)
 	for _, a := range m.agents {
 		if now.Sub(a.lastSeen) > m.cfg.AgentTimeout {
 			m.loseAgent(a, now)
@@ -302,6 +319,8 @@ func (m *Master) loseAgent(a *agent, now time.Time) {
 	m.log.Warn("agent is unreachable", "agent", a.id, "silent", now.Sub(a.lastSeen))
 	a.unreachableSince = now
 	m.unreachable[a.id] = a
+	m.registry.Agents[a.id].Unreachable = &now
+	m.saveRegistry()
 	nanoseconds := &v1.TimeInfo{Nanoseconds: now.UnixNano()}
 	m.removeAgent(a, func(f *framework, t *task) {
 		t.setState(f.lostState(v1.TASK_UNREACHABLE))
@@ -334,8 +353,9 @@ func (m *Master) removeAgent(a *agent, end func(*framework, *task)) {
 		for _, e := range a.executors[f.id] {
 			m.alloc.Release(holderOf(f.id, e.info.Resources), a.id, e.held())
 		}
-		f.send(&scheduler.Event{Type: scheduler.Event_FAILURE, Failure: &scheduler.Event_Failure{AgentID: &v1.AgentID{Value: a.id}}})
+		f.send(agentFailure(a.id))
 	}
+	m.forgetInverseOffers(a)
 	a.executors = map[string]map[string]*executor{}
 	m.alloc.RemoveAgent(a.id)
 	if a.stream != nil {
@@ -344,40 +364,45 @@ func (m *Master) removeAgent(a *agent, end func(*framework, *task)) {
 	}
 }
 
-// markGone ends an agent for good: it and its tasks never come back.
+func agentFailure(id string) *scheduler.Event {
+	return &scheduler.Event{Type: scheduler.Event_FAILURE, Failure: &scheduler.Event_Failure{AgentID: &v1.AgentID{Value: id}}}
+}
+
+// markGone ends an agent for good: it and its tasks never come back. False means that
+// no such agent is known.
 func (m *Master) markGone(id string) bool {
-	a, known := m.agents[id]
-	if !known {
-		if m.unreachable[id] == nil {
-			return m.gone[id]
-		}
-		delete(m.unreachable, id)
-		m.gone[id] = true
-		return true
+	if m.registry.Agents[id] == nil {
+		return m.registry.Gone[id]
 	}
-	m.gone[id] = true
-	a.send(link.Command{Shutdown: &link.Shutdown{}})
+	delete(m.registry.Agents, id)
+	m.registry.Gone[id] = true
+	m.saveRegistry()
+	delete(m.unreachable, id)
+	delete(m.recovered, id)
+	if a := m.agents[id]; a != nil {
+		a.send(link.Command{Shutdown: &link.Shutdown{}})
+		m.endAgent(a, v1.TASK_GONE_BY_OPERATOR, v1.REASON_AGENT_REMOVED_BY_OPERATOR, "Agent has been marked gone")
+	}
+	return true
+}
+
+// endAgent takes an agent away whose tasks are as good as ended.
+func (m *Master) endAgent(a *agent, state v1.TaskState, reason v1.TaskStatus_Reason, message string) {
 	m.removeAgent(a, func(f *framework, t *task) {
-		t.setState(f.lostState(v1.TASK_GONE_BY_OPERATOR))
-		status := masterStatus(t.id(), id, t.state, v1.REASON_AGENT_REMOVED_BY_OPERATOR, "Agent has been marked gone")
+		t.setState(f.lostState(state))
+		status := masterStatus(t.id(), a.id, t.state, reason, message)
 		status.ExecutorID = t.executorID()
 		m.counters.ended(t.state)
 		f.complete(t)
 		f.sendStatus(status)
 	})
-	return true
 }
 
 // leave takes an agent away that shuts down in order: its executors are gone
 // already.
 func (m *Master) leave(a *agent) {
 	m.log.Info("agent left", "agent", a.id)
-	m.removeAgent(a, func(f *framework, t *task) {
-		t.setState(f.lostState(v1.TASK_GONE))
-		status := masterStatus(t.id(), a.id, t.state, v1.REASON_AGENT_REMOVED, "Agent unregistered")
-		status.ExecutorID = t.executorID()
-		m.counters.ended(t.state)
-		f.complete(t)
-		f.sendStatus(status)
-	})
+	delete(m.registry.Agents, a.id)
+	m.saveRegistry()
+	m.endAgent(a, v1.TASK_GONE, v1.REASON_AGENT_REMOVED, "Agent unregistered")
 }

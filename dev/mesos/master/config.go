@@ -1,10 +1,12 @@
 package master
 
 import (
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"time"
 
+	"github.com/tidemill/tidemill/dev/mesos/election"
 	"github.com/tidemill/tidemill/dev/mesos/hook"
 )
 
@@ -24,9 +26,27 @@ type Config struct {
 	// AgentTimeout is how long an agent may be silent before it is unreachable; 75 s
 	// if zero.
 	AgentTimeout time.Duration
+	// AgentReregisterTimeout is how long the agents that the last leader knew may take
+	// to come back, before they are unreachable; 10 min if zero. It means nothing
+	// without a Registry.
+	AgentReregisterTimeout time.Duration
+	// Election decides when this master leads, and who else does: a *election.ZooKeeper
+	// or a *election.Group. Nil: it always leads.
+	Election election.Election
+	// Registry is the file that keeps, from one leader to the next, which agents there
+	// are and what operators ordered; the masters of one election share it. Empty:
+	// nothing is kept, and each agent that registers is taken as it is.
+	Registry string
+	// TLS, if not nil, is what the master serves with: URL is https then.
+	TLS *tls.Config
 	// Credentials are the principals that may use the scheduler API, with their
 	// secrets; none means that everybody may.
 	Credentials map[string]string
+	// AgentCredentials are the same for agents.
+	AgentCredentials map[string]string
+	// OperatorCredentials are the same for the operator API, the views and the page;
+	// health, version and metrics are for everybody, as /redirect is.
+	OperatorCredentials map[string]string
 	// Hook judges each scheduler call and event; nil lets everything pass.
 	Hook hook.Hook
 	// Logger is slog.Default() if nil.
@@ -34,13 +54,14 @@ type Config struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.AllocationInterval < 0 || c.HeartbeatInterval < 0 || c.AgentTimeout < 0 {
+	if c.AllocationInterval < 0 || c.HeartbeatInterval < 0 || c.AgentTimeout < 0 || c.AgentReregisterTimeout < 0 {
 		return c, errors.New("configure master: a negative duration")
 	}
 	setDefault(&c.Listen, "127.0.0.1:0")
 	setDefault(&c.AllocationInterval, time.Second)
 	setDefault(&c.HeartbeatInterval, 15*time.Second)
 	setDefault(&c.AgentTimeout, 75*time.Second)
+	setDefault(&c.AgentReregisterTimeout, 10*time.Minute)
 	setDefault(&c.Logger, slog.Default())
 	return c, nil
 }

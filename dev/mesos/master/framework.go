@@ -100,7 +100,7 @@ func (m *Master) subscribe(call *scheduler.Call_Subscribe, s *subscription) *fra
 		f = m.addFramework(info)
 	}
 	f.subscription, s.framework = s, f.id
-	m.alloc.SetFramework(f.id, rolesOf(f.info))
+	m.setAllocatable(f)
 	m.alloc.ActivateFramework(f.id)
 	m.alloc.SetSuppressed(f.id, call.SuppressedRoles)
 	interval := m.cfg.HeartbeatInterval.Seconds()
@@ -111,6 +111,11 @@ func (m *Master) subscribe(call *scheduler.Call_Subscribe, s *subscription) *fra
 	m.log.Info("framework subscribed", "framework", f.id, "name", f.info.Name)
 	m.allocate(time.Now())
 	return f
+}
+
+// setAllocatable tells the allocator what a framework may be offered.
+func (m *Master) setAllocatable(f *framework) {
+	m.alloc.SetFramework(f.id, rolesOf(f.info), f.can(v1.FrameworkInfo_Capability_RESERVATION_REFINEMENT))
 }
 
 func (m *Master) addFramework(info *v1.FrameworkInfo) *framework {
@@ -135,6 +140,7 @@ func (m *Master) resubscribe(f *framework, info *v1.FrameworkInfo) {
 		f.subscription.sendError("Framework failed over")
 		f.subscription = nil
 		m.takeBackOffers(f, func(*offer) bool { return true }, false)
+		m.forgetInverseAnswers(f)
 	}
 }
 
@@ -147,6 +153,7 @@ func (m *Master) disconnectFramework(f *framework) {
 	}
 	m.alloc.DeactivateFramework(f.id)
 	m.takeBackOffers(f, func(*offer) bool { return true }, false)
+	m.forgetInverseAnswers(f)
 	timeout := failoverTimeout(f.info)
 	m.log.Info("framework disconnected", "framework", f.id, "failover_timeout", timeout)
 	f.failover = time.AfterFunc(timeout, func() {
@@ -171,6 +178,7 @@ func failoverTimeout(info *v1.FrameworkInfo) time.Duration {
 func (m *Master) removeFramework(f *framework, why string) {
 	m.log.Info("framework removed", "framework", f.id, "why", why)
 	m.takeBackOffers(f, func(*offer) bool { return true }, false)
+	m.forgetInverseAnswers(f)
 	f.stopFailover()
 	for _, t := range f.tasks {
 		m.release(t)
@@ -193,6 +201,9 @@ func (m *Master) removeFramework(f *framework, why string) {
 	}
 	f.unregistered = time.Now()
 	delete(m.frameworks, f.id)
+	for _, a := range m.sortedAgents() {
+		m.checkDrained(a)
+	}
 	m.completed = lastOf(append(m.completed, f), maxCompletedFrameworks)
 }
 
@@ -222,7 +233,7 @@ func (m *Master) updateFramework(f *framework, call *scheduler.Call_UpdateFramew
 	}
 	info.ID = f.info.ID
 	f.info = info
-	m.alloc.SetFramework(f.id, rolesOf(info))
+	m.setAllocatable(f)
 	m.alloc.SetSuppressed(f.id, call.SuppressedRoles)
 	m.allocate(time.Now())
 	return http.StatusOK, nil

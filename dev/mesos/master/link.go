@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	v1 "github.com/mesos/mesos-go/api/v1/lib"
 
 	"github.com/tidemill/tidemill/dev/mesos/internal/link"
 	"github.com/tidemill/tidemill/dev/mesos/internal/queue"
@@ -31,12 +32,21 @@ func (m *Master) serveRegister(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if m.unwanted(registration) {
-		http.Error(w, "this agent has been marked gone", http.StatusGone)
+	if _, refusal := authenticate(r, m.cfg.AgentCredentials, "mesos-master-agents"); refusal != nil {
+		refusal.Write(w)
+		return
+	}
+	if why := m.unwanted(registration); why != "" {
+		http.Error(w, why, http.StatusGone)
 		return
 	}
 	stream := &agentStream{id: uuid.NewString(), commands: queue.New[link.Command]()}
 	m.mu.Lock()
+	if !m.leads() {
+		m.mu.Unlock()
+		http.Error(w, "this master does not lead", http.StatusServiceUnavailable)
+		return
+	}
 	a, err := m.register(registration, stream)
 	m.mu.Unlock()
 	if err != nil {
@@ -51,12 +61,21 @@ func (m *Master) serveRegister(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// unwanted says whether a registering agent has been marked gone.
-func (m *Master) unwanted(registration *link.Registration) bool {
-	id := registration.AgentID()
+// unwanted says why a registering agent is sent away; empty if it is not.
+func (m *Master) unwanted(registration *link.Registration) string {
+	info := &v1.AgentInfo{}
+	if registration.Agent.Decode(info) != nil {
+		return "" // to be refused for that
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.gone[id]
+	switch {
+	case m.registry.Gone[info.GetID().GetValue()]:
+		return "Agent has been marked gone"
+	case m.isDown(machineOnto(info.Hostname, registration.PID)):
+		return "Machine is `DOWN`"
+	}
+	return ""
 }
 
 // serveCommands writes commands until the stream is closed or the agent is gone.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
+	"github.com/mesos/mesos-go/api/v1/lib/maintenance"
 
 	"github.com/tidemill/tidemill/dev/mesos/internal/allocator"
 )
@@ -27,22 +28,48 @@ type Master struct {
 	cfg      Config
 	log      *slog.Logger
 	listener net.Listener
-	id       string
 	started  time.Time
 
-	mu            sync.Mutex
+	mu      sync.Mutex
+	closing bool
+	leader  *v1.MasterInfo // nil while nobody leads
+	term                   // a new one each time that this master is elected
+}
+
+// term is all that a master knows while it leads.
+type term struct {
+	id      string    // a new master for each term, as one that lost is started again
+	elected time.Time // zero while this master does not lead
+
+	registry      *registry
+	schedule      *maintenance.Schedule
 	alloc         *allocator.Allocator
 	agents        map[string]*agent
+	recovered     map[string]*v1.AgentInfo // expected back
 	unreachable   map[string]*agent
-	gone          map[string]bool
 	frameworks    map[string]*framework
 	completed     []*framework
 	offers        map[string]*offer
+	inverseOffers map[string]*inverseOffer
 	nextAgent     int
 	nextFramework int
 	nextOffer     int
 	counters      counters
-	closing       bool
+}
+
+func newTerm(cfg Config) term {
+	return term{
+		id:            uuid.NewString(),
+		registry:      newRegistry(),
+		schedule:      &maintenance.Schedule{},
+		alloc:         allocator.New(cfg.AllocationInterval, rand.Shuffle),
+		agents:        map[string]*agent{},
+		recovered:     map[string]*v1.AgentInfo{},
+		unreachable:   map[string]*agent{},
+		frameworks:    map[string]*framework{},
+		offers:        map[string]*offer{},
+		inverseOffers: map[string]*inverseOffer{},
+	}
 }
 
 // New makes a master and opens its port, so that URL can be told; Run serves it.
@@ -56,22 +83,25 @@ func New(cfg Config) (*Master, error) {
 		return nil, fmt.Errorf("start master: %w", err)
 	}
 	return &Master{
-		cfg:         cfg,
-		log:         cfg.Logger.With("component", "mesos-master"),
-		listener:    listener,
-		id:          uuid.NewString(),
-		started:     time.Now(),
-		alloc:       allocator.New(cfg.AllocationInterval, rand.Shuffle),
-		agents:      map[string]*agent{},
-		unreachable: map[string]*agent{},
-		gone:        map[string]bool{},
-		frameworks:  map[string]*framework{},
-		offers:      map[string]*offer{},
+		cfg:      cfg,
+		log:      cfg.Logger.With("component", "mesos-master"),
+		listener: listener,
+		started:  time.Now(),
+		term:     newTerm(cfg),
 	}, nil
 }
 
 // URL is where the master answers, such as http://127.0.0.1:5050.
-func (m *Master) URL() string { return "http://" + m.listener.Addr().String() }
+func (m *Master) URL() string {
+	scheme := "http"
+	if m.cfg.TLS != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + m.Address()
+}
+
+// Address is host and port of URL; an election.Group knows the master by it.
+func (m *Master) Address() string { return m.listener.Addr().String() }
 
 // Run serves until ctx ends; then all connections are closed and nothing that it
 // started runs any more. It is called once.
@@ -84,7 +114,13 @@ func (m *Master) Run(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(m.log.Handler(), slog.LevelDebug),
 	}
+	if m.cfg.Election == nil {
+		m.follow(m.candidate())
+	}
 	var background sync.WaitGroup
+	if m.cfg.Election != nil {
+		background.Go(func() { m.cfg.Election.Contend(ctx, m.candidate, m.follow) })
+	}
 	background.Go(func() { m.every(ctx, m.cfg.AllocationInterval, m.allocate) })
 	background.Go(func() { m.every(ctx, m.cfg.AgentTimeout/8, m.checkAgents) })
 	background.Go(func() {
@@ -96,8 +132,8 @@ func (m *Master) Run(ctx context.Context) error {
 			server.Close() //nolint:errcheck // nothing is left to be done
 		}
 	})
-	m.log.Info("master serves", "url", m.URL(), "master", m.id)
-	err := server.Serve(m.listener)
+	m.log.Info("master serves", "url", m.URL())
+	err := m.serve(server)
 	cancel()
 	background.Wait()
 	m.stopTimers()
@@ -107,7 +143,15 @@ func (m *Master) Run(ctx context.Context) error {
 	return fmt.Errorf("serve master: %w", err)
 }
 
-// every calls do under the lock, at each interval.
+func (m *Master) serve(server *http.Server) error {
+	if m.cfg.TLS == nil {
+		return server.Serve(m.listener)
+	}
+	server.TLSConfig = m.cfg.TLS.Clone()
+	return server.ServeTLS(m.listener, "", "")
+}
+
+// every calls do under the lock, at each interval, while the master leads.
 func (m *Master) every(ctx context.Context, interval time.Duration, do func(now time.Time)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -117,7 +161,9 @@ func (m *Master) every(ctx context.Context, interval time.Duration, do func(now 
 			return
 		case <-ticker.C:
 			m.mu.Lock()
-			do(time.Now())
+			if m.leads() {
+				do(time.Now())
+			}
 			m.mu.Unlock()
 		}
 	}
@@ -136,11 +182,12 @@ func (m *Master) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, prefix := range []string{"", "/master"} {
 		mux.HandleFunc(prefix+"/api/v1/scheduler", m.serveScheduler)
-		mux.HandleFunc(prefix+"/api/v1", m.serveOperator)
+		mux.HandleFunc(prefix+"/api/v1", m.forOperators("readwrite", m.atLeader(m.serveOperator)))
+		mux.HandleFunc("POST "+prefix+"/teardown", m.forOperators("readwrite", m.atLeader(m.serveTeardown)))
 		m.handleViews(mux, prefix)
 	}
 	m.handleLink(mux)
-	mux.HandleFunc("GET /{$}", m.servePage)
+	mux.HandleFunc("GET /{$}", m.forOperators("readonly", m.atLeader(m.servePage)))
 	return mux
 }
 

@@ -33,20 +33,21 @@ func (m *Master) allocate(now time.Time) {
 		o := &offer{Grant: grant, id: fmt.Sprintf("%s-O%d", m.id, m.nextOffer), framework: f}
 		m.nextOffer++
 		m.offers[o.id] = o
-		batches[f] = append(batches[f], o.message(a))
+		batches[f] = append(batches[f], o.message(a, m.unavailability(a)))
 	}
 	for f, batch := range batches {
 		m.counters.offersSent += len(batch)
 		f.send(&scheduler.Event{Type: scheduler.Event_OFFERS, Offers: &scheduler.Event_Offers{Offers: batch}})
 	}
+	m.offerInverse(now)
 }
 
-func (o *offer) message(a *agent) v1.Offer {
+func (o *offer) message(a *agent, planned *v1.Unavailability) v1.Offer {
 	role := o.Role
 	message := v1.Offer{
 		ID: v1.OfferID{Value: o.id}, FrameworkID: v1.FrameworkID{Value: o.Framework},
 		AgentID: v1.AgentID{Value: o.Agent}, Hostname: a.info.Hostname, URL: a.url(),
-		Resources: o.Resources, Attributes: a.info.Attributes,
+		Resources: o.Resources, Attributes: a.info.Attributes, Unavailability: planned,
 		AllocationInfo: &v1.Resource_AllocationInfo{Role: &role},
 	}
 	for _, e := range a.customExecutors(o.Framework) {
@@ -57,17 +58,24 @@ func (o *offer) message(a *agent) v1.Offer {
 
 // url is where the agent answers, read from its PID "slave(1)@127.0.0.1:5051".
 func (a *agent) url() *v1.URL {
-	host, port := a.address()
+	host, port := addressOf(a.pid)
 	hostname, path := a.info.Hostname, "/slave(1)"
 	return &v1.URL{
-		Scheme:  "http",
+		Scheme:  a.scheme(),
 		Address: v1.Address{Hostname: &hostname, IP: &host, Port: int32(port)},
 		Path:    &path,
 	}
 }
 
-func (a *agent) address() (host string, port int) {
-	u, err := url.Parse("http://" + a.pid)
+func (a *agent) scheme() string {
+	if a.tls {
+		return "https"
+	}
+	return "http"
+}
+
+func addressOf(pid string) (host string, port int) {
+	u, err := url.Parse("http://" + pid)
 	if err != nil {
 		return "", 0
 	}
@@ -212,6 +220,8 @@ func (m *Master) operate(f *framework, a *agent, h allocator.Holder, operation *
 		for _, info := range launchesOf(operation) {
 			f.sendStatus(taskError(&info, "This Mesos does not launch task groups"))
 		}
+	case v1.Offer_Operation_RESERVE, v1.Offer_Operation_UNRESERVE, v1.Offer_Operation_CREATE, v1.Offer_Operation_DESTROY:
+		left = m.convert(f, a, h, operation, left)
 	default:
 		m.log.Warn("operation dropped: this Mesos does not know it", "framework", f.id, "operation", operation.Type.String())
 	}

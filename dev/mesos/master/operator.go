@@ -1,7 +1,9 @@
 package master
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
 	api "github.com/mesos/mesos-go/api/v1/lib/master"
@@ -10,7 +12,7 @@ import (
 	"github.com/tidemill/tidemill/dev/mesos/internal/wire"
 )
 
-// serveOperator is /api/v1: the reads that people use, and MARK_AGENT_GONE.
+// serveOperator is /api/v1: the reads that people use, and what operators change.
 func (m *Master) serveOperator(w http.ResponseWriter, r *http.Request) {
 	call := &api.Call{}
 	_, refusal := wire.ReadCall(r, call)
@@ -25,8 +27,7 @@ func (m *Master) serveOperator(w http.ResponseWriter, r *http.Request) {
 		refusal.Write(w)
 		return
 	}
-	if call.Type == api.Call_MARK_AGENT_GONE {
-		m.serveMarkGone(w, call.MarkAgentGone)
+	if m.change(w, call) {
 		return
 	}
 	m.mu.Lock()
@@ -45,19 +46,6 @@ func (m *Master) serveOperator(w http.ResponseWriter, r *http.Request) {
 	w.Write(body) //nolint:errcheck // the peer may be gone; there is nobody to tell
 }
 
-func (m *Master) serveMarkGone(w http.ResponseWriter, call *api.Call_MarkAgentGone) {
-	if call == nil {
-		wire.Refuse(http.StatusBadRequest, "Failed to validate master::Call: Expecting 'mark_agent_gone' to be present").Write(w)
-		return
-	}
-	m.mu.Lock()
-	known := m.markGone(call.AgentID.Value)
-	m.mu.Unlock()
-	if !known {
-		wire.Refuse(http.StatusNotFound, "Agent not found").Write(w)
-	}
-}
-
 // answer makes the response to a read; nil for what is not known.
 func (m *Master) answer(call *api.Call) *api.Response {
 	response := &api.Response{Type: api.Response_Type(api.Response_Type_value[call.Type.String()])}
@@ -67,8 +55,8 @@ func (m *Master) answer(call *api.Call) *api.Response {
 	case api.Call_GET_VERSION:
 		response.GetVersion = &api.Response_GetVersion{VersionInfo: versionInfo()}
 	case api.Call_GET_MASTER:
-		at := seconds(m.started)
-		response.GetMaster = &api.Response_GetMaster{MasterInfo: m.info(), StartTime: &at, ElectedTime: &at}
+		started, elected := seconds(m.started), seconds(m.elected)
+		response.GetMaster = &api.Response_GetMaster{MasterInfo: m.info(), StartTime: &started, ElectedTime: &elected}
 	case api.Call_GET_AGENTS:
 		response.GetAgents = m.agentEntries()
 	case api.Call_GET_FRAMEWORKS:
@@ -79,6 +67,10 @@ func (m *Master) answer(call *api.Call) *api.Response {
 		response.GetTasks = m.taskEntries()
 	case api.Call_GET_ROLES:
 		response.GetRoles = m.roleEntries()
+	case api.Call_GET_MAINTENANCE_SCHEDULE:
+		response.GetMaintenanceSchedule = &api.Response_GetMaintenanceSchedule{Schedule: *m.schedule}
+	case api.Call_GET_MAINTENANCE_STATUS:
+		response.GetMaintenanceStatus = &api.Response_GetMaintenanceStatus{Status: m.clusterStatus()}
 	case api.Call_GET_STATE:
 		response.GetState = &api.Response_GetState{
 			GetTasks: m.taskEntries(), GetExecutors: m.executorEntries(),
@@ -97,11 +89,14 @@ func versionInfo() v1.VersionInfo {
 	return v1.VersionInfo{Version: Version, BuildDate: &date, BuildTime: &at, BuildUser: &user, GitSHA: &sha, GitBranch: &branch}
 }
 
+// starred gives what is not reserved the role "*", as operators see it.
 func starred(rs []v1.Resource) []v1.Resource {
 	star := "*"
 	copied := v1.Resources(rs).Clone()
 	for i := range copied {
-		copied[i].Role = &star
+		if copied[i].IsUnreserved() {
+			copied[i].Role = &star
+		}
 	}
 	return copied
 }
@@ -109,16 +104,19 @@ func starred(rs []v1.Resource) []v1.Resource {
 func (m *Master) agentEntries() *api.Response_GetAgents {
 	entries := &api.Response_GetAgents{}
 	for _, a := range m.sortedAgents() {
-		pid, deactivated := a.pid, false
+		pid, admitted := a.pid, m.registry.Agents[a.id]
 		entry := api.Response_GetAgents_Agent{
-			AgentInfo: *a.info, Active: a.stream != nil, Deactivated: &deactivated, Version: Version, PID: &pid,
+			AgentInfo: *a.info, Active: m.active(a), Deactivated: &admitted.Deactivated, DrainInfo: admitted.drainInfo(), Version: Version, PID: &pid,
 			RegisteredTime:     &v1.TimeInfo{Nanoseconds: a.registered.UnixNano()},
-			TotalResources:     starred(a.info.Resources),
+			TotalResources:     starred(a.total),
 			AllocatedResources: starred(m.usedOn(a)),
 			OfferedResources:   starred(m.offeredOf(func(o *offer) bool { return o.Agent == a.id })),
 		}
 		if !a.reregistered.IsZero() {
 			entry.ReregisteredTime = &v1.TimeInfo{Nanoseconds: a.reregistered.UnixNano()}
+		}
+		if admitted.Drain != nil {
+			entry.EstimatedDrainStartTime = &v1.TimeInfo{Nanoseconds: admitted.DrainStart.UnixNano()}
 		}
 		for _, name := range view.AgentCapabilities {
 			entry.Capabilities = append(entry.Capabilities, v1.AgentInfo_Capability{
@@ -126,6 +124,9 @@ func (m *Master) agentEntries() *api.Response_GetAgents {
 			})
 		}
 		entries.Agents = append(entries.Agents, entry)
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.recovered)) {
+		entries.RecoveredAgents = append(entries.RecoveredAgents, *m.recovered[id])
 	}
 	return entries
 }
@@ -138,6 +139,11 @@ func (m *Master) frameworkEntries() *api.Response_GetFrameworks {
 			ReregisteredTime:   &v1.TimeInfo{Nanoseconds: f.reregistered.UnixNano()},
 			AllocatedResources: starred(m.usedBy(f)),
 			OfferedResources:   starred(m.offeredOf(func(o *offer) bool { return o.framework == f })),
+		}
+		for _, id := range slices.Sorted(maps.Keys(m.inverseOffers)) {
+			if o := m.inverseOffers[id]; o.framework == f {
+				e.InverseOffers = append(e.InverseOffers, o.message(m.unavailability(o.agent)))
+			}
 		}
 		if !f.unregistered.IsZero() {
 			e.UnregisteredTime = &v1.TimeInfo{Nanoseconds: f.unregistered.UnixNano()}

@@ -75,7 +75,7 @@ func (m *Master) pageData() pageData {
 	for _, a := range m.sortedAgents() {
 		on := m.usedOn(a)
 		used.Add(on...)
-		total.Add(a.info.Resources...)
+		total.Add(a.total...)
 		data.Agents = append(data.Agents, a.page("connected", on))
 	}
 	for _, a := range m.unreachable {
@@ -122,7 +122,7 @@ func (a *agent) page(state string, used v1.Resources) pageAgent {
 	}
 	p := pageAgent{
 		ID: a.id, Host: a.info.Hostname, State: state, URL: a.base(), Registered: clock(seconds(a.registered)),
-		Used: amountsOf(used), Total: amountsOf(a.info.Resources),
+		Used: amountsOf(used), Total: amountsOf(a.total),
 	}
 	for name, value := range view.Attributes(a.info.Attributes) {
 		p.Attributes = append(p.Attributes, fmt.Sprintf("%s: %v", name, value))
@@ -133,8 +133,8 @@ func (a *agent) page(state string, used v1.Resources) pageAgent {
 
 // base is the URL that an agent answers at.
 func (a *agent) base() string {
-	host, port := a.address()
-	return fmt.Sprintf("http://%s:%d", host, port)
+	host, port := addressOf(a.pid)
+	return fmt.Sprintf("%s://%s:%d", a.scheme(), host, port)
 }
 
 func (m *Master) pageFramework(f *framework) pageFramework {

@@ -1,12 +1,12 @@
 package master
 
 import (
-	"crypto/subtle"
 	"net/http"
 	"time"
 
 	"github.com/google/uuid"
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
+	"github.com/mesos/mesos-go/api/v1/lib/allocator"
 	"github.com/mesos/mesos-go/api/v1/lib/scheduler"
 
 	"github.com/tidemill/tidemill/dev/mesos/hook"
@@ -18,11 +18,15 @@ const streamHeader = "Mesos-Stream-Id"
 
 // serveScheduler is /api/v1/scheduler.
 func (m *Master) serveScheduler(w http.ResponseWriter, r *http.Request) {
-	principal, refusal := m.authenticate(r)
+	principal, refusal := authenticate(r, m.cfg.Credentials, "mesos-master-scheduler")
 	if refusal != nil {
 		refusal.Write(w)
 		return
 	}
+	m.atLeader(func(w http.ResponseWriter, r *http.Request) { m.serveSchedulerCall(w, r, principal) })(w, r)
+}
+
+func (m *Master) serveSchedulerCall(w http.ResponseWriter, r *http.Request, principal string) {
 	call := &scheduler.Call{}
 	if _, refusal := wire.ReadCall(r, call); refusal != nil {
 		refusal.Write(w)
@@ -59,20 +63,6 @@ func pause(r *http.Request, d time.Duration) bool {
 	}
 }
 
-func (m *Master) authenticate(r *http.Request) (principal string, refusal *wire.Refusal) {
-	if len(m.cfg.Credentials) == 0 {
-		return "", nil
-	}
-	principal, secret, _ := r.BasicAuth()
-	want, known := m.cfg.Credentials[principal]
-	if !known || subtle.ConstantTimeCompare([]byte(secret), []byte(want)) != 1 {
-		refusal := wire.Refuse(http.StatusUnauthorized, "401 Unauthorized.")
-		refusal.Header = http.Header{"Www-Authenticate": {`Basic realm="mesos-master-scheduler"`}}
-		return "", refusal
-	}
-	return principal, nil
-}
-
 func (m *Master) serveSubscribe(w http.ResponseWriter, r *http.Request, call *scheduler.Call) {
 	media, refusal := wire.Accepted(r)
 	if refusal == nil && r.Header.Get(streamHeader) != "" {
@@ -85,6 +75,11 @@ func (m *Master) serveSubscribe(w http.ResponseWriter, r *http.Request, call *sc
 	s := &subscription{id: uuid.NewString()}
 	s.stream = wire.NewStream(media, s.judge(m.cfg.Hook))
 	m.mu.Lock()
+	if !m.leads() { // it lost meanwhile
+		m.mu.Unlock()
+		m.redirect(w, r.URL.Path)
+		return
+	}
 	f := m.subscribe(call.Subscribe, s)
 	m.mu.Unlock()
 	w.Header().Set(streamHeader, s.id)
@@ -103,7 +98,7 @@ var heartbeat = &scheduler.Event{Type: scheduler.Event_HEARTBEAT}
 func (m *Master) serveCall(w http.ResponseWriter, r *http.Request, call *scheduler.Call, action hook.Action) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f, refusal := m.caller(r, call)
+	f, refusal := m.caller(r, call) // nobody is subscribed at a master that does not lead
 	if refusal != nil {
 		refusal.Write(w)
 		return
@@ -153,6 +148,10 @@ func (m *Master) carryOut(f *framework, call *scheduler.Call) (int, *wire.Refusa
 		m.accept(f, call.Accept, now)
 	case scheduler.Call_DECLINE:
 		m.decline(f, call.Decline, now)
+	case scheduler.Call_ACCEPT_INVERSE_OFFERS:
+		m.answerInverse(f, call.AcceptInverseOffers.InverseOfferIDs, call.AcceptInverseOffers.Filters, allocator.InverseOfferStatus_ACCEPT, now)
+	case scheduler.Call_DECLINE_INVERSE_OFFERS:
+		m.answerInverse(f, call.DeclineInverseOffers.InverseOfferIDs, call.DeclineInverseOffers.Filters, allocator.InverseOfferStatus_DECLINE, now)
 	case scheduler.Call_REVIVE:
 		m.alloc.Revive(f.id, call.GetRevive().GetRoles())
 		m.allocate(now)

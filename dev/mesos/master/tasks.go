@@ -161,6 +161,7 @@ func (m *Master) acknowledge(f *framework, call *scheduler.Call_Acknowledge) {
 		f.complete(t)
 	}
 	if a, known := m.agents[call.AgentID.Value]; known {
+		defer m.checkDrained(a) // once the agent has heard it, too
 		a.send(link.Command{Ack: &link.Ack{
 			TaskRef: link.TaskRef{Framework: f.id, Task: call.TaskID.Value}, UUID: call.UUID,
 		}})
@@ -231,9 +232,10 @@ func (m *Master) answerFor(f *framework, taskID, agentID string) {
 		return
 	}
 	switch {
+	case m.recovered[agentID] != nil: // it will tell itself when it is back, or be unreachable
 	case m.agents[agentID] != nil:
 		f.sendStatus(answer(v1.TASK_GONE, "Task is unknown to the agent"))
-	case m.gone[agentID]:
+	case m.registry.Gone[agentID]:
 		f.sendStatus(answer(v1.TASK_GONE_BY_OPERATOR, "Task is gone"))
 	default:
 		f.sendStatus(answer(v1.TASK_UNKNOWN, "Task is unknown"))

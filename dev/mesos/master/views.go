@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -17,29 +18,31 @@ import (
 
 // handleViews adds the read-only views that need no call body.
 func (m *Master) handleViews(mux *http.ServeMux, prefix string) {
-	views := map[string]func() any{
-		"/state":            func() any { return m.stateView() },
-		"/state.json":       func() any { return m.stateView() },
-		"/state-summary":    func() any { return m.summaryView() },
-		"/frameworks":       func() any { return m.frameworksView() },
-		"/slaves":           func() any { return m.slavesView() },
-		"/tasks":            func() any { return m.tasksView() },
-		"/metrics/snapshot": func() any { return m.metrics() },
-		"/version":          func() any { return view.Build(Version) },
+	// Those of the leader alone, and those that each master answers.
+	led := map[string]func() any{
+		"/state":         func() any { return m.stateView() },
+		"/state.json":    func() any { return m.stateView() },
+		"/state-summary": func() any { return m.summaryView() },
+		"/frameworks":    func() any { return m.frameworksView() },
+		"/slaves":        func() any { return m.slavesView() },
+		"/tasks":         func() any { return m.tasksView() },
 	}
-	for path, show := range views {
-		mux.HandleFunc("GET "+prefix+path, func(w http.ResponseWriter, _ *http.Request) {
-			m.mu.Lock()
-			shown := show()
-			m.mu.Unlock()
-			view.Write(w, shown)
-		})
+	for path, show := range led {
+		mux.HandleFunc("GET "+prefix+path, m.forOperators("readonly", m.atLeader(m.shows(show))))
 	}
+	mux.HandleFunc("GET "+prefix+"/metrics/snapshot", m.shows(func() any { return m.metrics() }))
+	mux.HandleFunc("GET "+prefix+"/version", m.shows(func() any { return view.Build(Version) }))
 	mux.HandleFunc("GET "+prefix+"/health", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET "+prefix+"/redirect", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header()["Location"] = []string{fmt.Sprintf("//localhost:%d", m.port())} // without a scheme, as in Mesos
-		w.WriteHeader(http.StatusTemporaryRedirect)
-	})
+	mux.HandleFunc("GET "+prefix+"/redirect", m.serveRedirect)
+}
+
+func (m *Master) shows(show func() any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		m.mu.Lock()
+		shown := show()
+		m.mu.Unlock()
+		view.Write(w, shown)
+	}
 }
 
 func (m *Master) port() uint16 {
@@ -54,7 +57,7 @@ func (m *Master) stateView() view.Object {
 	info := m.info()
 	state := view.Build(Version)
 	maps.Copy(state, view.Object{
-		"start_time": seconds(m.started), "elected_time": seconds(m.started), "id": m.id, "pid": *info.PID,
+		"start_time": seconds(m.started), "elected_time": seconds(m.elected), "id": m.id, "pid": *info.PID,
 		"hostname": *info.Hostname, "leader": *info.PID,
 		"leader_info":        view.Object{"id": m.id, "pid": *info.PID, "port": *info.Port, "hostname": *info.Hostname},
 		"capabilities":       []string{"AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"},
@@ -64,7 +67,7 @@ func (m *Master) stateView() view.Object {
 			"allocation_interval": m.cfg.AllocationInterval.String(), "port": fmt.Sprint(m.port()),
 			"min_allocatable_resources": "cpus:0.01|mem:32",
 		},
-		"slaves": m.agentViews(false), "recovered_slaves": []any{},
+		"slaves": m.agentViews(false), "recovered_slaves": m.recoveredViews(),
 		"orphan_tasks": []any{}, "unregistered_frameworks": []any{},
 	})
 	maps.Copy(state, m.frameworksView())
@@ -155,8 +158,7 @@ func (m *Master) agentViews(full bool) []view.Object {
 	for _, a := range m.sortedAgents() {
 		o := m.agentView(a)
 		if full {
-			o["reserved_resources_full"] = view.Object{}
-			o["unreserved_resources_full"] = view.Full(a.info.Resources)
+			o["reserved_resources_full"], o["unreserved_resources_full"] = view.FullByReservation(a.total)
 			o["used_resources_full"] = view.Full(m.usedOn(a))
 			o["offered_resources_full"] = view.Full(m.offeredOf(func(x *offer) bool { return x.Agent == a.id }))
 		}
@@ -166,22 +168,36 @@ func (m *Master) agentViews(full bool) []view.Object {
 }
 
 func (m *Master) slavesView() view.Object {
-	return view.Object{"slaves": m.agentViews(true), "recovered_slaves": []any{}}
+	return view.Object{"slaves": m.agentViews(true), "recovered_slaves": m.recoveredViews()}
+}
+
+func (m *Master) recoveredViews() []view.Object {
+	list := []view.Object{}
+	for _, id := range slices.Sorted(maps.Keys(m.recovered)) {
+		info := m.recovered[id]
+		list = append(list, view.Object{"id": id, "hostname": info.Hostname, "resources": view.Resources(info.Resources)})
+	}
+	return list
 }
 
 func (m *Master) agentView(a *agent) view.Object {
-	_, port := a.address()
+	admitted := m.registry.Agents[a.id]
+	_, port := addressOf(a.pid)
 	o := view.Object{
 		"id": a.id, "hostname": a.info.Hostname, "port": port, "pid": a.pid,
 		"attributes": view.Attributes(a.info.Attributes), "registered_time": seconds(a.registered),
-		"resources": view.Resources(a.info.Resources), "unreserved_resources": view.Resources(a.info.Resources),
-		"reserved_resources": view.Object{},
+		"resources": view.Resources(a.total), "unreserved_resources": view.Unreserved(a.total),
+		"reserved_resources": view.Reserved(a.total),
 		"used_resources":     view.Resources(m.usedOn(a)),
 		"offered_resources":  view.Resources(m.offeredOf(func(o *offer) bool { return o.Agent == a.id })),
-		"active":             a.stream != nil, "deactivated": false, "version": Version, "capabilities": view.AgentCapabilities,
+		"active":             m.active(a), "deactivated": admitted.Deactivated, "version": Version, "capabilities": view.AgentCapabilities,
 	}
 	if !a.reregistered.IsZero() {
 		o["reregistered_time"] = seconds(a.reregistered)
+	}
+	if admitted.Drain != nil {
+		o["drain_info"] = view.Message(admitted.drainInfo())
+		o["estimated_drain_start_time_seconds"] = admitted.DrainStart.Unix()
 	}
 	return o
 }
@@ -349,6 +365,13 @@ func (m *Master) tasksView() view.Object {
 	return view.Object{"tasks": list}
 }
 
+func (m *Master) electedGauge() int {
+	if m.leads() {
+		return 1
+	}
+	return 0
+}
+
 // metrics are a few of those that Mesos has under these names.
 func (m *Master) metrics() view.Object {
 	states := map[v1.TaskState]int{}
@@ -364,7 +387,7 @@ func (m *Master) metrics() view.Object {
 		}
 	}
 	o := view.Object{
-		"master/elected": 1, "master/uptime_secs": time.Since(m.started).Seconds(),
+		"master/elected": m.electedGauge(), "master/uptime_secs": time.Since(m.started).Seconds(),
 		"master/slaves_connected": m.connectedAgents(), "master/slaves_disconnected": len(m.agents) - m.connectedAgents(),
 		"master/slaves_unreachable": len(m.unreachable), "master/outstanding_offers": len(m.offers),
 		"master/frameworks_connected": connected, "master/frameworks_disconnected": len(m.frameworks) - connected,
@@ -384,7 +407,7 @@ func (m *Master) metrics() view.Object {
 	}
 	var total, used v1.Resources
 	for _, a := range m.agents {
-		total.Add(a.info.Resources...)
+		total.Add(a.total...)
 		used.Add(m.usedOn(a)...)
 	}
 	for _, name := range []string{resource.CPUs, resource.Mem, resource.Disk} {

@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"time"
@@ -42,8 +43,9 @@ type agent struct {
 }
 
 type framework struct {
-	active bool
-	roles  map[string]*role
+	active   bool
+	reserved bool // takes reserved resources too
+	roles    map[string]*role
 }
 
 type role struct {
@@ -94,13 +96,15 @@ func (a *Allocator) SetAgentActive(id string, active bool) {
 }
 
 // SetFramework adds a framework or changes its roles; filters and suppression of
-// roles that it keeps are kept. It begins active.
-func (a *Allocator) SetFramework(id string, roles []string) {
+// roles that it keeps are kept. It begins active. reserved says whether it
+// understands resources that are reserved for its roles.
+func (a *Allocator) SetFramework(id string, roles []string, reserved bool) {
 	f, known := a.frameworks[id]
 	if !known {
 		f = &framework{active: true, roles: map[string]*role{}}
 		a.frameworks[id] = f
 	}
+	f.reserved = reserved
 	for name := range f.roles {
 		if !slices.Contains(roles, name) {
 			delete(f.roles, name)
@@ -198,6 +202,29 @@ func (a *Allocator) Release(h Holder, agentID string, rs []v1.Resource) {
 	}
 }
 
+// IsFree says whether an agent has these resources free.
+func (a *Allocator) IsFree(agentID string, rs []v1.Resource) bool {
+	known, ok := a.agents[agentID]
+	return ok && resource.Contains(known.free, rs)
+}
+
+// ConvertFree makes free resources of an agent into others of the same amount, such as
+// reserved ones. They must be free.
+func (a *Allocator) ConvertFree(agentID string, from, to v1.Resources) {
+	if known, ok := a.agents[agentID]; ok {
+		known.free = known.free.Minus(from...).Plus(to...)
+		known.total = known.total.Minus(from...).Plus(to...)
+	}
+}
+
+// ConvertHeld does the same with resources that a holder has.
+func (a *Allocator) ConvertHeld(h Holder, agentID string, from, to v1.Resources) {
+	if known, ok := a.agents[agentID]; ok {
+		known.total = known.total.Minus(from...).Plus(to...)
+	}
+	a.held[h] = a.held[h].Minus(from...).Plus(to...)
+}
+
 // Refuse keeps from being offered to the holder, for the given time, any part of
 // these resources on that agent. Zero or less refuses nothing.
 func (a *Allocator) Refuse(h Holder, agentID string, rs []v1.Resource, now time.Time, d time.Duration) {
@@ -221,34 +248,55 @@ func (a *Allocator) Allocate(now time.Time) []Grant {
 	if a.shuffle != nil {
 		a.shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	}
+	total := a.total()
 	var grants []Grant
 	for _, id := range ids {
 		known := a.agents[id]
 		if !known.active || !worthOffering(known.free) {
 			continue
 		}
-		for _, h := range a.candidates() {
-			if a.refused(h, id, known.free) {
+		for _, h := range a.candidates(total) {
+			offered := a.allocatable(h, known.free)
+			if !worthOffering(offered) || a.refused(h, id, offered) {
 				continue
 			}
-			offered := resource.InOfferOrder(known.free.Clone())
 			a.Hold(h, id, offered)
 			grants = append(grants, Grant{Holder: h, Agent: id, Resources: offered.Allocate(h.Role)})
-			break
 		}
 	}
 	return grants
+}
+
+func (a *Allocator) total() v1.Resources {
+	var total v1.Resources
+	for _, known := range a.agents {
+		total.Add(known.total...)
+	}
+	return total
+}
+
+// allocatable are those of the resources that the holder may have: what is not
+// reserved, and what is reserved for its role or one above.
+func (a *Allocator) allocatable(h Holder, free v1.Resources) v1.Resources {
+	var fit v1.Resources
+	for _, r := range free.Clone() {
+		if r.IsUnreserved() || a.frameworks[h.Framework].reserved && r.IsAllocatableTo(h.Role) {
+			fit = append(fit, r)
+		}
+	}
+	return resource.InOfferOrder(fit)
 }
 
 func worthOffering(rs v1.Resources) bool {
 	return resource.Amount(rs, resource.CPUs) >= minCPUs || resource.Amount(rs, resource.Mem) >= minMem
 }
 
-// candidates are all who want offers, the smallest dominant share first.
-func (a *Allocator) candidates() []Holder {
-	var total v1.Resources
-	for _, known := range a.agents {
-		total.Add(known.total...)
+// candidates are all who want offers: the role with the smallest dominant share first,
+// and in it the framework with the smallest.
+func (a *Allocator) candidates(total v1.Resources) []Holder {
+	byRole := map[string]v1.Resources{}
+	for h, held := range a.held {
+		byRole[h.Role] = byRole[h.Role].Plus(held...)
 	}
 	var who []Holder
 	for id, f := range a.frameworks {
@@ -258,25 +306,26 @@ func (a *Allocator) candidates() []Holder {
 			}
 		}
 	}
-	share := func(h Holder) float64 {
-		largest := 0.0
-		for _, name := range []string{resource.CPUs, resource.Mem, resource.Disk} {
-			if all := resource.Amount(total, name); all > 0 {
-				largest = max(largest, resource.Amount(a.held[h], name)/all)
-			}
-		}
-		return largest
-	}
-	sort.Slice(who, func(i, j int) bool {
-		if si, sj := share(who[i]), share(who[j]); si != sj {
-			return si < sj
-		}
-		if who[i].Framework != who[j].Framework {
-			return who[i].Framework < who[j].Framework
-		}
-		return who[i].Role < who[j].Role
+	slices.SortFunc(who, func(x, y Holder) int {
+		return cmp.Or(
+			cmp.Compare(share(byRole[x.Role], total), share(byRole[y.Role], total)),
+			cmp.Compare(x.Role, y.Role),
+			cmp.Compare(share(a.held[x], total), share(a.held[y], total)),
+			cmp.Compare(x.Framework, y.Framework),
+		)
 	})
 	return who
+}
+
+// share is the largest part of any resource that is held.
+func share(held, total v1.Resources) float64 {
+	largest := 0.0
+	for _, name := range []string{resource.CPUs, resource.Mem, resource.Disk} {
+		if all := resource.Amount(total, name); all > 0 {
+			largest = max(largest, resource.Amount(held, name)/all)
+		}
+	}
+	return largest
 }
 
 func (a *Allocator) refused(h Holder, agentID string, rs v1.Resources) bool {

@@ -52,7 +52,7 @@ func TestOfferGoesOnce(t *testing.T) {
 	a := New(time.Second, nil)
 	a.AddAgent("s0", res("cpus:4;mem:100"))
 	expect(t, a, 0)
-	a.SetFramework("f", []string{"data"})
+	a.SetFramework("f", []string{"data"}, true)
 	expect(t, a, 0, "s0: f/data cpus:4; mem:100")
 	expect(t, a, time.Second)
 }
@@ -60,7 +60,7 @@ func TestOfferGoesOnce(t *testing.T) {
 func TestRefusalEnds(t *testing.T) {
 	a := New(time.Second, nil)
 	a.AddAgent("s0", res("cpus:4;mem:100"))
-	a.SetFramework("f", []string{"data"})
+	a.SetFramework("f", []string{"data"}, true)
 	a.decline(0, 5*time.Second, expect(t, a, 0, "s0: f/data cpus:4; mem:100"))
 	expect(t, a, 4999*time.Millisecond)
 	grants := expect(t, a, 5*time.Second, "s0: f/data cpus:4; mem:100")
@@ -76,7 +76,7 @@ func TestRefusalEnds(t *testing.T) {
 func TestRefusalCoversPartsOnly(t *testing.T) {
 	a := New(time.Second, nil)
 	a.AddAgent("s0", res("cpus:4;mem:100"))
-	a.SetFramework("f", []string{"data"})
+	a.SetFramework("f", []string{"data"}, true)
 	h := Holder{"f", "data"}
 	grants := expect(t, a, 0, "s0: f/data cpus:4; mem:100")
 	// It uses one CPU and refuses the rest.
@@ -96,7 +96,7 @@ func TestReviveClearsFiltersOfItsRoles(t *testing.T) {
 	a := New(time.Second, nil)
 	a.AddAgent("s0", res("cpus:4"))
 	a.AddAgent("s1", res("cpus:4"))
-	a.SetFramework("f", []string{"x", "y"})
+	a.SetFramework("f", []string{"x", "y"}, true)
 	for range 2 { // each role refuses both agents
 		a.decline(0, time.Hour, a.Allocate(start))
 	}
@@ -110,7 +110,7 @@ func TestReviveClearsFiltersOfItsRoles(t *testing.T) {
 func TestSuppressAndRevive(t *testing.T) {
 	a := New(time.Second, nil)
 	a.AddAgent("s0", res("cpus:4"))
-	a.SetFramework("f", []string{"x", "y"})
+	a.SetFramework("f", []string{"x", "y"}, true)
 	a.Suppress("f", []string{"x"})
 	a.decline(0, 0, expect(t, a, 0, "s0: f/y cpus:4"))
 	a.Suppress("f", nil)
@@ -127,8 +127,8 @@ func TestSuppressAndRevive(t *testing.T) {
 func TestShareDecides(t *testing.T) {
 	a := New(time.Second, nil)
 	a.AddAgent("s0", res("cpus:10;mem:1000"))
-	a.SetFramework("a", []string{"r"})
-	a.SetFramework("b", []string{"r"})
+	a.SetFramework("a", []string{"r"}, true)
+	a.SetFramework("b", []string{"r"}, true)
 	a.Hold(Holder{"a", "r"}, "s0", res("cpus:5;mem:10"))
 	a.Hold(Holder{"b", "r"}, "s0", res("cpus:1;mem:400"))
 	expect(t, a, 0, "s0: b/r cpus:4; mem:590")
@@ -136,7 +136,7 @@ func TestShareDecides(t *testing.T) {
 
 func TestTooLittleIsNotOffered(t *testing.T) {
 	a := New(time.Second, nil)
-	a.SetFramework("f", []string{"data"})
+	a.SetFramework("f", []string{"data"}, true)
 	a.AddAgent("s0", res("cpus:0.001;mem:31;ports:[1-9]"))
 	expect(t, a, 0)
 	a.AddAgent("s1", res("cpus:0.01;ports:[1-9]"))
@@ -146,7 +146,7 @@ func TestTooLittleIsNotOffered(t *testing.T) {
 func TestInactiveGetNothing(t *testing.T) {
 	a := New(time.Second, nil)
 	a.AddAgent("s0", res("cpus:4"))
-	a.SetFramework("f", []string{"data"})
+	a.SetFramework("f", []string{"data"}, true)
 	a.SetAgentActive("s0", false)
 	expect(t, a, 0)
 	a.SetAgentActive("s0", true)
@@ -174,7 +174,7 @@ func TestNothingIsLostOrGivenTwice(t *testing.T) {
 		}
 		frameworks := []string{"f", "g"}
 		for _, id := range frameworks {
-			a.SetFramework(id, []string{"x", "y"})
+			a.SetFramework(id, []string{"x", "y"}, true)
 		}
 		var held []Grant
 		now := start

@@ -30,13 +30,35 @@ func Encode(m proto.Message) Proto {
 	return body
 }
 
+// EncodeResources packs a list of resources.
+func EncodeResources(rs []v1.Resource) []Proto {
+	encoded := make([]Proto, len(rs))
+	for i := range rs {
+		encoded[i] = Encode(&rs[i])
+	}
+	return encoded
+}
+
+// DecodeResources unpacks a list of resources.
+func DecodeResources(encoded []Proto) (v1.Resources, error) {
+	rs := make(v1.Resources, len(encoded))
+	for i, one := range encoded {
+		if err := one.Decode(&rs[i]); err != nil {
+			return nil, fmt.Errorf("decode resource %d: %w", i, err)
+		}
+	}
+	return rs, nil
+}
+
 // Decode unpacks a message.
 func (p Proto) Decode(m proto.Message) error { return wire.UnmarshalProtobuf(p, m) }
 
 // Registration is how an agent introduces itself, for the first time or again.
 type Registration struct {
-	Agent     Proto            `json:"agent"` // an AgentInfo, with its ID if it had one
-	PID       string           `json:"pid"`   // as in "slave(1)@127.0.0.1:5051"
+	Agent     Proto            `json:"agent"`           // an AgentInfo, with its ID if it had one
+	PID       string           `json:"pid"`             // as in "slave(1)@127.0.0.1:5051"
+	TLS       bool             `json:"tls,omitempty"`   // the agent answers over TLS
+	Total     []Proto          `json:"total,omitempty"` // what a Total command said last
 	Executors []KnownExecutor  `json:"executors,omitempty"`
 	Tasks     []KnownTask      `json:"tasks,omitempty"`
 	Infos     map[string]Proto `json:"frameworks,omitempty"` // FrameworkInfo by ID
@@ -66,6 +88,8 @@ type Command struct {
 	Ack        *Ack        `json:"ack,omitempty"`
 	Message    *Message    `json:"message,omitempty"`
 	Shutdown   *Shutdown   `json:"shutdown,omitempty"`
+	Drain      *Drain      `json:"drain,omitempty"`
+	Total      *Total      `json:"total,omitempty"`
 }
 
 // Registered is the first command on each stream.
@@ -113,6 +137,19 @@ type Shutdown struct {
 	Executor  string `json:"executor,omitempty"`
 }
 
+// Drain kills all tasks that the agent has; what comes later is not touched. A master
+// repeats it when a draining agent registers again.
+type Drain struct {
+	MaxGrace *time.Duration `json:"max_grace,omitempty"` // bounds the tasks' own grace periods
+	MarkGone bool           `json:"mark_gone,omitempty"` // the tasks' end is reported as GONE_BY_OPERATOR
+}
+
+// Total replaces what the agent has in all, reservations and volumes included; the
+// agent stores it and tells it with its next registration.
+type Total struct {
+	Resources []Proto `json:"resources"` // a Resource each
+}
+
 // Report is what an agent tells the master: at most one field is set; an empty one
 // only shows that the agent lives.
 type Report struct {
@@ -140,12 +177,3 @@ type Exited struct {
 
 // Leaving says that the agent shuts down for good.
 type Leaving struct{}
-
-// AgentID is the ID that a registering agent had before, if any.
-func (r *Registration) AgentID() string {
-	info := &v1.AgentInfo{}
-	if r.Agent.Decode(info) != nil {
-		return ""
-	}
-	return info.GetID().GetValue()
-}

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -163,21 +164,27 @@ func Plain(rs []v1.Resource) v1.Resources {
 	return copied
 }
 
-// InOfferOrder sorts as Mesos' offers do: ports, cpus, mem, disk, then the others
-// by name.
+// InOfferOrder sorts as Mesos' offers do: ports, what is reserved, what is not; each in
+// the order of cpus, mem, disk, volumes, and then the others by name.
 func InOfferOrder(rs v1.Resources) v1.Resources {
 	known := []string{"ports", CPUs, Mem, Disk}
-	rank := func(r v1.Resource) int {
-		if i := slices.Index(known, r.Name); i >= 0 {
-			return i
+	rank := func(r *v1.Resource) int {
+		at := slices.Index(known, r.Name)
+		switch {
+		case at < 0:
+			at = 2 * len(known)
+		case r.IsPersistentVolume():
+			at = 2*at + 1
+		default:
+			at *= 2
 		}
-		return len(known)
+		if at > 0 && r.IsUnreserved() {
+			at += 100
+		}
+		return at
 	}
 	slices.SortStableFunc(rs, func(a, b v1.Resource) int {
-		if ra, rb := rank(a), rank(b); ra != rb {
-			return ra - rb
-		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(rank(&a)-rank(&b), strings.Compare(a.Name, b.Name))
 	})
 	return rs
 }
@@ -194,6 +201,17 @@ func Format(rs []v1.Resource) string {
 		text := r.Name
 		if role := r.GetAllocationInfo().GetRole(); role != "" {
 			text += "(allocated: " + role + ")"
+		}
+		if len(r.Reservations) > 0 {
+			var chain []string
+			for j := range r.Reservations {
+				reserved := &r.Reservations[j]
+				chain = append(chain, "("+strings.Join([]string{reserved.GetType().String(), reserved.GetRole(), reserved.GetPrincipal()}, ",")+")")
+			}
+			text += "(reservations: [" + strings.Join(chain, ",") + "])"
+		}
+		if r.IsPersistentVolume() {
+			text += "[" + r.Disk.Persistence.ID + ":" + r.Disk.GetVolume().GetContainerPath() + "]"
 		}
 		parts = append(parts, text+":"+FormatValue(r))
 	}

@@ -42,17 +42,45 @@ func Write(w http.ResponseWriter, value any) {
 // Message puts a message of the API into a view.
 func Message(m proto.Message) json.RawMessage { return wire.MarshalJSON(m) }
 
-// Resources shows the sums; what is no scalar is shown as text, if there is any.
+// Resources shows the sums, reserved or not; what is no scalar is shown as text, if there
+// is any.
 func Resources(rs []v1.Resource) Object {
 	o := Object{"cpus": 0.0, "mem": 0.0, "disk": 0.0, "gpus": 0.0}
-	for _, r := range resource.Sum(unallocated(rs)) {
+	for _, r := range resource.Sum(unallocated(rs).ToUnreserved()) {
 		if r.GetType() == v1.SCALAR {
-			o[r.Name] = r.GetScalar().GetValue()
+			before, _ := o[r.Name].(float64) // volumes are not summed up
+			o[r.Name] = before + r.GetScalar().GetValue()
 		} else {
 			o[r.Name] = resource.FormatValue(&r)
 		}
 	}
 	return o
+}
+
+// Reserved shows what is reserved, by role.
+func Reserved(rs []v1.Resource) Object {
+	byRole := map[string]v1.Resources{}
+	for i := range rs {
+		if !rs[i].IsUnreserved() {
+			byRole[rs[i].ReservationRole()] = append(byRole[rs[i].ReservationRole()], rs[i])
+		}
+	}
+	o := Object{}
+	for role, held := range byRole {
+		o[role] = Resources(held)
+	}
+	return o
+}
+
+// Unreserved shows what is not reserved.
+func Unreserved(rs []v1.Resource) Object {
+	var free v1.Resources
+	for i := range rs {
+		if rs[i].IsUnreserved() {
+			free = append(free, rs[i])
+		}
+	}
+	return Resources(free)
 }
 
 func unallocated(rs []v1.Resource) v1.Resources { return resource.Plain(rs).Unallocate() }
@@ -66,6 +94,21 @@ func Full(rs []v1.Resource) []json.RawMessage {
 		list = append(list, Message(&r))
 	}
 	return list
+}
+
+// FullByReservation lists resources apart: what is reserved by role, and what is not.
+func FullByReservation(rs []v1.Resource) (reserved map[string][]json.RawMessage, unreserved []json.RawMessage) {
+	reserved = map[string][]json.RawMessage{}
+	var free []v1.Resource
+	for i := range rs {
+		if rs[i].IsUnreserved() {
+			free = append(free, rs[i])
+			continue
+		}
+		role := rs[i].ReservationRole()
+		reserved[role] = append(reserved[role], Message(&rs[i]))
+	}
+	return reserved, Full(free)
 }
 
 // Attributes shows attributes by name.
