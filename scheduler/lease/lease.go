@@ -15,7 +15,11 @@ type Lease interface {
 	// block; Changed says when the answer changes.
 	Leader() (leader Instance, ok bool)
 
-	// Changed is closed when Leader's answer has changed since this call.
+	// Instances is who takes part, as far as this instance knows: who leads, then who would follow. It does not block; the
+	// slice is the caller's.
+	Instances() []Instance
+
+	// Changed is closed when the answer of Leader or Instances has changed since this call.
 	Changed() <-chan struct{}
 
 	// Close gives up what is held. A term that lasts is over.
