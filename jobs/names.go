@@ -15,11 +15,27 @@ import (
 // RunID names a run: job, second of its creation in UTC, and 30 random bits, as in
 // "flights-by-carrier-20261123160000-k7q2mz". The caller makes sure that no run has that ID yet. job is a valid name.
 func RunID(job string, created time.Time, random uint64) string {
-	const suffix = 6 // characters of five bits
 	var bits [8]byte
 	binary.BigEndian.PutUint64(bits[:], random)
 	text := strings.ToLower(base32.StdEncoding.EncodeToString(bits[:]))
-	return job + "-" + created.UTC().Format("20060102150405") + "-" + text[:suffix]
+	return job + "-" + created.UTC().Format(runTime) + "-" + text[:runSuffix]
+}
+
+const (
+	runTime   = "20060102150405" // of a run ID, in UTC
+	runSuffix = 6                // characters of five bits
+)
+
+// ParseRunID takes a [RunID] apart. created is the second of the run's creation.
+func ParseRunID(id string) (job string, created time.Time, err error) {
+	rest, suffix, ok := cutLast(id, "-")
+	job, second, ok2 := cutLast(rest, "-")
+	created, wrong := time.Parse(runTime, second)
+	good := len(suffix) == runSuffix && strings.Trim(suffix, "abcdefghijklmnopqrstuvwxyz234567") == ""
+	if !ok || !ok2 || !good || wrong != nil || len(second) != len(runTime) || job == "" {
+		return "", time.Time{}, fmt.Errorf("parse run ID %q: want <job>-<yyyymmddhhmmss>-<6 letters and digits>", id)
+	}
+	return job, created, nil
 }
 
 // TaskID names a task of a run: "<run>.<stage>.<index>". stage has no dot.

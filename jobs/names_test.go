@@ -46,7 +46,8 @@ func valid(id string) bool {
 // Every name is valid and gives back what it was made of: so two different things never have one name.
 func TestNamesRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		run := jobs.RunID(jobNames.Draw(t, "job"), times.Draw(t, "created"), rapid.Uint64().Draw(t, "random"))
+		job, created := jobNames.Draw(t, "job"), times.Draw(t, "created")
+		run := jobs.RunID(job, created, rapid.Uint64().Draw(t, "random"))
 		stage, index := stages.Draw(t, "stage"), rapid.IntRange(0, 1_000_000).Draw(t, "index")
 		attempt := rapid.Uint32Min(1).Draw(t, "attempt")
 		version, n := versions.Draw(t, "version"), rapid.IntRange(0, 1_000_000).Draw(t, "n")
@@ -59,6 +60,9 @@ func TestNamesRoundTrip(t *testing.T) {
 			if !valid(id) {
 				t.Fatalf("%q is not a valid ID", id)
 			}
+		}
+		if j, c, err := jobs.ParseRunID(run); err != nil || j != job || !c.Equal(created) {
+			t.Fatalf("parse %q: got %q, %s, %v", run, j, c, err)
 		}
 		if r, s, i, err := jobs.ParseTaskID(task); err != nil || r != run || s != stage || i != index {
 			t.Fatalf("parse %q: got %q, %q, %d, %v", task, r, s, i, err)
@@ -97,6 +101,14 @@ func TestRunIDsDiffer(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
+	for _, id := range []string{
+		"", "job", "job-20261123160000", "20261123160000-ci2fm6", "-20261123160000-ci2fm6", "job-20261123160000-ci2fm", "job-20261123160000-ci2fm67",
+		"job-20261123160000-CI2FM6", "job-20261123160000-ci2f/6", "job-20261323160000-ci2fm6", "job-2026112316000-ci2fm6", "job-20261123160000.5-ci2fm6",
+	} {
+		if job, created, err := jobs.ParseRunID(id); err == nil {
+			t.Errorf("parse run ID %q: got %q, %s", id, job, created)
+		}
+	}
 	for _, id := range []string{"", ".", "..", "run.map", "run.map.", "run.map.x", "run.map.-1", "run.map.01", "run.map.+1", "run..1", ".map.1", "run.map.4294967296"} {
 		if run, stage, index, err := jobs.ParseTaskID(id); err == nil {
 			t.Errorf("parse task ID %q: got %q, %q, %d", id, run, stage, index)

@@ -40,7 +40,7 @@ var floors = []string{
 	"executor",
 	"executor/aggregate",
 	"executor/task",
-	"scheduler/loop scheduler/mesos scheduler/store scheduler/lease scheduler/metrics scheduler/artifacts",
+	"scheduler/loop scheduler/mesos scheduler/store scheduler/lease scheduler/metrics scheduler/artifacts scheduler/archive",
 	"scheduler/zookeeper",
 	"scheduler",
 	"storage",

@@ -34,6 +34,7 @@ type Metrics struct {
 	events   prometheus.Histogram
 	requests *prometheus.HistogramVec
 	dropped  prometheus.Counter
+	archive  archive
 }
 
 // New registers everything. view gives the newest picture of the state and is not called before the first scrape;
@@ -61,8 +62,10 @@ func New(version string, view func() *scheduler.View, log *slog.Logger) *Metrics
 			Name: "tidemill_observations_dropped_total", Help: "Observations that name no known metric or label: a fault in tidemill.",
 		}),
 	}
+	m.archive = newArchive()
 	m.registry.MustRegister(
 		m.commits, m.changes, m.events, m.requests, m.dropped,
+		m.archive.runs, m.archive.waiting, m.archive.failures, m.archive.compacted,
 		buildInfo(version), &state{view: view},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
