@@ -136,13 +136,15 @@ func (c *Connection) subscriptions(ctx context.Context, known *registration, del
 			failures = 0
 		}
 		wait := c.backoff(failures)
-		if found.more && s.since.IsZero() || errors.Is(err, errNewLeader) {
+		if found.more && s.since.IsZero() {
 			wait = 0
 			failures--
 		}
 		c.log.Warn("not subscribed", "master", s.master.String(), "error", err, "retry_in", wait.Round(time.Millisecond))
 		select {
 		case <-time.After(wait):
+		case <-found.lost: // another one leads: it has not failed yet
+			failures = -1
 		case <-ctx.Done():
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,11 +17,19 @@ import (
 	sched "github.com/mesos/mesos-go/api/v1/lib/scheduler"
 	"go.uber.org/goleak"
 
+	"github.com/tidemill/tidemill/dev/zookeeper/zookeepertest"
 	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/storage"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	code := zookeepertest.Main(m)
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 func TestSubscribe(t *testing.T) {
 	m := newMaster(t, good)

@@ -156,21 +156,25 @@ func good(s *stream) {
 // session is a Connection that runs against a master.
 type session struct {
 	*Connection
-	identity scheduler.Identity
-	t        *testing.T
-	mu       sync.Mutex
-	seen     []scheduler.Event // without
-	updates  []scheduler.FrameworkUpdated
-	more     chan struct{}
-	ended    chan error
-	cancel   context.CancelFunc
+	t       *testing.T
+	mu      sync.Mutex
+	seen    []scheduler.Event // without
+	updates []scheduler.FrameworkUpdated
+	more    chan struct{}
+	ended   chan error
+	cancel  context.CancelFunc
 }
 
 func roles(all ...string) func() []string { return func() []string { return all } }
 
 func connect(t *testing.T, url string, change func(*Connection)) *session {
 	t.Helper()
-	c, err := New(Config{Master: url, Name: "tidemill", User: "nobody", Roles: roles("data/batch"), WebUIURL: "http://127.0.0.1:8080"})
+	return connectAs(t, Config{Master: url, Name: "tidemill", User: "nobody", Roles: roles("data/batch"), WebUIURL: "http://127.0.0.1:8080"}, scheduler.Identity{}, change)
+}
+
+func connectAs(t *testing.T, cfg Config, identity scheduler.Identity, change func(*Connection)) *session {
+	t.Helper()
+	c, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +184,7 @@ func connect(t *testing.T, url string, change func(*Connection)) *session {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	s := &session{Connection: c, t: t, more: make(chan struct{}, 1), ended: make(chan error, 1), cancel: cancel}
-	go func() { s.ended <- c.Run(ctx, s.identity, s.deliver) }()
+	go func() { s.ended <- c.Run(ctx, identity, s.deliver) }()
 	t.Cleanup(s.close)
 	return s
 }
@@ -197,6 +201,12 @@ func (s *session) deliver(e scheduler.Event) {
 	case s.more <- struct{}{}:
 	default:
 	}
+}
+
+func (s *session) frameworkUpdates() []scheduler.FrameworkUpdated {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.updates)
 }
 
 func (s *session) events() []scheduler.Event {
