@@ -23,7 +23,7 @@ func TestServeStops(t *testing.T) {
 	}()
 	limit := time.After(20 * time.Second)
 	for {
-		if _, err := os.Stat(filepath.Join(data, "artifacts")); err == nil {
+		if _, err := os.Stat(filepath.Join(data, "tidemill.db")); err == nil {
 			break
 		}
 		select {

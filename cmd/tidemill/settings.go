@@ -28,10 +28,13 @@ type setting struct {
 var settings = []setting{
 	{"listen", "`address` of the API and dashboard; beyond loopback only with a token", func(c *service.Config) any { return &c.Listen }},
 	{"url", "`URL` under which people and Mesos reach this service; default http:// and the address", func(c *service.Config) any { return &c.URL }},
+	{"peer-url", "`URL` under which the other schedulers reach this one; default http:// and the address", func(c *service.Config) any { return &c.PeerURL }},
 	{"artifact-url", "`URL` under which agents fetch executors; default the url and /artifacts; it must stay the same", func(c *service.Config) any { return &c.ArtifactURL }},
-	{"data-dir", "`directory` of records and executor files", func(c *service.Config) any { return &c.DataDir }},
+	{"data-dir", "`directory` of what is kept on this machine", func(c *service.Config) any { return &c.DataDir }},
+	{"objects", "`URI` of executor files, ended runs and large records: s3://bucket/prefix or file:///directory; default the data-dir", func(c *service.Config) any { return &c.Objects }},
+	{"objects-connection", "`name` of the connection that reaches them", func(c *service.Config) any { return &c.ObjectsConnection }},
 	{"token-file", "`file` that holds the API's bearer token; else TIDEMILL_TOKEN is used, if set", func(c *service.Config) any { return &c.TokenFile }},
-	{"connections-file", "`file` of connections, mode 0600, for reading uploaded logs back", func(c *service.Config) any { return &c.ConnectionsFile }},
+	{"connections-file", "`file` of connections, mode 0600, for the objects and for reading uploaded logs back", func(c *service.Config) any { return &c.ConnectionsFile }},
 	{"log.level", "least `level` that is logged: debug, info, warn or error", func(c *service.Config) any { return &c.LogLevel }},
 	{"log.format", "`form` of log lines: text or json", func(c *service.Config) any { return &c.LogFormat }},
 

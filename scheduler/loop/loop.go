@@ -97,8 +97,11 @@ type item struct {
 	answer   chan<- scheduler.Reply
 }
 
+// ErrRecords: what is stored is damaged, or of a newer format. It stays as it is; trying again does not help.
+var ErrRecords = errors.New("the stored records cannot be used")
+
 // Open loads the records, brings them to the present format and makes the core. It blocks as long as the store does. View
-// works from here on; Do waits for Run to begin.
+// works from here on; Do waits for Run to begin. Errors: the store's, ErrRecords.
 func Open(ctx context.Context, cfg Config) (*Loop, error) {
 	records, err := load(ctx, cfg)
 	if err != nil {
@@ -106,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Loop, error) {
 	}
 	core, err := cfg.Core(records)
 	if err != nil {
-		return nil, fmt.Errorf("read %d stored records: %w", len(records), err)
+		return nil, fmt.Errorf("%w: read %d records: %w", ErrRecords, len(records), err)
 	}
 	if cfg.Term == nil {
 		cfg.Term = forEver{}
@@ -131,8 +134,11 @@ func load(ctx context.Context, cfg Config) ([]scheduler.Record, error) {
 		return nil, err
 	}
 	changes, err := scheduler.Migrate(records, cfg.Version)
-	if err != nil || len(changes) == 0 {
-		return records, err
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecords, err)
+	}
+	if len(changes) == 0 {
+		return records, nil
 	}
 	if err := cfg.Store.Commit(ctx, changes); err != nil {
 		return nil, fmt.Errorf("migrate %d records: %w", len(records), err)

@@ -35,6 +35,9 @@ type Metrics struct {
 	requests *prometheus.HistogramVec
 	dropped  prometheus.Counter
 	archive  archive
+
+	leases    *prometheus.CounterVec
+	forwarded *prometheus.CounterVec
 }
 
 // New registers everything. view gives the newest picture of the state and is not called before the first scrape;
@@ -61,10 +64,19 @@ func New(version string, view func() *scheduler.View, log *slog.Logger) *Metrics
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tidemill_observations_dropped_total", Help: "Observations that name no known metric or label: a fault in tidemill.",
 		}),
+		leases: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidemill_lease_changes_total", Help: "How often this instance was given leadership (acquired) and how often that ended (lost).",
+		}, []string{"change"}),
+		forwarded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidemill_requests_forwarded_total", Help: "Requests that this instance passed on to the leader, by HTTP status; none: there was no answer.",
+		}, []string{"code"}),
+	}
+	for _, change := range []string{leaseAcquired, leaseLost} {
+		m.leases.WithLabelValues(change) // shown as 0 from the start
 	}
 	m.archive = newArchive()
 	m.registry.MustRegister(
-		m.commits, m.changes, m.events, m.requests, m.dropped,
+		m.commits, m.changes, m.events, m.requests, m.dropped, m.leases, m.forwarded,
 		m.archive.runs, m.archive.waiting, m.archive.failures, m.archive.compacted,
 		buildInfo(version), &state{view: view},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -145,6 +157,36 @@ func (m *Metrics) Request(_, route string, status int, took time.Duration) {
 		route = "unknown"
 	}
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Values of the label change.
+const (
+	leaseAcquired = "acquired"
+	leaseLost     = "lost"
+)
+
+// LeaseChanged: this instance was given leadership, or has it no more.
+func (m *Metrics) LeaseChanged(leads bool) {
+	if leads {
+		m.leases.WithLabelValues(leaseAcquired).Inc()
+	} else {
+		m.leases.WithLabelValues(leaseLost).Inc()
+	}
+}
+
+// Forwarded takes the outcome of a request that was passed on to the leader; status 0: there was no answer.
+func (m *Metrics) Forwarded(status int) {
+	code := "none"
+	if status != 0 {
+		code = strconv.Itoa(status)
+	}
+	m.forwarded.WithLabelValues(code).Inc()
+}
+
+// Standing adds what an instance shows that shares its store with others: leads says whether it leads and the number of
+// its term, age how old its view is while it does not (ok is false if it has none). It is called once.
+func (m *Metrics) Standing(leads func() (epoch uint64, leads bool), age func() (age time.Duration, ok bool)) {
+	m.registry.MustRegister(&standing{leads: leads, age: age})
 }
 
 // Handler answers Prometheus.

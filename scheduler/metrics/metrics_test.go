@@ -102,7 +102,9 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMetrics(&scheduler.View{})
+	m := newMetrics(&scheduler.View{Leading: true})
+	m.Standing(func() (uint64, bool) { return 1, true }, nil)
+	m.Forwarded(200)
 	countAll(m)
 	families, err := m.registry.Gather()
 	if err != nil {
@@ -138,11 +140,50 @@ func TestState(t *testing.T) {
 		}
 	}
 	text = scrape(t, newMetrics(&scheduler.View{}))
-	for _, want := range []string{"tidemill_tasks_oldest_pending_seconds 0\n", "tidemill_mesos_connected 0\n", "tidemill_leading 0\n"} {
+	for _, want := range []string{"tidemill_mesos_connected 0\n", "tidemill_leading 0\n"} {
 		if !strings.Contains(text, want) {
-			t.Errorf("of an empty view: %q is not shown", want)
+			t.Errorf("of a standby: %q is not shown", want)
 		}
 	}
+	for _, name := range []string{"tidemill_tasks_", "tidemill_runs{", "tidemill_jobs", "tidemill_agents"} {
+		if strings.Contains(text, "\n"+name) {
+			t.Errorf("of a standby: %s is shown, too: sums over instances would count it twice", name)
+		}
+	}
+	if text = scrape(t, newMetrics(&scheduler.View{Leading: true})); !strings.Contains(text, "tidemill_tasks_oldest_pending_seconds 0\n") {
+		t.Error("of an empty queue: its age is not shown")
+	}
+}
+
+func TestStanding(t *testing.T) {
+	leading, known := true, false
+	m := newMetrics(&scheduler.View{})
+	m.Standing(func() (uint64, bool) { return 7, leading }, func() (time.Duration, bool) { return 1500 * time.Millisecond, known })
+	m.LeaseChanged(true)
+	m.Forwarded(201)
+	m.Forwarded(0)
+	check := func(wants []string, nots ...string) {
+		t.Helper()
+		text := scrape(t, m)
+		for _, want := range wants {
+			if !strings.Contains(text, "\n"+want+"\n") {
+				t.Errorf("%s is not shown", want)
+			}
+		}
+		for _, not := range nots {
+			if strings.Contains(text, "\n"+not) {
+				t.Errorf("%s is shown", not)
+			}
+		}
+	}
+	check([]string{
+		`tidemill_leader_epoch 7`, `tidemill_lease_changes_total{change="acquired"} 1`, `tidemill_lease_changes_total{change="lost"} 0`,
+		`tidemill_requests_forwarded_total{code="201"} 1`, `tidemill_requests_forwarded_total{code="none"} 1`,
+	}, "tidemill_standby")
+	leading = false
+	check(nil, "tidemill_leader_epoch", "tidemill_standby")
+	known = true
+	check([]string{"tidemill_standby_snapshot_age_seconds 1.5"}, "tidemill_leader_epoch")
 }
 
 func TestLabelsAreBounded(t *testing.T) {

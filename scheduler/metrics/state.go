@@ -9,7 +9,8 @@ import (
 	"github.com/tidemill/tidemill/scheduler"
 )
 
-// state reads gauges from the newest view.
+// state reads gauges from the newest view. Of an instance that does not lead there are only the connection and that it does not: whoever sums
+// up over all instances counts each task once.
 type state struct{ view func() *scheduler.View }
 
 var (
@@ -38,6 +39,11 @@ func (s *state) Collect(out chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
+	gauge(connectedDesc, oneIf(view.Master != ""))
+	gauge(leadingDesc, oneIf(view.Leading))
+	if !view.Leading {
+		return
+	}
 	gauge(pendingDesc, float64(view.Queue.Pending))
 	gauge(launchedDesc, float64(view.Queue.Launched))
 	age := 0.0
@@ -46,8 +52,6 @@ func (s *state) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(oldestDesc, age)
 	gauge(agentsDesc, float64(len(view.Agents)))
-	gauge(connectedDesc, oneIf(view.Master != ""))
-	gauge(leadingDesc, oneIf(view.Leading))
 
 	states := make(map[string]int)
 	for _, run := range view.Runs {
@@ -70,4 +74,30 @@ func oneIf(yes bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// standing shows an instance's part among those that share its store.
+type standing struct {
+	leads func() (epoch uint64, leads bool)
+	age   func() (age time.Duration, ok bool)
+}
+
+var (
+	epochDesc = prometheus.NewDesc("tidemill_leader_epoch", "Number of the term for which this instance leads; absent while it does not. Each new leader has a higher one.", nil, nil)
+	ageDesc   = prometheus.NewDesc("tidemill_standby_snapshot_age_seconds", "How old the records are that a standby shows; absent on the leader, and before the first reader. It grows while nobody reads.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (s *standing) Describe(out chan<- *prometheus.Desc) { out <- epochDesc; out <- ageDesc }
+
+// Collect implements prometheus.Collector.
+func (s *standing) Collect(out chan<- prometheus.Metric) {
+	epoch, leads := s.leads()
+	if leads {
+		out <- prometheus.MustNewConstMetric(epochDesc, prometheus.GaugeValue, float64(epoch))
+		return
+	}
+	if age, ok := s.age(); ok {
+		out <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, age.Seconds())
+	}
 }

@@ -14,18 +14,23 @@ import (
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/storage"
+	"github.com/tidemill/tidemill/storage/connections"
 )
 
 // Config is everything that the service is told. Begin with [Defaults].
 type Config struct {
 	Listen          string // host:port of the API; beyond loopback only with a token
-	URL             string // under which others reach the API; empty: http:// and the address that it listens on
+	URL             string // under which people reach the API; empty: http:// and the address that it listens on
+	PeerURL         string // under which the other instances reach this one; empty: http:// and the address that it listens on
 	ArtifactURL     string // under which agents fetch executors; empty: URL and /artifacts
-	DataDir         string // records and executor files
+	DataDir         string // what is kept on this machine: records, and executor files unless Objects says otherwise
+	Objects         string // URI of the scheduler's own objects: executor files, ended runs, large records; empty: DataDir
 	TokenFile       string // holds the API's bearer token; empty: TIDEMILL_TOKEN
-	ConnectionsFile string // keys for reading uploaded logs back; empty: the default chain of AWS
+	ConnectionsFile string // keys for Objects and for reading uploaded logs back; empty: the default chain of AWS
 	LogLevel        slog.Level
 	LogFormat       string // "text" or "json"
+
+	ObjectsConnection string // the connection that reaches Objects; one of ConnectionsFile
 
 	Mesos      Mesos
 	Executor   Executor
@@ -74,8 +79,11 @@ type Scheduling struct {
 func Defaults() Config {
 	core := scheduler.Defaults()
 	return Config{
-		Listen:    "127.0.0.1:8080",
-		DataDir:   "tidemill-data",
+		Listen:  "127.0.0.1:8080",
+		DataDir: "tidemill-data",
+
+		ObjectsConnection: connections.DefaultName,
+
 		LogLevel:  slog.LevelInfo,
 		LogFormat: "text",
 		Mesos:     Mesos{Master: "http://127.0.0.1:5050", Name: "tidemill", Role: core.Role},
@@ -112,8 +120,13 @@ func (c Config) Validate() error {
 	check(err != nil || loopback(host) || !c.Token.Empty(), "listen",
 		"%s can be reached from other machines: a token is needed (--token-file or TIDEMILL_TOKEN)", c.Listen)
 	check(c.URL == "" || httpURL(c.URL), "url", "%q is not of the form http://host:port", c.URL)
+	check(c.PeerURL == "" || httpURL(c.PeerURL), "peer-url", "%q is not of the form http://host:port", c.PeerURL)
 	check(c.ArtifactURL == "" || httpURL(c.ArtifactURL), "artifact-url", "%q is not of the form http://host:port/path", c.ArtifactURL)
 	check(c.DataDir != "", "data-dir", "it is empty")
+	if _, err := storage.ParseURI(c.Objects); c.Objects != "" && err != nil {
+		check(false, "objects", "%v", err)
+	}
+	check(c.ObjectsConnection != "", "objects-connection", "it is empty")
 	check(c.LogFormat == "text" || c.LogFormat == "json", "log-format", "%q is neither text nor json", c.LogFormat)
 	check(!strings.ContainsAny(c.Token.Reveal(), " \t\r\n"), "token-file", "the token contains white space")
 

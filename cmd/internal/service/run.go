@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,13 +19,10 @@ import (
 	"github.com/tidemill/tidemill/jobs/kinds"
 	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/scheduler/artifacts"
-	"github.com/tidemill/tidemill/scheduler/loop"
+	"github.com/tidemill/tidemill/scheduler/lease"
 	"github.com/tidemill/tidemill/scheduler/mesos"
 	"github.com/tidemill/tidemill/scheduler/metrics"
-	"github.com/tidemill/tidemill/scheduler/store"
-	"github.com/tidemill/tidemill/storage"
 	"github.com/tidemill/tidemill/storage/connections"
-	"github.com/tidemill/tidemill/storage/file"
 )
 
 // shutdownGrace is for requests that are being answered when the service is to stop.
@@ -36,26 +32,34 @@ const shutdownGrace = 5 * time.Second
 type service struct {
 	cfg      Config
 	log      *slog.Logger
+	pace     func(failures int) time.Duration // how long to wait after a term that ended
 	listener net.Listener
-	url      string
-	loop     *loop.Loop
+	url      string // for people
+	records  records
+	lease    lease.Lease
+	files    *artifacts.Store
+	numbers  *metrics.Metrics
+	instance *instance
 	server   *http.Server
 	closers  []func() error // in the order of making
 }
 
-// Run runs the service until ctx ends, then stops in order (requests, loop, store) and returns nil. It returns an error
-// when something is wrong from the start, when storing fails, or when Mesos refuses the framework for good. What it
-// started has stopped when it returns; what runs on Mesos goes on.
-func Run(ctx context.Context, cfg Config) (err error) {
+// Run runs the service until ctx ends, then stops in order (requests, loop, leadership, store) and returns nil. It returns
+// an error when something is wrong from the start, or goes wrong in a way that does not pass by itself: Mesos refuses the
+// framework for good, or the stored records cannot be used. What it started has stopped when it returns; what runs on
+// Mesos goes on.
+func Run(ctx context.Context, cfg Config) error { return run(ctx, cfg, openRecords, retryIn) }
+
+func run(ctx context.Context, cfg Config, open opener, pace func(int) time.Duration) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	s := &service{cfg: cfg, log: cfg.Logger}
+	s := &service{cfg: cfg, log: cfg.Logger, pace: pace}
 	if s.log == nil {
 		s.log = newLogger(cfg)
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.make(ctx); err != nil {
+	if err := s.make(ctx, open); err != nil {
 		return err
 	}
 	return s.run(ctx)
@@ -69,73 +73,86 @@ func newLogger(cfg Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
-// make puts the parts together. The store comes first: it keeps a second process out.
-func (s *service) make(ctx context.Context) error {
-	records, err := store.Open(filepath.Join(s.cfg.DataDir, "tidemill.db"))
-	if err != nil {
-		return err
-	}
-	s.closers = append(s.closers, records.Close)
-	root, err := filepath.Abs(s.cfg.DataDir)
-	if err != nil {
+// make puts the parts together. The store comes first: a file keeps a second process out.
+func (s *service) make(ctx context.Context, open opener) error {
+	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}
-	folder, err := file.Open(file.Config{Root: root})
-	if err != nil {
-		return fmt.Errorf("--data-dir: %w", err)
-	}
-	objects := storage.WithRetry(folder, storage.DefaultBackoff)
-	files := artifacts.New(objects, root)
 	keys, err := connections.Load(s.cfg.ConnectionsFile)
 	if err != nil {
 		return fmt.Errorf("--connections-file: %w", err)
 	}
 	s.closers = append(s.closers, func() error { keys.Close(); return nil })
-	if err := s.listen(); err != nil {
-		return err
-	}
-	master, err := s.master()
+	objects, err := openObjects(ctx, s.cfg, keys)
 	if err != nil {
 		return err
 	}
+	s.files = artifacts.New(objects, s.cfg.DataDir)
+	shared, err := open(s.cfg, objects, s.log)
+	if err != nil {
+		return err
+	}
+	s.records = shared.records
+	s.closers = append(s.closers, shared.close)
+	if err := s.listen(); err != nil {
+		return err
+	}
+	self := s.self()
+	if s.lease, err = shared.lease(self); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.lease.Close)
+	s.instance = newInstance(self, s.lease, s.records.Snapshot, func(stored []scheduler.Record) (*scheduler.View, error) {
+		return scheduler.Picture(s.core(), stored)
+	})
+	s.numbers = metrics.New(build.Version(), s.instance.View, s.log)
+	s.numbers.Standing(s.instance.leads, s.instance.follower.age)
+	if _, err := s.master(nil); err != nil { // what is wrong with it is to be known from the start
+		return err
+	}
+	return s.makeAPI(keys)
+}
+
+func (s *service) makeAPI(keys *connections.Set) error {
 	sandbox, err := mesos.NewSandbox(mesos.SandboxConfig{})
 	if err != nil {
 		return err
 	}
-	numbers := metrics.New(build.Version(), func() *scheduler.View { return s.loop.View() }, s.log)
-	s.loop, err = loop.Open(ctx, loop.Config{
-		Version: build.Version(),
-		Core: func(stored []scheduler.Record) (loop.Core, error) {
-			core, err := scheduler.New(s.core(), stored)
-			if err != nil {
-				return nil, err
-			}
-			return core, nil
-		},
-		Store:    records,
-		Master:   master,
-		Observer: numbers,
-		Log:      s.log,
-	})
-	if err != nil {
-		return err
-	}
-	s.missing(ctx, files)
 	info := s.cfg.Info
-	info.Version, info.Leader, info.Mesos.Master = build.Version(), s.url, s.cfg.Mesos.Master
+	info.Version, info.Mesos.Master = build.Version(), s.cfg.Mesos.Master
 	s.server = api.New(api.Config{
-		Scheduler: s.loop,
+		Scheduler: s.instance,
+		Peers:     s.instance,
 		Kinds:     kinds.All(),
-		Artifacts: files,
+		Artifacts: s.files,
 		Logs:      &logs.Reader{Sandbox: sandbox, Connections: keys, Kinds: kinds.All()},
 		Info:      info,
 		Token:     s.cfg.Token,
-		Metrics:   numbers.Handler(),
-		Observe:   numbers.Request,
+		Metrics:   s.numbers.Handler(),
+		Observe:   s.numbers.Request,
+		Forwarded: s.numbers.Forwarded,
 		Logger:    s.log,
 	}).Server()
 	s.server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)
 	return nil
+}
+
+// self is this instance as the others know it.
+func (s *service) self() lease.Instance {
+	url := s.cfg.PeerURL
+	if url == "" {
+		url = ownURL(s.listener.Addr())
+	}
+	return lease.Instance{URL: strings.TrimRight(url, "/"), Host: s.host(), Version: build.Version(), Since: time.Now().UTC()}
+}
+
+// host is this machine's name, which is only shown to people.
+func (s *service) host() string {
+	name, err := os.Hostname()
+	if err != nil {
+		s.log.Warn("this machine's name is not known", "error", err)
+	}
+	return name
 }
 
 // listen takes the port, so that the URL is known before the framework names it to Mesos.
@@ -171,14 +188,11 @@ func ownURL(address net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-func (s *service) master() (*mesos.Connection, error) {
+// master makes the connection for one term. mayAct is asked before each call that it sends.
+func (s *service) master(mayAct func() bool) (*mesos.Connection, error) {
 	user, err := s.cfg.mesosUser()
 	if err != nil {
 		return nil, err
-	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		s.log.Warn("this machine's name is not known", "error", err) // it is only shown to people
 	}
 	return mesos.New(mesos.Config{
 		Master:    s.cfg.Mesos.Master,
@@ -187,8 +201,9 @@ func (s *service) master() (*mesos.Connection, error) {
 		Principal: s.cfg.Mesos.Principal,
 		Secret:    s.cfg.Mesos.Secret,
 		Roles:     func() []string { return []string{s.cfg.Mesos.Role} },
-		Hostname:  hostname,
+		Hostname:  s.host(),
 		WebUIURL:  s.url,
+		MayAct:    mayAct,
 		Log:       s.log,
 	})
 }
@@ -216,26 +231,12 @@ func (s *service) core() scheduler.Config {
 	return c
 }
 
-// missing tells of versions whose file is gone: launches with them would fail on every agent that has not fetched it.
-func (s *service) missing(ctx context.Context, files *artifacts.Store) {
-	for name, version := range s.loop.View().Versions {
-		for _, a := range version.Version.Artifacts {
-			there, err := files.Has(ctx, a.SHA256)
-			if err != nil {
-				s.log.Error("the file of an executor version cannot be looked for", "version", name, "error", err)
-			} else if !there {
-				s.log.Error("the file of an executor version is missing", "version", name, "os", a.OS, "arch", a.Arch, "sha256", a.SHA256)
-			}
-		}
-	}
-}
-
-// run starts everything. Requests end first, then the loop: what was asked for is answered.
+// run starts everything. Requests end first, then the term: what was asked for is answered.
 func (s *service) run(ctx context.Context) error {
 	group, inner := errgroup.WithContext(ctx)
-	loopContext, stopLoop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopLoop()
-	group.Go(func() error { return s.loop.Run(loopContext) })
+	standing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group.Go(func() error { return s.stand(standing) })
 	group.Go(func() error {
 		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve the API: %w", err)
@@ -244,16 +245,28 @@ func (s *service) run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		<-inner.Done()
-		defer stopLoop()
+		defer stop()
 		return s.shutdown()
 	})
+	group.Go(func() error {
+		s.ready(inner)
+		return nil
+	})
 	s.log.Info("serving", "url", s.url, "listen", s.listener.Addr().String(), "version", build.Version(), "token", !s.cfg.Token.Empty())
-	if s.cfg.Ready != nil {
-		s.cfg.Ready(s.url)
-	}
 	err := group.Wait()
 	s.log.Info("stopped; what runs on Mesos goes on")
 	return err
+}
+
+// ready says that the API answers, once it is known who leads.
+func (s *service) ready(ctx context.Context) {
+	if s.cfg.Ready == nil {
+		return
+	}
+	s.instance.watch(ctx)
+	if ctx.Err() == nil {
+		s.cfg.Ready(s.url)
+	}
 }
 
 // shutdown lets requests end, and cuts off those that take too long.

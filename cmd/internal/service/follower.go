@@ -1,0 +1,115 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tidemill/tidemill/scheduler"
+)
+
+// freshFor is how old the view of a standby may be that somebody reads.
+const freshFor = time.Second
+
+// snapshot reads all records as one commit left them, and says which, while another instance may be writing. If nothing
+// was committed after that number, it gives no records.
+type snapshot func(ctx context.Context, after uint64) (records []scheduler.Record, commit uint64, err error)
+
+// picture makes a view of records, as scheduler.Picture does.
+type picture func([]scheduler.Record) (*scheduler.View, error)
+
+// follower keeps up with what another instance stores. It does so only when asked: a standby that nobody reads costs
+// the store nothing.
+type follower struct {
+	snapshot snapshot
+	draw     picture
+	publish  func(scheduler.View) bool // false: views are not taken at present
+	turn     chan struct{}             // holds one token: whoever has it reads
+
+	mu     sync.Mutex
+	asOf   time.Time // the view has all that was stored before then; zero: there is none
+	commit uint64    // that the view shows
+	breaks uint64    // how often following was interrupted
+}
+
+func newFollower(read snapshot, draw picture, publish func(scheduler.View) bool) *follower {
+	f := &follower{snapshot: read, draw: draw, publish: publish, turn: make(chan struct{}, 1)}
+	f.turn <- struct{}{}
+	return f
+}
+
+// read makes sure that the view has all that was stored before since, and says how old it is. When that cannot be had,
+// an older view is good enough, and says its age; without any, it is an error.
+func (f *follower) read(ctx context.Context, since time.Time) (age time.Duration, err error) {
+	err = f.reach(ctx, since)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.asOf.IsZero() {
+		return max(0, time.Since(f.asOf)), nil
+	}
+	return 0, err
+}
+
+// reach reads if nobody else has done so since. Readers queue up; the one who reads does it for all who wait.
+func (f *follower) reach(ctx context.Context, since time.Time) error {
+	if f.has(since) {
+		return nil
+	}
+	select {
+	case <-f.turn:
+		defer func() { f.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the store: %w", ctx.Err())
+	}
+	if f.has(since) {
+		return nil
+	}
+	f.mu.Lock()
+	after, breaks := f.commit, f.breaks
+	f.mu.Unlock()
+	begin := time.Now()
+	records, commit, err := f.snapshot(ctx, after)
+	if err != nil {
+		return err
+	}
+	var view *scheduler.View
+	if records != nil {
+		if view, err = f.draw(records); err != nil {
+			return err
+		}
+		view.At = begin.UTC()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.breaks != breaks || view != nil && !f.publish(*view) {
+		return errInterrupted
+	}
+	f.asOf, f.commit = begin, commit
+	return nil
+}
+
+// errInterrupted: this instance has led, or is about to, since reading began.
+var errInterrupted = errors.New("the instance is about to lead")
+
+func (f *follower) has(since time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.asOf.IsZero() && !f.asOf.Before(since)
+}
+
+// resume begins anew after this instance has led until that time: what a read under way finds may be older than that.
+func (f *follower) resume(led time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asOf, f.commit = led, 0
+	f.breaks++
+}
+
+// age is how old the view is; ok is false if there is none.
+func (f *follower) age() (age time.Duration, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Since(f.asOf), !f.asOf.IsZero()
+}

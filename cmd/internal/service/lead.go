@@ -1,0 +1,183 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemill/tidemill/cmd/internal/build"
+	"github.com/tidemill/tidemill/scheduler"
+	"github.com/tidemill/tidemill/scheduler/lease"
+	"github.com/tidemill/tidemill/scheduler/loop"
+	"github.com/tidemill/tidemill/scheduler/mesos"
+	"github.com/tidemill/tidemill/scheduler/store"
+)
+
+const (
+	resignTimeout = 5 * time.Second
+	takeTimeout   = 2 * time.Minute // for taking the store over and reading it
+	retryFirst    = 500 * time.Millisecond
+	retryMost     = 30 * time.Second
+	retrySettled  = time.Minute // a term that lasted so long starts the back-off anew
+)
+
+// stand takes part in the election until ctx ends, and leads whenever it is this instance's turn. A term that ends, for
+// whatever reason passes by itself, makes it a standby again. An error is for good: it would come again.
+func (s *service) stand(ctx context.Context) error {
+	for failures := 0; ctx.Err() == nil; failures++ {
+		term, err := s.lease.Acquire(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("acquire leadership: %w", err)
+		}
+		begin := time.Now()
+		err = s.term(ctx, term)
+		final := err != nil && forGood(err, term)
+		s.resign(term)
+		switch {
+		case final:
+			return err
+		case ctx.Err() != nil:
+			return nil
+		}
+		if time.Since(begin) > retrySettled {
+			failures = 0
+		}
+		wait := s.pace(failures)
+		s.log.Warn("stepped down", "error", err, "led", time.Since(begin).Round(time.Millisecond), "retry_in", wait.Round(time.Millisecond))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// retryIn doubles from retryFirst to retryMost; half of it is chance.
+func retryIn(failures int) time.Duration {
+	full := min(retryMost, retryFirst<<min(failures, 10))
+	return full/2 + rand.N(full/2+1)
+}
+
+// forGood says whether an error that ended a term would end the next one too, whoever leads.
+func forGood(err error, term lease.Term) bool {
+	switch {
+	case errors.Is(err, mesos.ErrFailedOver):
+		// A successor has the lease before it subscribes. Who takes the framework over while this term lasts is none of
+		// ours, and is not to be fought.
+		return term.Valid()
+	case errors.Is(err, mesos.ErrRefused), errors.Is(err, mesos.ErrRemoved), errors.Is(err, mesos.ErrImmutable),
+		errors.Is(err, loop.ErrRecords), errors.Is(err, store.ErrFormat):
+		return true
+	}
+	return false
+}
+
+// term leads: it blocks until the term is over, ctx ends (when it returns nil), or something fails.
+func (s *service) term(ctx context.Context, term lease.Term) error {
+	s.numbers.LeaseChanged(true)
+	defer s.numbers.LeaseChanged(false)
+	after := s.instance.claim()
+	defer s.instance.stepDown()
+	l, epoch, err := s.take(ctx, term, after)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	s.instance.lead(l, epoch)
+	s.log.Info("leading", "epoch", epoch)
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		s.missing(inner, l)
+		return nil
+	})
+	group.Go(func() error { return ended(l.Run(inner)) })
+	if err := group.Wait(); !errors.Is(err, errEnded) {
+		return err
+	}
+	return nil
+}
+
+// errEnded ends what runs beside the loop when that has ended without an error.
+var errEnded = errors.New("the loop has ended")
+
+func ended(err error) error {
+	if err == nil {
+		return errEnded
+	}
+	return err
+}
+
+// take takes the store over and makes the loop from what is there. It gives up when the term ends.
+func (s *service) take(ctx context.Context, term lease.Term, after uint64) (l *loop.Loop, epoch uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, takeTimeout)
+	defer cancel()
+	watched := make(chan struct{})
+	defer func() { cancel(); <-watched }()
+	go func() {
+		defer close(watched)
+		select {
+		case <-term.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if epoch, err = s.records.Lead(ctx, term.Claim()); err != nil {
+		return nil, 0, err
+	}
+	master, err := s.master(term.Valid)
+	if err != nil {
+		return nil, 0, err
+	}
+	l, err = loop.Open(ctx, loop.Config{
+		Version: build.Version(),
+		Core: func(stored []scheduler.Record) (loop.Core, error) {
+			core, err := scheduler.New(s.core(), stored)
+			if err != nil {
+				return nil, err
+			}
+			return core, nil
+		},
+		Store:    s.records,
+		Master:   master,
+		Observer: s.numbers,
+		Log:      s.log,
+		Term:     term,
+		After:    after,
+	})
+	return l, epoch, err
+}
+
+// resign lets another instance lead at once.
+func (s *service) resign(term lease.Term) {
+	ctx, cancel := context.WithTimeout(context.Background(), resignTimeout)
+	defer cancel()
+	if err := term.Resign(ctx); err != nil {
+		s.log.Warn("leadership was not given back; it ends by itself", "error", err)
+	}
+}
+
+// missing tells of versions whose file is gone: launches with them would fail on every agent that has not fetched it.
+func (s *service) missing(ctx context.Context, l *loop.Loop) {
+	for name, version := range l.View().Versions {
+		for _, a := range version.Version.Artifacts {
+			there, err := s.files.Has(ctx, a.SHA256)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				s.log.Error("the file of an executor version cannot be looked for", "version", name, "error", err)
+			case !there:
+				s.log.Error("the file of an executor version is missing", "version", name, "os", a.OS, "arch", a.Arch, "sha256", a.SHA256)
+			}
+		}
+	}
+}
