@@ -13,7 +13,7 @@ executor: ## an executor version to be registered: make executor VERSION=1.5.0
 	go run ./cmd/tidemill-dev build-executor --version "$(VERSION)" --output "bin/tidemill-executor-$(VERSION)"
 
 soak: ## the long random and fault tests, with full counts
-	go test -race -timeout=60m ./scheduler/ -run Simulation -args -soak
+	go test -race -timeout=180m ./scheduler/ -run 'Simulation$$' -v -args -sim.seeds=100000
 	go test -race -timeout=60m -tags=endtoend ./dev/endtoend/ -args -soak
 
 bench: ## the benchmarks

@@ -80,7 +80,8 @@ func steps(quick bool) []step {
 		vet,
 		single("staticcheck", func(ctx context.Context) error { return command(ctx, "go", "tool", "staticcheck", "./...") }),
 		single("scheduler without cgo", buildWithoutCgo),
-		goTest("unit tests, conformance, simulation", "-race", "-timeout=10m", "./..."),
+		goTest("unit tests, conformance", "-race", "-timeout=10m", "./..."),
+		goTest("simulation, 2,000 new seeds", "-race", "-timeout=10m", "-run=^TestSimulation$", "./scheduler", "-args", "-sim.seeds=2000"),
 		goTest("end to end and faults", "-race", "-timeout=10m", "-tags=endtoend", "./dev/endtoend/..."),
 		single("demo", func(ctx context.Context) error { return command(ctx, "go", "run", "./cmd/tidemill-dev", "demo") }),
 	}

@@ -1,0 +1,141 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+// simClients are people who use the API, and what they have been promised.
+type simClients struct {
+	tickets   uint64
+	asked     map[uint64]CommandBody // commands without an answer
+	accepted  []string               // runs
+	keys      map[string]string      // run by job and idempotency key
+	cancelled map[string]bool        // runs for which someone has asked that
+	deleted   map[string]bool        // jobs likewise
+	started   int
+}
+
+func newSimClients() simClients {
+	return simClients{asked: map[uint64]CommandBody{}, keys: map[string]string{}, cancelled: map[string]bool{}, deleted: map[string]bool{}}
+}
+
+var simVersions = []string{"1.5.0", "1.6.0"}
+
+// furnish registers what jobs need.
+func (s *simulation) furnish() {
+	s.faults = false
+	for _, version := range simVersions {
+		s.command(RegisterVersion{Artifact: simArtifact(version)})
+	}
+	s.command(SetChannel{Name: "stable", Version: simVersions[0]})
+	for len(s.leader.inbox) > 0 || s.leader.turn != nil {
+		s.leader.advance()
+	}
+	s.faults = true
+}
+
+func simArtifact(version string) proto.Artifact {
+	artifact := parseArtifact(args{words: []string{version}})
+	artifact.Description.Kinds = []string{"sim"}
+	return artifact
+}
+
+// command sends a command to who leads, or to one that did.
+func (s *simulation) command(body CommandBody) {
+	to := s.leader
+	if len(s.old) > 0 && s.rng.IntN(10) == 0 {
+		to = s.old[s.rng.IntN(len(s.old))]
+	}
+	if to == nil {
+		return
+	}
+	switch body := body.(type) {
+	case CancelRun:
+		s.cancelled[body.Run] = true
+	case DeleteJob:
+		s.deleted[body.Name] = true
+	}
+	s.tickets++
+	s.asked[s.tickets] = body
+	to.inbox = append(to.inbox, Command{Ticket: s.tickets, Body: body})
+}
+
+// replied is an answer that a client gets: from here on it counts on it.
+func (s *simulation) replied(reply Reply) {
+	body := s.asked[reply.Ticket]
+	delete(s.asked, reply.Ticket)
+	if reply.Err != nil {
+		return
+	}
+	started, ok := reply.Value.(StartRunResult)
+	if !ok {
+		return
+	}
+	id := started.Run.ID
+	if !started.Repeat {
+		s.accepted = append(s.accepted, id)
+	}
+	if start := body.(StartRun); start.IdempotencyKey != "" {
+		key := start.Job + "/" + start.IdempotencyKey
+		if first := s.keys[key]; first != "" && first != id {
+			s.breach(runsEnd, "idempotency key %s was answered with run %s, and now with %s", key, first, id)
+		}
+		s.keys[key] = id
+		if !slices.Contains(s.accepted, id) {
+			s.accepted = append(s.accepted, id)
+		}
+	}
+}
+
+// simStages are the stages of jobs; the last one is the task that commits.
+var simStages = []string{"[1]", "[2, 1]", "[1, 3, 1]", "[1, 0, 4, 1]"}
+
+// api is someone who wants something.
+func (s *simulation) api() {
+	switch n := s.rng.IntN(20); {
+	case n < 8 && s.started < 8:
+		s.started++
+		s.start1()
+	case n < 10 && len(s.accepted) > 0:
+		s.command(CancelRun{Run: s.accepted[s.rng.IntN(len(s.accepted))]})
+	case n < 12:
+		s.command(SetChannel{Name: "stable", Version: simVersions[s.rng.IntN(2)]})
+	case n < 13 && s.rng.IntN(3) == 0:
+		s.command(DeleteJob{Name: s.anyJob()})
+	case n < 14:
+		s.command(DeleteVersion{Version: simVersions[s.rng.IntN(2)]})
+	case n < 16:
+		s.command(RegisterVersion{Artifact: simArtifact(simVersions[s.rng.IntN(2)])})
+	case n < 17:
+		s.command(ArchiveRuns{Runs: slices.Clone(s.accepted)})
+	case n < 19:
+		s.command(StartRun{Job: s.anyJob(), IdempotencyKey: s.anyKey()})
+	}
+}
+
+func (s *simulation) anyJob() string { return fmt.Sprintf("job-%d", s.rng.IntN(3)) }
+
+func (s *simulation) anyKey() string { return fmt.Sprintf("key-%d", s.rng.IntN(2)) }
+
+// start1 puts a job, perhaps with another spec than before, and starts it.
+func (s *simulation) start1() {
+	name := s.anyJob()
+	check, constraint := "", ""
+	if s.rng.IntN(3) == 0 {
+		check = fmt.Sprintf(`, "check": ["x%d"]`, s.rng.IntN(4))
+	}
+	if s.rng.IntN(5) == 0 {
+		constraint = `, "constraints": [{"attribute": "hostname", "operator": "is_not", "value": "host-1"}]`
+	}
+	s.command(PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "sim", "parallelism": %d, "retries": {"max": 2, "backoff": "1s"}, "timeout": "%ds",
+		"resources": {"cpus": 0.5, "memory": "%dMiB"}%s, "sim": {"stages": %s%s}}`,
+		name, 1+s.rng.IntN(4), 60+s.rng.IntN(60), 256*(1+s.rng.IntN(3)), constraint, simStages[s.rng.IntN(len(simStages))], check)})
+	key := ""
+	if s.rng.IntN(3) == 0 {
+		key = s.anyKey()
+	}
+	s.command(StartRun{Job: name, IdempotencyKey: key})
+}
