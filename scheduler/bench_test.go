@@ -2,118 +2,265 @@ package scheduler
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/tidemill/tidemill/proto"
 )
 
-// benchCore has 100,000 pending tasks of five shapes.
-func benchCore(b *testing.B) (*Core, time.Time) {
-	b.Helper()
+// bench is a core with much to do.
+type bench struct {
+	tb    testing.TB
+	core  *Core
+	now   time.Time
+	store map[Key][]byte // nil: not kept
+	n     uint64
+}
+
+func newBench(tb testing.TB) *bench {
+	tb.Helper()
 	c, err := New(testConfig(), nil)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	step := func(event Event) {
-		now = now.Add(100 * time.Millisecond)
-		acts := c.Step(Input{Now: now, Random: uint64(now.UnixNano()), Event: event})
-		for _, reply := range acts.Replies {
-			if reply.Err != nil {
-				b.Fatal(reply.Err)
+	b := &bench{tb: tb, core: c, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	b.step(Command{Body: RegisterVersion{Artifact: parseArtifact(args{words: []string{"1.5.0"}})}})
+	b.step(Command{Body: SetChannel{Name: "stable", Version: "1.5.0"}})
+	b.step(Subscribed{FrameworkID: "fw", Master: "http://master"})
+	return b
+}
+
+func (b *bench) step(event Event) Actions {
+	b.tb.Helper()
+	b.n++
+	b.now = b.now.Add(time.Millisecond)
+	acts := b.core.Step(Input{Now: b.now, Random: b.n * 0x9e3779b97f4a7c15, Event: event})
+	for _, reply := range acts.Replies {
+		if reply.Err != nil {
+			b.tb.Fatal(reply.Err)
+		}
+	}
+	if b.store != nil {
+		for _, change := range acts.Store {
+			if b.store[change.Key] = change.Value; change.Value == nil {
+				delete(b.store, change.Key)
 			}
 		}
 	}
-	step(Command{Body: RegisterVersion{Artifact: parseArtifact(args{words: []string{"1.5.0"}})}})
-	step(Command{Body: SetChannel{Name: "stable", Version: "1.5.0"}})
-	step(Subscribed{FrameworkID: "fw", Master: "http://master"})
-	for i := range 5 {
-		spec := fmt.Sprintf(`{"name": "job-%d", "kind": "work", "parallelism": 1000, "resources": {"cpus": %d, "memory": "512MiB"}, "work": {"stages": [20000]}}`, i, i+1)
-		step(Command{Body: PutJob{Spec: []byte(spec)}})
-		step(Command{Body: StartRun{Job: fmt.Sprintf("job-%d", i)}})
-	}
-	if c.demand.pending != 100_000 || len(c.demand.shapes) != 5 {
-		b.Fatalf("%d tasks of %d shapes wait", c.demand.pending, len(c.demand.shapes))
-	}
-	return c, now
+	return acts
 }
 
-func benchOffers(cpus float64) Offers {
+// runs starts a run for each of some shapes, of that many tasks with inputs of 100 bytes.
+func (b *bench) runs(shapes, tasks int) {
+	b.tb.Helper()
+	for i := range shapes {
+		spec := fmt.Sprintf(`{"name": "job-%d", "kind": "work", "parallelism": 1000, "resources": {"cpus": %g, "memory": "%dMiB"}, "work": {"stages": [%d], "input": 100}}`,
+			i, 0.5+0.05*float64(i%20), 128+8*(i%20), tasks)
+		b.step(Command{Body: PutJob{Spec: []byte(spec)}})
+		b.step(Command{Body: StartRun{Job: fmt.Sprintf("job-%d", i)}})
+	}
+	if c := b.core; c.demand.pending != shapes*tasks || len(c.demand.shapes) != shapes {
+		b.tb.Fatalf("%d tasks of %d shapes wait", c.demand.pending, len(c.demand.shapes))
+	}
+}
+
+// pending is a core with 100,000 pending tasks of 20 shapes.
+func pending(tb testing.TB) *bench {
+	b := newBench(tb)
+	b.runs(20, 5000)
+	return b
+}
+
+func benchOffers(agents int, cpus float64) Offers {
 	var offers Offers
-	for i := range 1000 {
+	for i := range agents {
 		offers.Offers = append(offers.Offers, Offer{
-			ID: fmt.Sprintf("offer-%d", i), AgentID: fmt.Sprintf("agent-%04d", i), CPUs: cpus, Memory: 8 << 30, Disk: 100 << 30,
+			ID: fmt.Sprintf("offer-%d", i), AgentID: fmt.Sprintf("agent-%05d", i), Role: "tidemill", CPUs: cpus, Memory: 256 << 30, Disk: 1000 << 30,
 			Attributes: map[string]string{"hostname": fmt.Sprintf("host-%d", i)},
 		})
 	}
 	return offers
 }
 
-// BenchmarkOffersThatDoNotFit is the search alone: 1,000 offers that are too small for any of 100,000 tasks.
-func BenchmarkOffersThatDoNotFit(b *testing.B) {
-	c, now := benchCore(b)
-	offers := benchOffers(0.5)
-	b.ReportAllocs()
-	for b.Loop() {
-		now = now.Add(time.Millisecond)
-		if acts := c.Step(Input{Now: now, Event: offers}); len(acts.Calls) != 1 {
-			b.Fatalf("%d calls", len(acts.Calls))
-		}
-	}
-}
-
-// BenchmarkOffersThatAreUsed launches as much as goes onto 1,000 offers: 4,000 tasks or so in one step.
-func BenchmarkOffersThatAreUsed(b *testing.B) {
-	offers := benchOffers(8)
-	b.ReportAllocs()
-	launched := 0
-	for b.Loop() {
-		b.StopTimer()
-		c, now := benchCore(b)
-		b.StartTimer()
-		acts := c.Step(Input{Now: now.Add(time.Second), Event: offers})
-		launched = 0
-		for _, call := range acts.Calls {
-			if accept, ok := call.(Accept); ok {
-				launched += len(accept.Launches)
+// launched are the Mesos IDs and agents of what a step launches.
+func launched(acts Actions) []TaskRef {
+	var all []TaskRef
+	for _, call := range acts.Calls {
+		if accept, ok := call.(Accept); ok {
+			for i := range accept.Launches {
+				all = append(all, TaskRef{accept.Launches[i].MesosID, accept.AgentID})
 			}
 		}
 	}
-	b.ReportMetric(float64(launched), "launches/op")
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(launched), "µs/launch")
+	return all
 }
 
-// BenchmarkUpdate is one status update and the View after it, with 100,000 tasks around.
-func BenchmarkUpdate(b *testing.B) {
-	c, now := benchCore(b)
-	acts := c.Step(Input{Now: now, Event: benchOffers(8)})
-	var ids []string
-	for _, call := range acts.Calls {
-		if accept, ok := call.(Accept); ok {
-			ids = append(ids, accept.Launches[0].MesosID)
-		}
+// TestMemoryOfPendingTasks holds a pending task to less than 512 bytes, its input of 100 bytes included.
+func TestMemoryOfPendingTasks(t *testing.T) {
+	heap := func() int64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
 	}
-	c.View()
+	measure := func(tasks int) int64 {
+		before := heap()
+		b := newBench(t)
+		b.runs(20, tasks)
+		view := b.core.View()
+		used := heap() - before
+		runtime.KeepAlive(view)
+		runtime.KeepAlive(b)
+		return used
+	}
+	measure(1) // what is made once
+	runs := measure(1)
+	each := float64(measure(5000)-runs) / (20 * 4999)
+	t.Logf("%.0f bytes a pending task, %d KiB for 20 runs without", each, runs>>10)
+	if each >= 512 {
+		t.Errorf("a pending task takes %.0f bytes, want less than 512", each)
+	}
+}
+
+// BenchmarkOffersThatDoNotFit is the search alone: 100,000 tasks of 20 shapes, for all of which each offer is too small.
+func BenchmarkOffersThatDoNotFit(b *testing.B) {
+	for _, agents := range []int{1000, 10_000} {
+		b.Run(fmt.Sprintf("offers=%d", agents), func(b *testing.B) {
+			w := pending(b)
+			offers := benchOffers(agents, 0.5)
+			b.ReportAllocs()
+			for b.Loop() {
+				if acts := w.step(offers); len(acts.Calls) == 0 || len(launched(acts)) > 0 {
+					b.Fatalf("%d calls", len(acts.Calls))
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkOffersThatAreUsed launches what goes onto the offers in one step.
+func BenchmarkOffersThatAreUsed(b *testing.B) {
+	for _, c := range []struct {
+		agents int
+		cpus   float64
+	}{{1000, 8}, {1000, 128}, {10_000, 8}} {
+		b.Run(fmt.Sprintf("offers=%d/cpus=%g", c.agents, c.cpus), func(b *testing.B) {
+			offers := benchOffers(c.agents, c.cpus)
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				b.StopTimer()
+				w := pending(b)
+				runtime.GC()
+				b.StartTimer()
+				n += len(launched(w.step(offers)))
+			}
+			b.ReportMetric(float64(n)/float64(b.N), "launches/op")
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "decisions/s")
+		})
+	}
+}
+
+// BenchmarkUpdate is one status update, with 100,000 tasks around.
+func BenchmarkUpdate(b *testing.B) {
+	w := pending(b)
+	refs := launched(w.step(benchOffers(1000, 8)))
+	w.core.View()
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		state := []string{"TASK_RUNNING", "TASK_UNREACHABLE"}[i/len(ids)%2]
-		c.Step(Input{Now: now, Event: Update{MesosID: ids[i%len(ids)], State: state, Source: fromExecutor, UUID: []byte("uuid")}})
+		state := []string{"TASK_RUNNING", "TASK_UNREACHABLE"}[i/len(refs)%2]
+		w.step(Update{MesosID: refs[i%len(refs)].MesosID, AgentID: refs[i%len(refs)].AgentID, State: state, Source: fromExecutor, UUID: []byte("uuid")})
 		i++
 	}
 }
 
-// BenchmarkView is a View after the progress of one task of a run of 20,000.
+// BenchmarkView is a View after a small change: the progress of one task, and the end of one with the launch of another.
 func BenchmarkView(b *testing.B) {
-	c, now := benchCore(b)
-	acts := c.Step(Input{Now: now, Event: benchOffers(8)})
-	launch := acts.Calls[0].(Accept).Launches[0]
-	message := Message{ExecutorID: "x", Data: proto.Encode(&proto.Progress{Tasks: []proto.TaskProgress{{MesosID: launch.MesosID, Fraction: 0.5}}})}
-	c.View()
+	w := pending(b)
+	refs := launched(w.step(benchOffers(1000, 8)))
+	w.core.View()
+	b.Run("after=progress", func(b *testing.B) {
+		message := Message{ExecutorID: "x", Data: proto.Encode(&proto.Progress{Tasks: []proto.TaskProgress{{MesosID: refs[0].MesosID, Fraction: 0.5}}})}
+		b.ReportAllocs()
+		for b.Loop() {
+			w.step(message)
+			w.core.View()
+		}
+	})
+	b.Run("after=update", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			state := []string{"TASK_RUNNING", "TASK_UNREACHABLE"}[i/len(refs)%2]
+			w.step(Update{MesosID: refs[i%len(refs)].MesosID, AgentID: refs[i%len(refs)].AgentID, State: state, Source: fromExecutor, UUID: []byte("uuid")})
+			w.core.View()
+			i++
+		}
+	})
+	b.Run("after=launch", func(b *testing.B) {
+		offers := benchOffers(1, 3)
+		b.ReportAllocs()
+		for b.Loop() {
+			w.step(offers)
+			w.core.View()
+		}
+	})
+}
+
+// BenchmarkReconcile is a new subscription with many running tasks, from SUBSCRIBED to the last answer.
+func BenchmarkReconcile(b *testing.B) {
+	for _, tasks := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprintf("running=%d", tasks), func(b *testing.B) {
+			w := newBench(b)
+			w.runs(tasks/1000, 1000)
+			refs := launched(w.step(benchOffers(1000, 1000)))
+			if len(refs) != tasks {
+				b.Fatalf("%d tasks run", len(refs))
+			}
+			for _, ref := range refs {
+				w.step(Update{MesosID: ref.MesosID, AgentID: ref.AgentID, State: "TASK_RUNNING", Source: fromExecutor, UUID: []byte("uuid")})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				answered := 0
+				for _, call := range w.step(Subscribed{FrameworkID: "fw", Master: "http://master"}).Calls {
+					if asked, ok := call.(Reconcile); ok {
+						for _, ref := range asked.Tasks {
+							w.step(Update{MesosID: ref.MesosID, AgentID: ref.AgentID, State: "TASK_RUNNING", Source: "SOURCE_MASTER", Reason: reconciliation})
+							answered++
+						}
+					}
+				}
+				w.core.View()
+				if answered != tasks {
+					b.Fatalf("%d tasks were asked about", answered)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLoad is the start of a core from the records of many running tasks, with its first step.
+func BenchmarkLoad(b *testing.B) {
+	w := newBench(b)
+	w.store = map[Key][]byte{}
+	w.step(Command{Body: RegisterVersion{Artifact: parseArtifact(args{words: []string{"1.5.1"}})}})
+	w.step(Command{Body: SetChannel{Name: "stable", Version: "1.5.1"}})
+	w.runs(100, 1000)
+	w.step(benchOffers(1000, 1000))
+	all := records(w.store)
 	b.ReportAllocs()
 	for b.Loop() {
-		c.Step(Input{Now: now, Event: message})
-		c.View()
+		c, err := New(testConfig(), all)
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.Step(Input{Now: w.now, Event: Tick{}})
+		if c.demand.launched != 100_000 {
+			b.Fatalf("%d tasks run", c.demand.launched)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,7 @@ type workSection struct {
 	Stages []int    `json:"stages" doc:"tasks of each stage"`
 	Check  []string `json:"check" doc:"expressions"`
 	CPUs   float64  `json:"cpus" doc:"cpus of the tasks of later stages"`
+	Input  int      `json:"input" doc:"bytes of each task's input"`
 }
 
 var workStages = []string{"plan", "map", "reduce", "commit"}
@@ -45,6 +47,11 @@ func (k workKind) First(spec *jobs.Spec) jobs.StagePlan { return *k.plan(spec, 0
 func (k workKind) plan(spec *jobs.Spec, i int) *jobs.StagePlan {
 	section := spec.Section.(*workSection)
 	plan := &jobs.StagePlan{Name: workStages[i], Inputs: make([][]byte, section.Stages[i])}
+	for n := range plan.Inputs {
+		if section.Input > 0 {
+			plan.Inputs[n] = bytes.Repeat([]byte{byte(n)}, section.Input)
+		}
+	}
 	if i > 0 && section.CPUs > 0 {
 		resources := spec.Resources
 		resources.CPUs = section.CPUs
