@@ -8,36 +8,52 @@ import (
 
 // changes gathers which records a step has touched. They are encoded once, at its end, in the order of the first touch.
 type changes struct {
-	keys    []Key
-	records map[Key]proto.Marshaler // nil: to be removed
+	touched []touchedRecord
+	at      map[Key]int // in touched
+}
+
+type touchedRecord struct {
+	key    Key
+	record proto.Marshaler // nil: to be removed
 }
 
 func (s *changes) put(key Key, record proto.Marshaler) {
-	if s.records == nil {
-		s.records = map[Key]proto.Marshaler{}
+	if i, known := s.at[key]; known {
+		s.touched[i].record = record
+		return
 	}
-	if _, ok := s.records[key]; !ok {
-		s.keys = append(s.keys, key)
+	if s.at == nil {
+		s.at = map[Key]int{}
 	}
-	s.records[key] = record
+	s.at[key] = len(s.touched)
+	s.touched = append(s.touched, touchedRecord{key, record})
 }
 
+// mostReused bounds what is kept of one step for the next one: clearing a large map costs as much as a large step.
+const mostReused = 1024
+
 func (s *changes) take() []Change {
-	if len(s.keys) == 0 {
+	if len(s.touched) == 0 {
 		return nil
 	}
-	all := make([]Change, 0, len(s.keys))
-	for _, key := range s.keys {
-		change := Change{Key: key}
-		if record := s.records[key]; record != nil {
-			change.Value = proto.Encode(record)
+	all := make([]Change, 0, len(s.touched))
+	for _, t := range s.touched {
+		change := Change{Key: t.key}
+		if t.record != nil {
+			change.Value = proto.Encode(t.record)
 			if change.Value == nil {
 				change.Value = []byte{} // nil would remove it
 			}
 		}
 		all = append(all, change)
 	}
-	s.keys, s.records = nil, nil
+	if len(s.touched) > mostReused {
+		*s = changes{}
+		return all
+	}
+	clear(s.at)
+	clear(s.touched)
+	s.touched = s.touched[:0]
 	return all
 }
 

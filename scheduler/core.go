@@ -37,6 +37,7 @@ type Core struct {
 	executors map[string]*executor
 	attempts  map[string]*attempt // by Mesos task ID; all of every run that is kept
 	agents    map[string]*agent
+	swept     time.Time // when agents were forgotten last
 
 	demand demand
 	timers timers

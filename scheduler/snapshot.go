@@ -182,15 +182,24 @@ const agentKept = 24 * time.Hour
 func (c *Core) agent(id string) *agent {
 	a := c.agents[id]
 	if a == nil {
-		for other, known := range c.agents {
-			if known.tasks == 0 && c.now.Sub(known.seen) > agentKept {
-				delete(c.agents, other)
-			}
-		}
+		c.forgetAgents()
 		a = &agent{}
 		c.agents[id] = a
 	}
 	return a
+}
+
+// forgetAgents forgets those that were not heard of for long, sometimes: there may be many.
+func (c *Core) forgetAgents() {
+	if c.now.Sub(c.swept) < agentKept/24 {
+		return
+	}
+	c.swept = c.now
+	for id, known := range c.agents {
+		if known.tasks == 0 && c.now.Sub(known.seen) > agentKept {
+			delete(c.agents, id)
+		}
+	}
 }
 
 // seen notes what an offer says of its agent.
