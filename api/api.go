@@ -60,6 +60,8 @@ type Config struct {
 	Kinds     jobs.Kinds
 	Artifacts Artifacts
 	Logs      Logs
+	// Archive has the ended runs that the scheduler no longer keeps. Nil: there is none.
+	Archive Archive
 	// Info has version, leader and, on the development platform, endpoints; the rest of it comes from the View and the
 	// peers.
 	Info wire.Info

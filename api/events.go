@@ -29,8 +29,8 @@ func (h *Handler) eventRoute(described huma.API) {
 		Description: "Events whose data is a run",
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string", Extensions: map[string]any{"contentSchema": run}}}},
 	}}
-	huma.Register(described, op, func(_ context.Context, in *runPath) (*huma.StreamResponse, error) {
-		if _, err := h.run(in.ID); err != nil {
+	huma.Register(described, op, func(ctx context.Context, in *runPath) (*huma.StreamResponse, error) {
+		if _, err := h.find(ctx, in.ID); err != nil {
 			return nil, err
 		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
@@ -54,7 +54,8 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, id string) {
 	for view := h.cfg.Scheduler.View(); ; {
 		run := view.Runs[id]
 		if run == nil {
-			return // too old to be kept
+			h.finish(ctx, stream, view.Sequence, id)
+			return
 		}
 		if run != last { // views share what has not changed
 			data, err := json.Marshal(showRun(run))
@@ -82,6 +83,22 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, id string) {
 				return
 			}
 		}
+	}
+}
+
+// finish ends the stream of a run that has gone to the archive.
+func (h *Handler) finish(ctx context.Context, stream *eventStream, sequence uint64, id string) {
+	run, err := h.archived(ctx, id)
+	if err != nil {
+		return // the client asks again, and is told
+	}
+	data, err := json.Marshal(showArchived(run))
+	if err != nil {
+		h.cfg.Logger.ErrorContext(ctx, "show run", "run", id, "error", err)
+		return
+	}
+	if stream.event("run", sequence, data) == nil {
+		_ = stream.event("done", sequence, data) // the last thing anyway
 	}
 }
 

@@ -1,8 +1,8 @@
 package api
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -73,14 +73,6 @@ func (h *Handler) runRoutes(described huma.API) {
 	h.eventRoute(described)
 }
 
-func (h *Handler) run(id string) (*scheduler.RunView, error) {
-	run := h.cfg.Scheduler.View().Runs[id]
-	if run == nil {
-		return nil, problem(http.StatusNotFound, fmt.Sprintf("there is no run %q", id))
-	}
-	return run, nil
-}
-
 func (h *Handler) startRun(ctx context.Context, in *startInput) (*runOutput, error) {
 	start := scheduler.StartRun{Job: in.Name, IdempotencyKey: in.IdempotencyKey}
 	if in.Body != nil {
@@ -93,7 +85,13 @@ func (h *Handler) startRun(ctx context.Context, in *startInput) (*runOutput, err
 	if err != nil {
 		return nil, err
 	}
-	return &runOutput{Location: "/v1/runs/" + url.PathEscape(result.Run.ID), Body: h.present(result.Run)}, nil
+	out := &runOutput{Location: "/v1/runs/" + url.PathEscape(result.Run.ID)}
+	if result.Archived {
+		out.Body, err = h.startedBefore(ctx, result.Run)
+	} else {
+		out.Body = h.present(result.Run)
+	}
+	return out, err
 }
 
 // Bounds of parameters, in bytes: every task carries them.
@@ -126,32 +124,26 @@ func (h *Handler) present(run *proto.Run) wire.Run {
 
 func (h *Handler) cancel(ctx context.Context, in *runPath) (*runOutput, error) {
 	run, err := command[*proto.Run](ctx, h, scheduler.CancelRun{Run: in.ID})
+	var answer *wire.Error
+	if errors.As(err, &answer) && answer.Status == http.StatusNotFound {
+		archived, err := h.archived(ctx, in.ID) // it has ended long ago: nothing changes
+		if err != nil {
+			return nil, err
+		}
+		return &runOutput{Body: showArchived(archived)}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &runOutput{Body: h.present(run)}, nil
 }
 
-func (h *Handler) getRun(_ context.Context, in *runPath) (*runOutput, error) {
-	run, err := h.run(in.ID)
+func (h *Handler) getRun(ctx context.Context, in *runPath) (*runOutput, error) {
+	run, err := h.find(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &runOutput{Body: showRun(run)}, nil
-}
-
-func (h *Handler) listRuns(_ context.Context, in *listRunsInput) (*listOutput[wire.Run], error) {
-	var all []*scheduler.RunView
-	for _, run := range h.cfg.Scheduler.View().Runs {
-		if in.Job != "" && run.Run.Job != in.Job {
-			continue
-		}
-		if len(in.State) == 0 || slices.Contains(in.State, jobs.RunStateName(run.Run.State)) {
-			all = append(all, run)
-		}
-	}
-	slices.SortFunc(all, func(a, b *scheduler.RunView) int { return cmp.Compare(runKey(a), runKey(b)) })
-	return page("runs", all, in.Page, runKey, showRun)
+	return &runOutput{Body: run.show()}, nil
 }
 
 // runKey sorts runs, the newest first.
@@ -159,19 +151,23 @@ func runKey(run *scheduler.RunView) string {
 	return newestFirst(run.Run.Created, run.Run.ID)
 }
 
-func (h *Handler) listTasks(_ context.Context, in *listTasksInput) (*listOutput[wire.Task], error) {
-	run, err := h.run(in.ID)
-	if err != nil {
+func (h *Handler) listTasks(ctx context.Context, in *listTasksInput) (*listOutput[wire.Task], error) {
+	run, err := h.find(ctx, in.ID)
+	switch {
+	case err != nil:
 		return nil, err
+	case run.archived != nil:
+		return h.archivedTasks(ctx, run.archived, in)
 	}
-	return listTasks(run, in)
+	return listTasks(run.live, in)
 }
 
-func (h *Handler) explain(_ context.Context, in *runPath) (*explainOutput, error) {
-	run, err := h.run(in.ID)
+func (h *Handler) explain(ctx context.Context, in *runPath) (*explainOutput, error) {
+	there, err := h.find(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
+	run := there.view()
 	out := &explainOutput{Body: wire.Explanation{
 		Run: run.Run.ID, State: jobs.RunStateName(run.Run.State), Waiting: []wire.Waiting{},
 	}}

@@ -102,10 +102,10 @@ func showStages(run *scheduler.RunView) []wire.Stage {
 		}
 		for _, task := range shown.Tasks {
 			if task == nil {
-				count(&out[i].Tasks, run.NeverLaunched())
+				*counter(&out[i].Tasks, run.NeverLaunched())++
 				continue
 			}
-			count(&out[i].Tasks, task.Task.State)
+			*counter(&out[i].Tasks, task.Task.State)++
 			counters := showCounters(task)
 			out[i].Rows += counters.Rows
 			out[i].Bytes += counters.Bytes
@@ -114,27 +114,27 @@ func showStages(run *scheduler.RunView) []wire.Stage {
 	return out
 }
 
-func count(c *wire.TaskCounts, state proto.TaskState) {
+// counter is where tasks in that state are counted.
+func counter(c *wire.TaskCounts, state proto.TaskState) *int {
 	switch state {
 	case proto.TASK_PENDING:
-		c.Pending++
+		return &c.Pending
 	case proto.TASK_LAUNCHING:
-		c.Launching++
+		return &c.Launching
 	case proto.TASK_STARTING:
-		c.Starting++
+		return &c.Starting
 	case proto.TASK_RUNNING:
-		c.Running++
+		return &c.Running
 	case proto.TASK_FINISHED:
-		c.Finished++
+		return &c.Finished
 	case proto.TASK_FAILED:
-		c.Failed++
+		return &c.Failed
 	case proto.TASK_KILLED:
-		c.Killed++
+		return &c.Killed
 	case proto.TASK_LOST:
-		c.Lost++
-	case proto.TASK_UNREACHABLE:
-		c.Unreachable++
+		return &c.Lost
 	}
+	return &c.Unreachable
 }
 
 // showCounters are the final ones of a task that has finished, and what was last heard of one that runs.

@@ -72,6 +72,15 @@ func (h *Handler) copyLog(ctx context.Context, out *logWriter, in *logsInput) er
 func (h *Handler) attempt(ctx context.Context, out *logWriter, in *logsInput) (func() logs.Attempt, error) {
 	for view := h.cfg.Scheduler.View(); ; {
 		run, task, number, err := findAttempt(view, in.ID, in.Attempt)
+		if err != nil && !out.begun {
+			past, unread := h.archivedTask(ctx, in.ID)
+			if unread != nil {
+				return nil, unread
+			}
+			if past != nil {
+				run, task, number, err = findAttempt(past, in.ID, in.Attempt)
+			}
+		}
 		switch {
 		case err == nil && len(task.Attempts) > 0:
 			return h.newest(run, task, number), nil
@@ -144,25 +153,24 @@ func findTask(view *scheduler.View, id string) (*scheduler.RunView, *proto.Task)
 // listTasks cuts one page out of a run's tasks. Only what is on the page is made, for a run may have very many that were
 // never launched. Stages and tasks are only ever added at the end: their place is their key.
 func listTasks(run *scheduler.RunView, in *listTasksInput) (*listOutput[wire.Task], error) {
-	const list = "tasks"
-	at, after := -1, -1
-	if in.Cursor != "" {
-		key, ok := readCursor(list, in.Cursor)
-		last, err := strconv.Atoi(key)
-		if !ok || err != nil {
-			return nil, invalidCursor()
-		}
-		after = last
+	at := -1
+	after, err := in.after()
+	if err != nil {
+		return nil, err
 	}
 	out := &listOutput[wire.Task]{Body: wire.List[wire.Task]{Items: []wire.Task{}}}
 	last := 0 // the place of the last one on the page
 	for _, stage := range run.Stages {
 		for i, task := range stage.Tasks {
-			if at++; at <= after || !in.wants(run, task) {
+			state := run.NeverLaunched()
+			if task != nil {
+				state = task.Task.State
+			}
+			if at++; at <= after || !in.wants(state) {
 				continue
 			}
 			if len(out.Body.Items) == in.Limit {
-				out.Body.Next = cursor(list, strconv.Itoa(last))
+				out.Body.Next = taskCursor(last)
 				return out, nil
 			}
 			out.Body.Items = append(out.Body.Items, showTask(run.Run, run.Task(stage.Name, i)))
@@ -172,14 +180,25 @@ func listTasks(run *scheduler.RunView, in *listTasksInput) (*listOutput[wire.Tas
 	return out, nil
 }
 
-// wants says whether a task is in one of the states asked for. It is nil if it was never launched.
-func (in *listTasksInput) wants(run *scheduler.RunView, task *scheduler.TaskView) bool {
-	state := run.NeverLaunched()
-	if task != nil {
-		state = task.Task.State
-	}
+// wants says whether tasks in that state were asked for.
+func (in *listTasksInput) wants(state proto.TaskState) bool {
 	return len(in.State) == 0 || slices.Contains(in.State, jobs.TaskStateName(state))
 }
+
+// after is the place of the last task of the page before, -1 for the first page.
+func (in *listTasksInput) after() (int, error) {
+	if in.Cursor == "" {
+		return -1, nil
+	}
+	key, ok := readCursor("tasks", in.Cursor)
+	last, err := strconv.Atoi(key)
+	if !ok || err != nil || last < 0 {
+		return 0, invalidCursor()
+	}
+	return last, nil
+}
+
+func taskCursor(last int) string { return cursor("tasks", strconv.Itoa(last)) }
 
 // logWriter sends each piece at once. Each write has its own deadline, so that a client that reads nothing is dropped.
 type logWriter struct {

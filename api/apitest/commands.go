@@ -119,6 +119,9 @@ func (s *Scheduler) startRun(c scheduler.StartRun) (any, error) {
 		}
 		return scheduler.StartRunResult{Run: run.Run, Repeat: true}, nil
 	}
+	if run := s.started[c.IdempotencyKey]; run != nil && run.Job == c.Job {
+		return scheduler.StartRunResult{Run: run, Repeat: true, Archived: true}, nil
+	}
 	newest := job.Revisions[len(job.Revisions)-1]
 	spec, err := s.decode(newest.Spec)
 	if err != nil {
@@ -140,6 +143,27 @@ func (s *Scheduler) startRun(c scheduler.StartRun) (any, error) {
 		v.Runs[run.ID] = &scheduler.RunView{Run: run, Revision: newest, Stages: []*scheduler.StageView{plan}}
 	})
 	return scheduler.StartRunResult{Run: run}, nil
+}
+
+func (s *Scheduler) archiveRuns(c scheduler.ArchiveRuns) (any, error) {
+	var gone []string
+	s.update(func(v *scheduler.View) {
+		for _, id := range c.Runs {
+			run := v.Runs[id]
+			if run == nil || !jobs.Terminal(run.Run.State) {
+				continue
+			}
+			if key := run.Run.IdempotencyKey; key != "" {
+				if s.started == nil {
+					s.started = map[string]*proto.Run{}
+				}
+				s.started[key] = &proto.Run{ID: id, Job: run.Run.Job}
+			}
+			delete(v.Runs, id)
+			gone = append(gone, id)
+		}
+	})
+	return gone, nil
 }
 
 func (s *Scheduler) cancelRun(c scheduler.CancelRun) (any, error) {

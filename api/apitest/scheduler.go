@@ -26,6 +26,7 @@ type Scheduler struct {
 	view    *scheduler.View
 	changed chan struct{} // closed when view is replaced
 	runs    uint64
+	started map[string]*proto.Run // by idempotency key: those that were archived since
 }
 
 // New is a scheduler that leads, is connected, and has executor version 1.4.0 in the channel stable.
@@ -147,6 +148,8 @@ func (s *Scheduler) Do(ctx context.Context, body scheduler.CommandBody) (any, er
 		return s.startRun(c)
 	case scheduler.CancelRun:
 		return s.cancelRun(c)
+	case scheduler.ArchiveRuns:
+		return s.archiveRuns(c)
 	case scheduler.RegisterVersion:
 		return s.registerVersion(c)
 	case scheduler.DeleteVersion:

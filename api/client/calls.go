@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -76,7 +77,7 @@ type RunFilter struct {
 	States []string
 }
 
-// Runs yields runs, newest first. An error ends the sequence.
+// Runs yields runs, newest first. An error ends the sequence; it is an *Incomplete when archived runs cannot be read.
 func (c *Client) Runs(ctx context.Context, filter RunFilter) iter.Seq2[wire.Run, error] {
 	call := get("v1", "runs")
 	call.query = url.Values{}
@@ -153,6 +154,11 @@ func (c *Client) Info(ctx context.Context) (info wire.Info, err error) {
 // pageSize is how many items a list asks for at a time.
 const pageSize = 500
 
+// Incomplete is the error of a list of which all is there that can be read now.
+type Incomplete struct{ Reason string }
+
+func (e *Incomplete) Error() string { return "the list is not complete: " + e.Reason }
+
 // list yields the items of all pages. Each use of the sequence begins anew.
 func list[T any](ctx context.Context, c *Client, first call) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
@@ -161,6 +167,7 @@ func list[T any](ctx context.Context, c *Client, first call) iter.Seq2[T, error]
 		for name, values := range first.query {
 			call.query[name] = values
 		}
+		incomplete := ""
 		for {
 			var page wire.List[T]
 			if _, err := c.do(ctx, call, &page); err != nil {
@@ -173,10 +180,15 @@ func list[T any](ctx context.Context, c *Client, first call) iter.Seq2[T, error]
 					return
 				}
 			}
+			incomplete = cmp.Or(incomplete, page.Incomplete)
 			if page.Next == "" {
-				return
+				break
 			}
 			call.query.Set("cursor", page.Next)
+		}
+		if incomplete != "" {
+			var none T
+			yield(none, &Incomplete{Reason: incomplete})
 		}
 	}
 }

@@ -40,4 +40,6 @@ type Problem struct {
 type List[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last one"`
+	// Incomplete is only ever set on lists of runs.
+	Incomplete string `json:"incomplete,omitempty" doc:"What is missing and why, when not all of the list can be read now"`
 }

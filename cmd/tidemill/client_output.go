@@ -62,7 +62,7 @@ func collect[T any](items iter.Seq2[T, error], limit int) ([]T, error) {
 	out := []T{}
 	for item, err := range items {
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		out = append(out, item)
 		if len(out) == limit {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,17 +66,17 @@ func newRunsCommand() *cobra.Command {
 			return showRun(ctx, s, args[0])
 		}
 		runs, err := collect(s.Runs(ctx, filter), limit)
-		if err != nil {
+		if err != nil && !errors.As(err, new(*client.Incomplete)) {
 			return err
 		}
 		header := table.Row{"run", "state", "progress", "stages", "version", "created", "took", "rows"}
-		return showList(s, runs, header, func(r wire.Run) table.Row {
+		return errors.Join(err, showList(s, runs, header, func(r wire.Run) table.Row {
 			rows := ""
 			if r.Output != nil {
 				rows = formatCount(r.Output.Rows)
 			}
 			return table.Row{r.ID, r.State, formatPercent(r.Progress), formatStages(r.Stages), r.ExecutorVersion, formatTime(&r.Created), formatTook(r.Started, r.Ended), rows}
-		})
+		}))
 	})
 	command.Flags().StringVar(&filter.Job, "job", "", "only runs of this job")
 	command.Flags().StringSliceVar(&filter.States, "state", nil, "only runs in this state: pending, running, succeeded, failed or cancelled; may be repeated")

@@ -68,7 +68,8 @@ func (p Position) Before(q Position) bool {
 	return p.ID < q.ID
 }
 
-func (r *Run) position() Position { return Position{Created: r.Record.Created, ID: r.Record.ID} }
+// Position is the run's own place in the list.
+func (r *Run) Position() Position { return Position{Created: r.Record.Created, ID: r.Record.ID} }
 
 // Filter says which runs are wanted; its zero value, all.
 type Filter struct {
@@ -164,11 +165,11 @@ func (a *Archive) List(ctx context.Context, filter Filter, after Position, limit
 		}
 		reads += found.reads
 		for _, run := range newestFirst(found.runs) {
-			if !filter.wants(run) || after != (Position{}) && !after.Before(run.position()) {
+			if !filter.wants(run) || after != (Position{}) && !after.Before(run.Position()) {
 				continue
 			}
 			if len(page.Runs) == limit {
-				page.More, page.Next = true, page.Runs[limit-1].position()
+				page.More, page.Next = true, page.Runs[limit-1].Position()
 				return page, nil
 			}
 			page.Runs = append(page.Runs, run)

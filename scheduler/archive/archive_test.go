@@ -395,7 +395,7 @@ func TestListIsAMergedSortedList(t *testing.T) {
 			}
 		}
 		slices.SortFunc(want, func(x, y string) int {
-			p, q := (&Run{Record: all[x].Run}).position(), (&Run{Record: all[y].Run}).position()
+			p, q := (&Run{Record: all[x].Run}).Position(), (&Run{Record: all[y].Run}).Position()
 			switch {
 			case p.Before(q):
 				return -1

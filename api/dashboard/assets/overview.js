@@ -19,7 +19,7 @@ export function render({ info, active, recent, jobs, executors, channels }) {
     h("h1", { class: "hidden" }, "Overview"),
     section("queue", "Queue", undefined, queue(info)),
     section("active", "Active runs", more(active), runs(active.items, "Nothing runs.")),
-    section("recent", "Latest results", undefined, runs(done, "No run has ended yet.")),
+    section("recent", "Latest results", recent.incomplete, runs(done, "No run has ended yet.")),
     section("jobs", "Jobs", more(jobs), jobTable(jobs.items)),
     section("agents", "Tasks by agent and version", info.agents.length, agents(info.agents)),
     section("executors", "Executor versions", more(executors), versions(executors.items, channels.items)),
