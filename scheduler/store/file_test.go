@@ -15,6 +15,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/tidemill/tidemill/dev/zookeeper/zookeepertest"
 	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/scheduler/store"
 	"github.com/tidemill/tidemill/scheduler/store/storetest"
@@ -30,13 +31,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(zookeepertest.Main(m))
 }
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Opener {
+	storetest.Run(t, func(t *testing.T) storetest.Place {
 		path := filepath.Join(t.TempDir(), "new", "tidemill.db")
-		return func() (store.Store, error) { return store.Open(path) }
+		return storetest.Place{Open: func() (store.Store, error) { return store.Open(path) }}
 	})
 }
 

@@ -35,16 +35,16 @@ func folder(t *testing.T) (storage.Store, string) {
 func TestLargeConformance(t *testing.T) {
 	for _, limit := range []int{0, 3, store.LargeLimit} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T) storetest.Opener {
+			storetest.Run(t, func(t *testing.T) storetest.Place {
 				path := filepath.Join(t.TempDir(), "tidemill.db")
 				objects, _ := folder(t)
-				return func() (store.Store, error) {
+				return storetest.Place{Open: func() (store.Store, error) {
 					inner, err := store.Open(path)
 					if err != nil {
 						return nil, err
 					}
 					return store.NewLarge(inner, objects, limit), nil
-				}
+				}}
 			})
 		})
 	}

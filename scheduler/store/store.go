@@ -28,6 +28,12 @@ var (
 	ErrInUse = errors.New("another process uses it")
 	// ErrFormat: the file is not a store, or one of a newer tidemill. Nothing was changed.
 	ErrFormat = errors.New("its format is not known to this version of tidemill")
+	// ErrFenced: another instance has taken the store over, and nothing of this one is stored any more. Stop leading.
+	ErrFenced = errors.New("another instance leads the store")
+	// ErrTooLarge: a value, or all of one commit, does not fit into the store. Nothing was changed; see Large.
+	ErrTooLarge = errors.New("it is too large for the store")
+	// ErrFull: there are too many records. Nothing was changed; remove some.
+	ErrFull = errors.New("the store is full")
 	// ErrClosed: the store was closed before.
 	ErrClosed = errors.New("the store is closed")
 )

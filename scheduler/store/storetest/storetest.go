@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,17 +16,27 @@ import (
 	"github.com/tidemill/tidemill/scheduler/store"
 )
 
-// Opener opens one place again and again. The tests close what they open.
-type Opener func() (store.Store, error)
+// Place is where a store lies.
+type Place struct {
+	// Open opens it, again and again. The tests close what they open.
+	Open func() (store.Store, error)
+	// Fits and TooLarge are sizes of values in bytes that can just and just not be stored; 0 if all can.
+	Fits, TooLarge int
+	// TakesOver: opening it while it is open shuts out who has it, instead of failing.
+	TakesOver bool
+}
 
 // Run runs the suite. fresh prepares an empty place for one test.
-func Run(t *testing.T, fresh func(t *testing.T) Opener) {
-	for name, test := range map[string]func(*testing.T, Opener){
+func Run(t *testing.T, fresh func(t *testing.T) Place) {
+	for name, test := range map[string]func(*testing.T, Place){
 		"Empty":             testEmpty,
 		"StoreAndRemove":    testStoreAndRemove,
 		"LastChangeWins":    testLastChangeWins,
 		"ValuesAreCopied":   testValuesAreCopied,
 		"ValuesOfAnySize":   testValuesOfAnySize,
+		"ValuesTooLarge":    testValuesTooLarge,
+		"ManyAtOnce":        testManyAtOnce,
+		"LoadBesideCommit":  testLoadBesideCommit,
 		"OneAtATime":        testOneAtATime,
 		"AllOrNothing":      testAllOrNothing,
 		"Closed":            testClosed,
@@ -38,9 +49,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 	}
 }
 
-func open(t testing.TB, opener Opener) store.Store {
+func open(t testing.TB, place Place) store.Store {
 	t.Helper()
-	s, err := opener()
+	s, err := place.Open()
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -93,16 +104,16 @@ func check(t testing.TB, s store.Store, want map[scheduler.Key]string) {
 	}
 }
 
-func testEmpty(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testEmpty(t *testing.T, place Place) {
+	s := open(t, place)
 	check(t, s, map[scheduler.Key]string{})
 	commit(t, s)
 	commit(t, s, remove(scheduler.KindRun, "never-there"))
 	check(t, s, map[scheduler.Key]string{})
 }
 
-func testStoreAndRemove(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testStoreAndRemove(t *testing.T, place Place) {
+	s := open(t, place)
 	commit(t, s, put(scheduler.KindJob, "a", "1"), put(scheduler.KindJob, "b", "2"), put(scheduler.KindFramework, "framework", "id"))
 	commit(t, s, put(scheduler.KindJob, "a", "one"), remove(scheduler.KindJob, "b"))
 	want := map[scheduler.Key]string{
@@ -111,11 +122,11 @@ func testStoreAndRemove(t *testing.T, opener Opener) {
 	}
 	check(t, s, want)
 	closeStore(t, s)
-	check(t, open(t, opener), want)
+	check(t, open(t, place), want)
 }
 
-func testLastChangeWins(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testLastChangeWins(t *testing.T, place Place) {
+	s := open(t, place)
 	commit(t, s,
 		put(scheduler.KindTask, "twice", "1"), put(scheduler.KindTask, "twice", "2"),
 		put(scheduler.KindTask, "gone", "1"), remove(scheduler.KindTask, "gone"),
@@ -126,8 +137,8 @@ func testLastChangeWins(t *testing.T, opener Opener) {
 	})
 }
 
-func testValuesAreCopied(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testValuesAreCopied(t *testing.T, place Place) {
+	s := open(t, place)
 	value := []byte("before")
 	commit(t, s, scheduler.Change{Key: scheduler.Key{Kind: scheduler.KindRun, ID: "r"}, Value: value})
 	copy(value, "after!")
@@ -139,11 +150,14 @@ func testValuesAreCopied(t *testing.T, opener Opener) {
 	check(t, s, map[scheduler.Key]string{{Kind: scheduler.KindRun, ID: "r"}: "before"})
 }
 
-func testValuesOfAnySize(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testValuesOfAnySize(t *testing.T, place Place) {
+	s := open(t, place)
 	want := map[scheduler.Key]string{}
 	var changes []scheduler.Change
-	for _, size := range []int{0, 1, 4095, 4096, 1 << 20, 3 << 20} {
+	for _, size := range []int{0, 1, 4095, 4096, 250 << 10, 1 << 20, 3 << 20} {
+		if place.TooLarge > 0 && size > place.Fits {
+			continue
+		}
 		id := fmt.Sprint(size)
 		value := bytes.Repeat([]byte{byte(size), 0xff}, (size+1)/2)[:size]
 		changes = append(changes, scheduler.Change{Key: scheduler.Key{Kind: scheduler.KindTask, ID: id}, Value: value})
@@ -151,7 +165,7 @@ func testValuesOfAnySize(t *testing.T, opener Opener) {
 	}
 	commit(t, s, changes...)
 	closeStore(t, s)
-	got := load(t, open(t, opener))
+	got := load(t, open(t, place))
 	for key, value := range want {
 		if stored, there := got[key]; !there || stored != value {
 			t.Errorf("value of %s bytes: got %d bytes, there: %v", key.ID, len(stored), there)
@@ -159,19 +173,133 @@ func testValuesOfAnySize(t *testing.T, opener Opener) {
 	}
 }
 
-func testOneAtATime(t *testing.T, opener Opener) {
-	first := open(t, opener)
+func testValuesTooLarge(t *testing.T, place Place) {
+	if place.TooLarge == 0 {
+		return // there is no limit
+	}
+	s := open(t, place)
+	fits := put(scheduler.KindTask, "fits", strings.Repeat("x", place.Fits))
+	commit(t, s, fits)
+	err := s.Commit(context.Background(), []scheduler.Change{
+		put(scheduler.KindTask, "small", "x"), put(scheduler.KindTask, "large", strings.Repeat("x", place.TooLarge)),
+	})
+	if !errors.Is(err, store.ErrTooLarge) || !strings.Contains(err.Error(), `task "large"`) {
+		t.Errorf("commit of %d bytes: got %v, want ErrTooLarge that names the record", place.TooLarge, err)
+	}
+	check(t, s, map[scheduler.Key]string{fits.Key: string(fits.Value)})
+	commit(t, s, scheduler.Change{Key: fits.Key}) // nothing is broken
+	check(t, s, map[scheduler.Key]string{})
+}
+
+// testManyAtOnce stores, changes and removes hundreds of records with one commit each, and a MiB.
+func testManyAtOnce(t *testing.T, place Place) {
+	s := open(t, place)
+	const records = 600
+	want := map[scheduler.Key]string{}
+	var all, some, rest []scheduler.Change
+	for n := range records {
+		c := put(scheduler.KindTask, fmt.Sprintf("task-%d", n), strings.Repeat(fmt.Sprintf("%d ", n), 400+n/10))
+		all = append(all, c)
+		want[c.Key] = string(c.Value)
+		switch n % 3 {
+		case 0:
+			some = append(some, scheduler.Change{Key: c.Key})
+		case 1:
+			some = append(some, put(scheduler.KindTask, c.Key.ID, "changed"))
+			rest = append(rest, scheduler.Change{Key: c.Key})
+		default:
+			rest = append(rest, scheduler.Change{Key: c.Key})
+		}
+	}
+	commit(t, s, all...)
+	compare := func() {
+		t.Helper()
+		got := load(t, s)
+		if !maps.Equal(got, want) {
+			t.Errorf("got %d records, want %d, or other values", len(got), len(want))
+		}
+	}
+	compare()
+	commit(t, s, some...)
+	for _, c := range some {
+		if delete(want, c.Key); c.Value != nil {
+			want[c.Key] = string(c.Value)
+		}
+	}
+	closeStore(t, s)
+	s = open(t, place)
+	compare()
+	commit(t, s, rest...)
+	check(t, s, map[scheduler.Key]string{})
+}
+
+// testLoadBesideCommit commits numbers, each as ten records, while they are loaded: no load sees half a commit.
+func testLoadBesideCommit(t *testing.T, place Place) {
+	s := open(t, place)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 1; ; n++ {
+			var changes []scheduler.Change
+			for i := range 10 {
+				changes = append(changes, put(scheduler.KindTask, fmt.Sprint(i), fmt.Sprint(n)))
+			}
+			changes = append(changes, put(scheduler.KindRun, fmt.Sprint(n), fmt.Sprint(n)), remove(scheduler.KindRun, fmt.Sprint(n-1)))
+			if err := s.Commit(context.Background(), changes); err != nil {
+				t.Errorf("commit %d: %v", n, err)
+				return
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	for seen := 0; seen < 20; {
+		got := load(t, s)
+		if len(got) == 0 {
+			continue // before the first commit
+		}
+		seen++
+		n := got[scheduler.Key{Kind: scheduler.KindTask, ID: "0"}]
+		want := map[scheduler.Key]string{{Kind: scheduler.KindRun, ID: n}: n}
+		for i := range 10 {
+			want[scheduler.Key{Kind: scheduler.KindTask, ID: fmt.Sprint(i)}] = n
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("got %v, want what commit %s made", got, n)
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
+func testOneAtATime(t *testing.T, place Place) {
+	first := open(t, place)
 	commit(t, first, put(scheduler.KindJob, "a", "1"))
-	if second, err := opener(); !errors.Is(err, store.ErrInUse) {
+	want := map[scheduler.Key]string{{Kind: scheduler.KindJob, ID: "a"}: "1"}
+	if place.TakesOver {
+		second := open(t, place)
+		for range 2 {
+			if err := first.Commit(context.Background(), []scheduler.Change{put(scheduler.KindJob, "a", "2")}); !errors.Is(err, store.ErrFenced) {
+				t.Errorf("commit of who was taken over: got %v, want ErrFenced", err)
+			}
+		}
+		check(t, second, want)
+		commit(t, second, put(scheduler.KindJob, "b", "2"))
+		return
+	}
+	if second, err := place.Open(); !errors.Is(err, store.ErrInUse) {
 		t.Errorf("open while open: got %v, %v, want ErrInUse", second, err)
 	}
 	closeStore(t, first)
-	check(t, open(t, opener), map[scheduler.Key]string{{Kind: scheduler.KindJob, ID: "a"}: "1"})
+	check(t, open(t, place), want)
 }
 
 // An empty ID cannot be stored by any implementation that we know; what matters is that the rest is not either.
-func testAllOrNothing(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testAllOrNothing(t *testing.T, place Place) {
+	s := open(t, place)
 	err := s.Commit(context.Background(), []scheduler.Change{
 		put(scheduler.KindJob, "good", "1"), put(scheduler.KindJob, "", "bad"), put(scheduler.KindJob, "good2", "1"),
 	})
@@ -181,8 +309,8 @@ func testAllOrNothing(t *testing.T, opener Opener) {
 	check(t, s, map[scheduler.Key]string{})
 }
 
-func testClosed(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testClosed(t *testing.T, place Place) {
+	s := open(t, place)
 	closeStore(t, s)
 	closeStore(t, s)
 	if _, err := s.Load(context.Background()); !errors.Is(err, store.ErrClosed) {
@@ -193,8 +321,8 @@ func testClosed(t *testing.T, opener Opener) {
 	}
 }
 
-func testCancelledContext(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testCancelledContext(t *testing.T, place Place) {
+	s := open(t, place)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := s.Commit(ctx, []scheduler.Change{put(scheduler.KindJob, "a", "1")}); !errors.Is(err, context.Canceled) {
@@ -203,8 +331,8 @@ func testCancelledContext(t *testing.T, opener Opener) {
 	check(t, s, map[scheduler.Key]string{})
 }
 
-func testKindsAreApart(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testKindsAreApart(t *testing.T, place Place) {
+	s := open(t, place)
 	commit(t, s, put(scheduler.KindJob, "same", "job"), put(scheduler.KindRun, "same", "run"), put("job/same", "x", "kind with a slash"))
 	commit(t, s, remove(scheduler.KindRun, "same"))
 	check(t, s, map[scheduler.Key]string{
@@ -213,8 +341,8 @@ func testKindsAreApart(t *testing.T, opener Opener) {
 	})
 }
 
-func testStrangeIDs(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testStrangeIDs(t *testing.T, place Place) {
+	s := open(t, place)
 	want := map[scheduler.Key]string{}
 	for _, id := range []string{"a/1", "a/10", "a", "ä\x00z", "..", "a b%2f", string(bytes.Repeat([]byte("x"), 250))} {
 		commit(t, s, put(scheduler.KindRevision, id, id))
@@ -224,8 +352,8 @@ func testStrangeIDs(t *testing.T, opener Opener) {
 }
 
 // testBehavesLikeAMap compares random commits and reopenings with a map.
-func testBehavesLikeAMap(t *testing.T, opener Opener) {
-	s := open(t, opener)
+func testBehavesLikeAMap(t *testing.T, place Place) {
+	s := open(t, place)
 	rapid.Check(t, func(rt *rapid.T) {
 		for key := range load(t, s) {
 			commit(t, s, scheduler.Change{Key: key})
@@ -256,7 +384,7 @@ func testBehavesLikeAMap(t *testing.T, opener Opener) {
 		}
 		if rapid.IntRange(0, 9).Draw(rt, "reopen") == 0 {
 			closeStore(t, s)
-			s = open(t, opener)
+			s = open(t, place)
 		}
 		if got := load(t, s); !maps.Equal(got, want) {
 			rt.Fatalf("got %v, want %v", got, want)
