@@ -39,15 +39,12 @@ func (c *Core) subscribed(s Subscribed) {
 	c.mesos.asking.restart(c)
 }
 
-// unended lists all attempts that have not ended for good, sorted by ID.
+// unended lists all attempts that have not ended for good, by executor.
 func (c *Core) unended() []*attempt {
 	var all []*attempt
-	for _, a := range c.attempts {
-		if !a.over() {
-			all = append(all, a)
-		}
+	for _, id := range sortedKeys(c.executors) {
+		all = append(all, c.executors[id].attempts...)
 	}
-	slices.SortFunc(all, func(a, b *attempt) int { return cmp.Compare(a.rec().MesosID, b.rec().MesosID) })
 	return all
 }
 

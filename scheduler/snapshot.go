@@ -16,14 +16,14 @@ type viewCache struct {
 	jobs     bool
 	versions bool
 	channels bool
-	agents   bool
 	checks   bool
-	runs     []*run // each once
+	agents   []*agent // that have changed or gone, each once
+	runs     []*run   // each once
 	dropped  []*run
 }
 
 func (v *viewCache) any() bool {
-	return v.changed || v.jobs || v.versions || v.channels || v.agents || v.checks || len(v.runs)+len(v.dropped) > 0
+	return v.changed || v.jobs || v.versions || v.channels || v.checks || len(v.agents)+len(v.runs)+len(v.dropped) > 0
 }
 
 func (v *viewCache) job(j *job) {
@@ -38,16 +38,26 @@ func (v *viewCache) run(r *run) {
 	}
 }
 
+func (v *viewCache) agent(a *agent) {
+	if !a.viewChanged {
+		a.viewChanged = true
+		v.agents = append(v.agents, a)
+	}
+}
+
 func (v *viewCache) dropRun(r *run) { v.dropped = append(v.dropped, r) }
 
 // View returns a picture of the state after the last Step. What has not changed since the last View is shared with it.
 func (c *Core) View() *View {
 	v := &c.view
 	if v.last == nil {
-		v.last = &View{Runs: map[string]*RunView{}}
-		v.changed, v.jobs, v.versions, v.channels, v.agents, v.checks = true, true, true, true, true, true
+		v.last = &View{Runs: map[string]*RunView{}, Agents: map[string]*AgentView{}}
+		v.changed, v.jobs, v.versions, v.channels, v.checks = true, true, true, true, true
 		for _, r := range c.runs {
 			v.run(r)
+		}
+		for _, a := range c.agents {
+			v.agent(a)
 		}
 	}
 	if !v.any() {
@@ -72,7 +82,7 @@ func (c *Core) View() *View {
 			next.Channels[name] = clone(ch)
 		}
 	}
-	if v.agents {
+	if len(v.agents) > 0 {
 		next.Agents = c.viewAgents()
 	}
 	if v.checks {
@@ -150,11 +160,21 @@ func (c *Core) viewVersions() map[string]*VersionView {
 }
 
 func (c *Core) viewAgents() map[string]*AgentView {
-	all := make(map[string]*AgentView, len(c.agents))
-	for id, a := range c.agents {
-		all[id] = &AgentView{ID: id, Host: a.host, URL: a.url, Attributes: a.attributes, Most: a.most, Tasks: a.tasks, Seen: a.seen}
+	all := maps.Clone(c.view.last.Agents)
+	for _, a := range c.view.agents {
+		a.viewChanged = false
+		switch c.agents[a.id] {
+		case nil:
+			delete(all, a.id)
+		case a:
+			all[a.id] = a.show()
+		}
 	}
 	return all
+}
+
+func (a *agent) show() *AgentView {
+	return &AgentView{ID: a.id, Host: a.host, URL: a.url, Attributes: a.attributes, Most: a.most, Tasks: a.tasks, Seen: a.seen}
 }
 
 func (c *Core) viewQueue() Queue {
@@ -169,11 +189,14 @@ func (c *Core) viewQueue() Queue {
 
 // agent is what is known of an agent.
 type agent struct {
+	id         string
 	host, url  string
 	attributes map[string]string
 	most       jobs.Resources // the most that one offer of it had, each resource by itself
 	tasks      int            // that live there
 	seen       time.Time
+
+	viewChanged bool // listed in viewCache.agents
 }
 
 // agentKept is how long an agent stays known that nothing is heard of and on which nothing runs.
@@ -183,7 +206,7 @@ func (c *Core) agent(id string) *agent {
 	a := c.agents[id]
 	if a == nil {
 		c.forgetAgents()
-		a = &agent{}
+		a = &agent{id: id}
 		c.agents[id] = a
 	}
 	return a
@@ -195,11 +218,16 @@ func (c *Core) forgetAgents() {
 		return
 	}
 	c.swept = c.now
-	for id, known := range c.agents {
+	for _, known := range c.agents {
 		if known.tasks == 0 && c.now.Sub(known.seen) > agentKept {
-			delete(c.agents, id)
+			c.dropAgent(known)
 		}
 	}
+}
+
+func (c *Core) dropAgent(a *agent) {
+	delete(c.agents, a.id)
+	c.view.agent(a)
 }
 
 // seen notes what an offer says of its agent.
@@ -207,5 +235,5 @@ func (c *Core) seen(o *Offer) {
 	a := c.agent(o.AgentID)
 	a.host, a.url, a.attributes, a.seen = o.Host, o.AgentURL, o.Attributes, c.now
 	a.most.CPUs, a.most.Memory, a.most.Disk = max(a.most.CPUs, o.CPUs), max(a.most.Memory, o.Memory), max(a.most.Disk, o.Disk)
-	c.view.agents = true
+	c.view.agent(a)
 }

@@ -148,12 +148,13 @@ func (c *Core) countLiving(e *executor, by int) {
 	a := c.agent(e.rec.AgentID)
 	a.tasks += by
 	if a.tasks == 0 && a.seen.IsZero() { // known from records only, and what ran there is over
-		delete(c.agents, e.rec.AgentID)
+		c.dropAgent(a)
 	}
 	if v := c.versions[e.owner.version]; v != nil {
 		v.tasks += by
 	}
-	c.view.agents, c.view.versions = true, true
+	c.view.agent(a)
+	c.view.versions = true
 }
 
 // release ends what detach undoes for attempts that are given up: they stay on their executor until they are over.

@@ -250,7 +250,6 @@ func (c *Core) failed(f Failure) {
 		c.retire(e)
 	}
 	if agent := c.agents[f.AgentID]; agent != nil && agent.tasks == 0 {
-		delete(c.agents, f.AgentID)
-		c.view.agents = true
+		c.dropAgent(agent)
 	}
 }
