@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -73,13 +74,25 @@ func TestFaults(t *testing.T) {
 		"no heartbeats, own interval": {script: func(s *stream) { s.subscribed(10 * time.Millisecond); s.stay() }, reason: "silent"},
 		"half a record":               {script: func(s *stream) { s.subscribed(0); s.raw("100\nabc") }, reason: "record"},
 		"half a record, then hangs":   {script: func(s *stream) { s.subscribed(0); s.raw("100\nabc"); s.stay() }, reason: "silent"},
-		"oversized record":            {script: func(s *stream) { s.subscribed(0); s.raw("999999999\n"); s.stay() }, reason: "record"},
-		"length beyond 63 bits":       {script: func(s *stream) { s.subscribed(0); s.raw("18446744073709551615\nabc"); s.stay() }, reason: "record"},
-		"no number as length":         {script: func(s *stream) { s.subscribed(0); s.raw("{\"type\": 1}\n"); s.stay() }, reason: "record"},
-		"hostile bytes":               {script: func(s *stream) { s.subscribed(0); s.record(hostile); s.stay() }, reason: "decode event"},
-		"garbage":                     {script: func(s *stream) { s.subscribed(0); s.record([]byte{0xff, 0xff}); s.stay() }, reason: "decode event"},
-		"closes":                      {script: func(s *stream) { s.subscribed(0) }, reason: "closed"},
-		"error later on":              {script: func(s *stream) { s.subscribed(0); s.fail("Something else"); s.stay() }, reason: "Something else"},
+		"a record that trickles in": {script: func(s *stream) {
+			s.subscribed(0)
+			s.raw("100000\n")
+			s.trickle()
+		}, reason: "silent"},
+		"a record of 64 MiB":        {script: func(s *stream) { s.subscribed(0); s.raw("67108864\n"); s.raw(strings.Repeat("x", 1<<20)); s.stay() }, reason: "bad length"},
+		"a second SUBSCRIBED":       {script: func(s *stream) { s.subscribed(0); s.subscribed(0); s.stay() }, reason: "a second SUBSCRIBED"},
+		"events before SUBSCRIBED":  {script: func(s *stream) { s.open(); s.rescind("early"); s.stay() }, refused: true},
+		"a refusal that never ends": {script: func(s *stream) { s.WriteHeader(http.StatusInternalServerError); s.trickle() }, refused: true},
+		"a header that never ends":  {script: func(s *stream) { s.hijack("HTTP/1.1 200 OK\r\nX-Slow: "); s.trickle() }, refused: true},
+		"a header without measure":  {script: func(s *stream) { s.hijack("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 1<<20)) }, refused: true},
+		"no HTTP":                   {script: func(s *stream) { s.hijack("220 mail.example ESMTP\r\n") }, refused: true},
+		"oversized record":          {script: func(s *stream) { s.subscribed(0); s.raw("999999999\n"); s.stay() }, reason: "record"},
+		"length beyond 63 bits":     {script: func(s *stream) { s.subscribed(0); s.raw("18446744073709551615\nabc"); s.stay() }, reason: "record"},
+		"no number as length":       {script: func(s *stream) { s.subscribed(0); s.raw("{\"type\": 1}\n"); s.stay() }, reason: "record"},
+		"hostile bytes":             {script: func(s *stream) { s.subscribed(0); s.record(hostile); s.stay() }, reason: "decode event"},
+		"garbage":                   {script: func(s *stream) { s.subscribed(0); s.record([]byte{0xff, 0xff}); s.stay() }, reason: "decode event"},
+		"closes":                    {script: func(s *stream) { s.subscribed(0) }, reason: "closed"},
+		"error later on":            {script: func(s *stream) { s.subscribed(0); s.fail("Something else"); s.stay() }, reason: "Something else"},
 		"SUBSCRIBED without an ID": {script: func(s *stream) {
 			s.open()
 			s.event(&sched.Event{Type: sched.Event_SUBSCRIBED, Subscribed: &sched.Event_Subscribed{FrameworkID: &mesosgo.FrameworkID{}}})
@@ -392,6 +405,96 @@ func TestHungCall(t *testing.T) {
 	s.Send([]scheduler.Call{scheduler.Kill{MesosID: "t"}, scheduler.Revive{Roles: []string{"r"}}})
 	s.until("CallFailed", func(e []scheduler.Event) bool { return len(failures(e)) == 1 })
 	eventually(t, "the next call", func() bool { return len(m.received(sched.Call_REVIVE)) == 1 })
+}
+
+// What a newer master may say does not cost the subscription.
+func TestNewerMaster(t *testing.T) {
+	unknown := func(event *sched.Event, more ...byte) []byte {
+		data, err := event.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(data, more...)
+	}
+	field := []byte{0xfa, 0x3e, 0x03, 'n', 'e', 'w'} // number 1007, bytes
+	status := mesosgo.TaskStatus{
+		TaskID: mesosgo.TaskID{Value: "t"}, State: ptr(mesosgo.TaskState(77)), Reason: ptr(mesosgo.TaskStatus_Reason(777)), UUID: []byte("u"),
+	}
+	kind := mesosgo.Value_Type(9)
+	m := newMaster(t, func(s *stream) {
+		s.open()
+		s.record(unknown(&sched.Event{Type: sched.Event_SUBSCRIBED, Subscribed: &sched.Event_Subscribed{
+			FrameworkID:              &mesosgo.FrameworkID{Value: "fw-1"},
+			HeartbeatIntervalSeconds: ptr(math.NaN()),
+			MasterInfo: &mesosgo.MasterInfo{ID: "m", Port: ptr(uint32(1)), Capabilities: []mesosgo.MasterInfo_Capability{
+				{Type: mesosgo.MasterInfo_Capability_Type(99)}}},
+		}}, field...))
+		s.event(&sched.Event{Type: sched.Event_Type(99)})
+		s.record(field) // no type at all
+		s.record(unknown(&sched.Event{Type: sched.Event_UPDATE, Update: &sched.Event_Update{Status: status}}, field...))
+		s.event(&sched.Event{Type: sched.Event_UPDATE, Update: &sched.Event_Update{Status: mesosgo.TaskStatus{State: ptr(mesosgo.TASK_RUNNING)}}})
+		s.event(&sched.Event{Type: sched.Event_OFFERS, Offers: &sched.Event_Offers{Offers: []mesosgo.Offer{{
+			ID: mesosgo.OfferID{Value: "o"}, Resources: []mesosgo.Resource{{Name: "gpus", Type: &kind}, {Name: "cpus", Type: &kind, Scalar: &mesosgo.Value_Scalar{Value: 2}}}, Attributes: []mesosgo.Attribute{{Name: "a", Type: kind}}}}}})
+		s.event(&sched.Event{Type: sched.Event_INVERSE_OFFERS, InverseOffers: &sched.Event_InverseOffers{InverseOffers: []mesosgo.InverseOffer{{
+			Unavailability: mesosgo.Unavailability{Duration: &mesosgo.DurationInfo{Nanoseconds: -1}}}}}})
+		s.rescind("after")
+		s.stay()
+	})
+	s := connect(t, m.URL, nil)
+	s.subscriptions(1)
+	if n := len(m.received(sched.Call_SUBSCRIBE)); n != 1 {
+		t.Errorf("SUBSCRIBE was sent %d times", n)
+	}
+	events := s.events()
+	if u := events[1].(scheduler.Update); u.State != "TASK_UNKNOWN_77" || u.Reason != "REASON_UNKNOWN_777" || u.MesosID != "t" {
+		t.Errorf("update: got %+v", u)
+	}
+	if u := events[2].(scheduler.Update); u.State != "TASK_RUNNING" || u.MesosID != "" {
+		t.Errorf("update of nothing: got %+v", u)
+	}
+	if o := events[3].(scheduler.Offers).Offers; len(o) != 1 || o[0].CPUs != 2 || o[0].Attributes["a"] != "" {
+		t.Errorf("offers: got %+v", o)
+	}
+	if i := events[4].(scheduler.InverseOffers).Offers; len(i) != 1 || i[0].Duration != 0 {
+		t.Errorf("inverse offers: got %+v", i)
+	}
+}
+
+// Inverse offers come to the core, which answers them.
+func TestInverseOffers(t *testing.T) {
+	m := newMaster(t, func(s *stream) {
+		s.subscribed(0)
+		s.event(&sched.Event{Type: sched.Event_INVERSE_OFFERS, InverseOffers: &sched.Event_InverseOffers{InverseOffers: []mesosgo.InverseOffer{
+			{OfferID: mesosgo.OfferID{Value: "i1"}, AgentID: &mesosgo.AgentID{Value: "a1"}, Unavailability: mesosgo.Unavailability{
+				Start: mesosgo.TimeInfo{Nanoseconds: 1e18}, Duration: &mesosgo.DurationInfo{Nanoseconds: int64(time.Hour)}}},
+			{OfferID: mesosgo.OfferID{Value: "i2"}},
+		}}})
+		s.event(&sched.Event{Type: sched.Event_RESCIND_INVERSE_OFFER, RescindInverseOffer: &sched.Event_RescindInverseOffer{
+			InverseOfferID: mesosgo.OfferID{Value: "i2"}}})
+		s.rescind("after")
+		s.stay()
+	})
+	s := connect(t, m.URL, func(c *Connection) { c.pace.heartbeat = time.Minute })
+	s.subscriptions(1)
+	want := []scheduler.InverseOffer{{ID: "i1", AgentID: "a1", Start: time.Unix(1e9, 0).UTC(), Duration: time.Hour}, {ID: "i2", Start: time.Unix(0, 0).UTC()}}
+	if got := s.events()[1].(scheduler.InverseOffers).Offers; !slices.Equal(got, want) {
+		t.Errorf("inverse offers: got %+v, want %+v", got, want)
+	}
+	if got := s.events()[2]; got != (scheduler.RescindInverse{OfferID: "i2"}) {
+		t.Errorf("rescind: got %#v", got)
+	}
+	s.Send([]scheduler.Call{
+		scheduler.AcceptInverse{OfferIDs: []string{"i1"}},
+		scheduler.DeclineInverse{OfferIDs: []string{"i2"}, Refuse: time.Minute},
+	})
+	eventually(t, "the answers", func() bool {
+		return len(m.received(sched.Call_ACCEPT_INVERSE_OFFERS)) == 1 && len(m.received(sched.Call_DECLINE_INVERSE_OFFERS)) == 1
+	})
+	accept, decline := m.received(sched.Call_ACCEPT_INVERSE_OFFERS)[0], m.received(sched.Call_DECLINE_INVERSE_OFFERS)[0]
+	if accept.FrameworkID.GetValue() != "fw-1" || accept.AcceptInverseOffers.InverseOfferIDs[0].Value != "i1" ||
+		decline.DeclineInverseOffers.InverseOfferIDs[0].Value != "i2" || decline.DeclineInverseOffers.Filters.GetRefuseSeconds() != 60 {
+		t.Errorf("got %v and %v", accept, decline)
+	}
 }
 
 // A consumer that takes its time is not a silent master.

@@ -3,8 +3,8 @@
 // [Connection.Run] keeps one subscription alive: it finds the leading master (by URL, from a list, or through ZooKeeper),
 // subscribes, watches heartbeats, follows redirects, waits with back-off and jitter while nobody leads, and translates what
 // comes in to the events of package scheduler, in the order in which Mesos sent them. [Connection.Send] takes that
-// package's calls. Messages, codecs and RecordIO are mesos-go's; its httpsched is not used, because it drops the
-// subscription when one call is refused, has no heartbeat timeout and repeats a refused SUBSCRIBE for ever.
+// package's calls. Messages and codecs are mesos-go's; its httpsched is not used, because it drops the subscription when one
+// call is refused, has no heartbeat timeout and repeats a refused SUBSCRIBE for ever.
 //
 // A peer is not trusted to be well: a record that is broken or too long, an event that cannot be decoded or that comes out
 // of place, silence, and a record that trickles in all end the subscription, and the next one begins after the back-off.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -34,6 +35,8 @@ type stream struct {
 	request *http.Request
 	call    *sched.Call
 	t       *testing.T
+	conn    net.Conn // after a hijack
+	gone    bool     // the client
 }
 
 func newMaster(t *testing.T, scripts ...func(*stream)) *master {
@@ -105,10 +108,15 @@ func (s *stream) flush() {
 }
 
 func (s *stream) raw(text string) {
-	if _, err := io.WriteString(s.ResponseWriter, text); err != nil {
-		s.t.Logf("write: %v", err)
+	out := io.Writer(s.ResponseWriter)
+	if s.conn != nil {
+		out = s.conn
 	}
-	s.flush()
+	_, err := io.WriteString(out, text)
+	if err == nil && s.conn == nil {
+		err = http.NewResponseController(s.ResponseWriter).Flush()
+	}
+	s.gone = err != nil // which a test that cares sees otherwise
 }
 
 func (s *stream) record(data []byte) { s.raw(fmt.Sprintf("%d\n%s", len(data), data)) }
@@ -145,6 +153,30 @@ func (s *stream) fail(text string) {
 
 // stay keeps the stream open until the client goes away.
 func (s *stream) stay() { <-s.request.Context().Done() }
+
+// hijack answers with that text instead of HTTP. What is written afterwards goes the same way.
+func (s *stream) hijack(text string) {
+	conn, _, err := http.NewResponseController(s.ResponseWriter).Hijack()
+	if err != nil {
+		s.t.Errorf("hijack: %v", err)
+		return
+	}
+	s.conn = conn
+	s.t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			s.t.Logf("close: %v", err)
+		}
+	})
+	s.raw(text)
+}
+
+// trickle sends a byte now and then until the client goes away.
+func (s *stream) trickle() {
+	for !s.gone {
+		s.raw("x")
+		time.Sleep(5 * time.Millisecond)
+	}
+}
 
 // good is a subscription that holds.
 func good(s *stream) {

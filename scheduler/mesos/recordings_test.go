@@ -28,7 +28,7 @@ type line struct {
 }
 
 // recorded calls each for the events that schedulers received in one recording.
-func recorded(t *testing.T, path string, each func(body map[string]any)) {
+func recorded(t testing.TB, path string, each func(body map[string]any)) {
 	t.Helper()
 	file, err := os.Open(path)
 	if err != nil {
@@ -57,7 +57,7 @@ func recorded(t *testing.T, path string, each func(body map[string]any)) {
 
 // wire turns a recorded JSON event into the bytes that protobuf would have. Capabilities that mesos-go does not know by
 // name are left out: on the wire they are numbers, which do no harm.
-func wire(t *testing.T, body map[string]any) []byte {
+func wire(t testing.TB, body map[string]any) []byte {
 	t.Helper()
 	dropUnknownCapabilities(body)
 	text, err := json.Marshal(body)
