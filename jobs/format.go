@@ -22,6 +22,7 @@ type textFormat struct {
 var formats = map[string]textFormat{
 	"name":               {namePattern, same(nameProblem)},
 	"version":            {versionPattern, same(versionProblem)},
+	"role":               {rolePattern, same(roleProblem)},
 	"uri":                {uriPattern, NormalURI},
 	"prefix":             {uriPattern, normalPrefix},
 	"character":          {characterPattern, same(characterProblem)},

@@ -14,10 +14,11 @@ func TestFormatsAgreeWithPatterns(t *testing.T) {
 	texts := rapid.OneOf(
 		rapid.StringOfN(rapid.SampledFrom([]rune("aZ09._-+/ \t\n\"*?éB")), 0, 66, -1),
 		rapid.StringMatching(`(s3|file|hdfs)://(/|[a-zA-Z0-9._-]{1,5}/?)([a-z.*?/]{0,6})`),
+		rapid.StringMatching(`[a-z.*-]{1,3}(/[a-z.*-]{0,3}){0,2}`),
 		rapid.StringMatching(`[0-9]{1,3}(\.[0-9])?(B|kB|KB|MB|KiB|MiB|GiB|Mi|ms|s|m|h|d| s)`),
 		rapid.String(),
 	)
-	exact := map[string]bool{"name": true, "version": true, "character": true, "optional character": true, "size": true, "duration": true}
+	exact := map[string]bool{"name": true, "version": true, "role": true, "character": true, "optional character": true, "size": true, "duration": true}
 	for name, format := range formats {
 		pattern := regexp.MustCompile(format.pattern)
 		check := format.check

@@ -8,6 +8,7 @@ type Spec struct {
 	Name        string        `json:"name" required:"true" format:"name" doc:"The job's name. PUT makes a spec under a name that exists a new revision of that job." example:"flights-by-carrier"`
 	Kind        string        `json:"kind" required:"true" doc:"What kind of job it is. The spec has a section of that name."`
 	Executor    ExecutorRef   `json:"executor" doc:"Which executor version runs the job."`
+	Role        string        `json:"role,omitempty" format:"role" maxlen:"255" doc:"The Mesos role that the job's tasks run under; one of those that the scheduler is configured with. Its first one if missing." example:"data/batch"`
 	Resources   Resources     `json:"resources" doc:"What one task gets."`
 	Parallelism int           `json:"parallelism" default:"4" min:"1" max:"1000" doc:"How many tasks of a stage may run at a time."`
 	Retries     Retries       `json:"retries" doc:"For failures that are the job's and may pass. What is lost through no fault of the job does not count."`

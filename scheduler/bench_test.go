@@ -64,8 +64,8 @@ func (b *bench) runs(shapes, tasks int) {
 		b.step(Command{Body: PutJob{Spec: []byte(spec)}})
 		b.step(Command{Body: StartRun{Job: fmt.Sprintf("job-%d", i)}})
 	}
-	if c := b.core; c.demand.pending != shapes*tasks || len(c.demand.shapes) != shapes {
-		b.tb.Fatalf("%d tasks of %d shapes wait", c.demand.pending, len(c.demand.shapes))
+	if c := b.core; c.demand.pending() != shapes*tasks || len(c.demand.shapes) != shapes {
+		b.tb.Fatalf("%d tasks of %d shapes wait", c.demand.pending(), len(c.demand.shapes))
 	}
 }
 
@@ -294,8 +294,8 @@ func BenchmarkLoad(b *testing.B) {
 			b.Fatal(err)
 		}
 		c.Step(Input{Now: w.now, Event: Tick{}})
-		if c.demand.launched != 100_000 {
-			b.Fatalf("%d tasks run", c.demand.launched)
+		if c.demand.launched() != 100_000 {
+			b.Fatalf("%d tasks run", c.demand.launched())
 		}
 	}
 }

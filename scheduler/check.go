@@ -117,7 +117,7 @@ func (c *Core) showCheck(rev *revision, ck *check) {
 func (c *Core) checker(version string) *owner {
 	o := c.checkers[version]
 	if o == nil {
-		o = newOwner(jobs.ChecksOwner(version), version, nil)
+		o = c.newOwner(jobs.ChecksOwner(version), version, c.cfg.Roles[0], nil)
 		o.checks = &shape{owner: o, stage: jobs.StageCheck, resources: checkResources, limit: checksAtOnce}
 		c.checkers[version] = o
 	}

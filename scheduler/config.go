@@ -9,7 +9,7 @@ import (
 // Config is what the Core is told once.
 type Config struct {
 	Kinds jobs.Kinds
-	Role  string // the Mesos role that all jobs use
+	Roles []string // that jobs may use, at least one; the first is that of checks and of specs that name none
 
 	ExecutorCPUs    float64       // an executor's own, beside its tasks'; at least 0.01
 	ExecutorMemory  int64         // bytes; at least 32 MiB
@@ -48,7 +48,7 @@ type ExecutorPlan struct {
 // Defaults are values for everything but Kinds and the URLs.
 func Defaults() Config {
 	return Config{
-		Role:            "tidemill",
+		Roles:           []string{"tidemill"},
 		ExecutorCPUs:    0.1,
 		ExecutorMemory:  64 << 20,
 		Linger:          30 * time.Second,

@@ -39,6 +39,7 @@ type Core struct {
 	agents    map[string]*agent
 	swept     time.Time // when agents were forgotten last
 
+	roles  []string // to be subscribed with; see Roles
 	demand demand
 	timers timers
 	view   viewCache
@@ -71,6 +72,9 @@ func New(cfg Config, records []Record) (*Core, error) {
 		executors: map[string]*executor{},
 		attempts:  map[string]*attempt{},
 		agents:    map[string]*agent{},
+	}
+	for _, role := range cfg.Roles {
+		c.join(role)
 	}
 	if err := c.load(records); err != nil {
 		return nil, err

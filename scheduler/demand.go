@@ -10,13 +10,60 @@ import (
 
 // demand is all that waits for offers.
 type demand struct {
-	shapes   []*shape // with pending tasks, in the order in which they are served
-	wanting  int      // shapes that could use an offer now
-	pending  int      // tasks
-	launched int      // tasks
-	grown    bool     // something has become launchable since the last REVIVE
-	flow     flow
+	shapes []*shape          // with pending tasks, in the order in which they are served
+	shares map[string]*share // by role
 }
+
+// share is the part that waits for one role's offers, and whether Mesos sends them.
+type share struct {
+	flow
+	role     string
+	wanting  int  // shapes that could use an offer now
+	pending  int  // tasks
+	launched int  // tasks
+	grown    bool // something has become launchable since the last REVIVE
+}
+
+func (d *demand) share(role string) *share {
+	if d.shares == nil {
+		d.shares = map[string]*share{}
+	}
+	s := d.shares[role]
+	if s == nil {
+		s = &share{role: role}
+		d.shares[role] = s
+	}
+	return s
+}
+
+func (d *demand) pending() int {
+	n := 0
+	for _, share := range d.shares {
+		n += share.pending
+	}
+	return n
+}
+
+func (d *demand) launched() int {
+	n := 0
+	for _, share := range d.shares {
+		n += share.launched
+	}
+	return n
+}
+
+// nobodyWants says whether no offer of any role is of use now.
+func (c *Core) nobodyWants() bool {
+	for _, share := range c.demand.shares {
+		if share.wanting > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// grow asks for offers anew if something waits for them.
+func (s *share) grow() { s.grown = s.grown || s.wanting > 0 }
 
 // shape is a set of tasks that need the same: one stage of one run, or the checks of one version.
 type shape struct {
@@ -59,7 +106,8 @@ func btoi(b bool) int {
 // update brings everything that is derived from a shape's numbers up to date. before is what s.pending was.
 func (d *demand) update(s *shape, before int) {
 	after := s.pending()
-	d.pending += after - before
+	share := s.owner.share
+	share.pending += after - before
 	at, found := slices.BinarySearchFunc(d.shapes, s, serve)
 	switch {
 	case after > 0 && !found:
@@ -70,7 +118,7 @@ func (d *demand) update(s *shape, before int) {
 	wanting := s.room() > 0
 	if wanting != s.wanting {
 		s.wanting = wanting
-		d.wanting += 2*btoi(wanting) - 1
+		share.wanting += 2*btoi(wanting) - 1
 	}
 }
 
@@ -97,7 +145,7 @@ func (c *Core) opened(s *shape, before int) {
 	if s.room() <= before {
 		return
 	}
-	c.demand.grown = true
+	s.owner.share.grown = true
 	if before <= 0 {
 		s.open = c.now
 	}
@@ -135,14 +183,14 @@ func (c *Core) withdraw(t *task) {
 // occupy and vacate count a shape's launched tasks.
 func (c *Core) occupy(s *shape) {
 	s.launched++
-	c.demand.launched++
+	s.owner.share.launched++
 	c.demand.update(s, s.pending())
 }
 
 func (c *Core) vacate(s *shape) {
 	room := s.room()
 	s.launched--
-	c.demand.launched--
+	s.owner.share.launched--
 	c.demand.update(s, s.pending())
 	c.opened(s, room)
 	c.touchShape(s)

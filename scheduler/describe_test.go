@@ -55,6 +55,9 @@ func (s *script) describeChange(change Change) string {
 	case KindExecutor:
 		rec := mustDecode(change.Value, &proto.Executor{})
 		detail = "on " + rec.AgentID
+		if rec.Role != Defaults().Roles[0] {
+			detail += " as " + rec.Role
+		}
 		if rec.Dead {
 			detail += " dead"
 		}
@@ -145,7 +148,7 @@ func describeCall(call Call) string {
 		fmt.Fprintf(&out, "accept %s on %s refuse %s", strings.Join(call.OfferIDs, ","), call.AgentID, call.Refuse)
 		for _, l := range call.Launches {
 			info, _, _ := strings.Cut(string(l.ExecutorInfo), " ")
-			fmt.Fprintf(&out, "\n  launch %s (%s) cpus=%v mem=%s by %s", l.MesosID, l.Name, l.Resources.CPUs, jobs.FormatSize(l.Resources.Memory), info)
+			fmt.Fprintf(&out, "\n  launch%s %s (%s) cpus=%v mem=%s by %s", describeRoles([]string{l.Role}), l.MesosID, l.Name, l.Resources.CPUs, jobs.FormatSize(l.Resources.Memory), info)
 		}
 		return out.String()
 	case Decline:
@@ -164,11 +167,19 @@ func describeCall(call Call) string {
 		}
 		return "reconcile " + strings.Join(ids, " ")
 	case Suppress:
-		return "suppress"
+		return "suppress" + describeRoles(call.Roles)
 	case Revive:
-		return "revive"
+		return "revive" + describeRoles(call.Roles)
 	}
 	return fmt.Sprintf("%T", call)
+}
+
+// describeRoles leaves the default one out.
+func describeRoles(roles []string) string {
+	if slices.Equal(roles, Defaults().Roles) {
+		return ""
+	}
+	return " " + strings.Join(roles, ",")
 }
 
 func describeReply(reply Reply) string {
@@ -232,8 +243,15 @@ func (s *script) view(what string) string {
 			ck := v.Checks[key]
 			fmt.Fprintf(&out, "%s %s %v\n", ck.Version, jobs.CheckStateName(ck.State), ck.Problems)
 		}
+	case "roles":
+		return strings.Join(v.Roles, " ") + "\n"
 	case "queue":
 		fmt.Fprintf(&out, "pending=%d launched=%d leading=%v master=%q framework=%q\n", v.Queue.Pending, v.Queue.Launched, v.Leading, v.Master, v.Framework.ID)
+		if len(v.Queue.Roles) > 1 {
+			for _, q := range v.Queue.Roles {
+				fmt.Fprintf(&out, "%s pending=%d launched=%d suppressed=%v\n", q.Role, q.Pending, q.Launched, q.Suppressed)
+			}
+		}
 		if v.FrameworkProblem != "" {
 			fmt.Fprintf(&out, "framework problem: %s\n", v.FrameworkProblem)
 		}

@@ -22,6 +22,8 @@ const lingerMargin = 10 * time.Second
 type owner struct {
 	id        string
 	version   string
+	role      string // of its executors, and of all tasks on them
+	share     *share
 	run       *run                 // nil for checks
 	executors map[string]*executor // the one to launch on, by agent
 	number    int                  // the highest that an executor of this owner has had
@@ -30,8 +32,8 @@ type owner struct {
 	checks    *shape // of the check tasks; nil for a run
 }
 
-func newOwner(id, version string, r *run) *owner {
-	return &owner{id: id, version: version, run: r, executors: map[string]*executor{}, load: map[string]int{}, avoid: map[string]*avoidance{}}
+func (c *Core) newOwner(id, version, role string, r *run) *owner {
+	return &owner{id: id, version: version, role: role, share: c.demand.share(role), run: r, executors: map[string]*executor{}, load: map[string]int{}, avoid: map[string]*avoidance{}}
 }
 
 // job is the name that stands for the owner in labels and metrics.
@@ -76,7 +78,7 @@ func (e *executor) living() int {
 // usable says whether a task may still be launched on e, going by what the offer says of the agent.
 func (e *executor) usable(c *Core, running []string) bool {
 	switch {
-	case e.rec.Dead:
+	case e.rec.Dead, e.rec.Role != e.owner.role: // the role of checks may have changed
 		return false
 	case e.living() > 0:
 		return true
@@ -127,7 +129,7 @@ func (c *Core) buried(e *executor) {
 	}
 	avoid.until = c.now.Add(min(avoidFirst<<min(avoid.ends, 16), avoidMost))
 	avoid.ends++
-	c.demand.flow.lookAgainAt(c, avoid.until)
+	e.owner.share.lookAgainAt(c, avoid.until)
 }
 
 // dropExecutors forgets the dead executors of checks but the one whose number is the highest: numbers never repeat.
@@ -184,12 +186,12 @@ func (c *Core) newExecutor(o *owner, agent string, artifact *proto.Artifact) *ex
 		labels = append([][2]string{{"tidemill.job", o.run.rec.Job}, {"tidemill.run", o.id}}, labels...)
 		name = o.run.rec.Job + " " + o.version
 	}
-	rec := &proto.Executor{ID: id, Owner: o.id, Version: o.version, AgentID: agent, Created: c.now, Protocol: protocol}
+	rec := &proto.Executor{ID: id, Owner: o.id, Version: o.version, AgentID: agent, Created: c.now, Protocol: protocol, Role: o.role}
 	rec.Info = c.cfg.ExecutorInfo(ExecutorPlan{
 		ID:            id,
 		Name:          name,
 		FrameworkID:   c.framework.ID,
-		Role:          c.cfg.Role,
+		Role:          o.role,
 		Version:       o.version,
 		URL:           c.cfg.ArtifactURL + "/" + artifact.SHA256 + "/tidemill-executor",
 		SHA256:        artifact.SHA256,

@@ -11,7 +11,8 @@ const (
 	callAgain   = time.Second           // before a refused call is repeated
 )
 
-// flow is whether Mesos sends offers. Both calls are repeated when they fail, so that it is never suppressed for good.
+// flow is whether Mesos sends a role's offers. Both calls are repeated when they fail, so that it is never suppressed for
+// good.
 type flow struct {
 	alarm
 	known      bool // what Mesos was told last has reached it, as far as known
@@ -21,72 +22,88 @@ type flow struct {
 	again      []time.Time // when something that stands in the way of launches passes, earliest first
 }
 
-// steerOffers tells Mesos whether offers are wanted, when that has changed. REVIVE clears the filters of earlier
-// declines, too: it is sent whenever something new has become launchable.
+// steerOffers tells Mesos for each role whether offers are wanted, when that has changed. REVIVE clears the filters of
+// earlier declines, too: it is sent whenever something new has become launchable.
 func (c *Core) steerOffers() {
-	f := &c.demand.flow
-	wanting := c.demand.wanting > 0
+	for _, role := range c.roles {
+		c.steer(c.demand.share(role))
+	}
+}
+
+func (c *Core) steer(s *share) {
+	wanting := s.wanting > 0
 	if !wanting {
-		c.demand.grown = false
+		s.grown = false
 	}
 	if !c.mesos.up() {
 		return
 	}
-	defer f.rearm(c)
+	defer s.rearm(c)
 	switch {
-	case c.now.Before(f.notBefore):
-		c.arm(f, f.notBefore)
-	case wanting && (!f.known || f.suppressed || c.demand.grown):
-		if next := f.revived.Add(reviveGap); c.now.Before(next) {
-			c.arm(f, next)
+	case c.now.Before(s.notBefore):
+		c.arm(s, s.notBefore)
+	case wanting && (!s.known || s.suppressed || s.grown):
+		if next := s.revived.Add(reviveGap); c.now.Before(next) {
+			c.arm(s, next)
 			return
 		}
-		c.demand.grown = false
-		f.known, f.suppressed, f.revived = true, false, c.now
-		c.call(Revive{Roles: []string{c.cfg.Role}})
-		c.count(MetricOfferFlow, 1, "revive")
-	case !wanting && (!f.known || !f.suppressed):
-		f.known, f.suppressed = true, true
-		c.call(Suppress{Roles: []string{c.cfg.Role}})
-		c.count(MetricOfferFlow, 1, "suppress")
+		s.grown = false
+		s.steered(c, false)
+		s.revived = c.now
+		c.call(Revive{Roles: []string{s.role}})
+		c.count(MetricOfferFlow, 1, "revive", s.role)
+	case !wanting && (!s.known || !s.suppressed):
+		s.steered(c, true)
+		c.call(Suppress{Roles: []string{s.role}})
+		c.count(MetricOfferFlow, 1, "suppress", s.role)
 	}
+}
+
+func (s *share) steered(c *Core, suppressed bool) {
+	c.view.changed = c.view.changed || !s.known || s.suppressed != suppressed
+	s.known, s.suppressed = true, suppressed
 }
 
 // fire announces what waits once more if something that stood in its way has passed, or if no offer has met it for long.
-func (f *flow) fire(c *Core) {
+func (s *share) fire(c *Core) {
 	passed := 0
-	for passed < len(f.again) && !c.now.Before(f.again[passed]) {
+	for passed < len(s.again) && !c.now.Before(s.again[passed]) {
 		passed++
 	}
-	f.again = f.again[passed:]
-	if passed > 0 || !c.now.Before(f.revived.Add(reviveAgain)) {
-		c.demand.grown = c.demand.wanting > 0
+	s.again = s.again[passed:]
+	if passed > 0 || !c.now.Before(s.revived.Add(reviveAgain)) {
+		s.grow()
 	}
-	f.rearm(c)
+	s.rearm(c)
 }
 
-func (f *flow) rearm(c *Core) {
-	if len(f.again) > 0 {
-		c.arm(f, f.again[0])
+func (s *share) rearm(c *Core) {
+	if len(s.again) > 0 {
+		c.arm(s, s.again[0])
 	}
-	if c.demand.wanting > 0 && !f.revived.IsZero() {
-		c.arm(f, f.revived.Add(reviveAgain))
+	if s.wanting > 0 && !s.revived.IsZero() {
+		c.arm(s, s.revived.Add(reviveAgain))
 	}
 }
 
 // lookAgainAt says that something which stands in the way of launches passes then.
-func (f *flow) lookAgainAt(c *Core, at time.Time) {
-	i, _ := slices.BinarySearchFunc(f.again, at, time.Time.Compare)
-	f.again = slices.Insert(f.again, i, at)
-	f.rearm(c)
+func (s *share) lookAgainAt(c *Core, at time.Time) {
+	i, found := slices.BinarySearchFunc(s.again, at, time.Time.Compare)
+	if !found {
+		s.again = slices.Insert(s.again, i, at)
+	}
+	s.rearm(c)
 }
 
 // restart forgets what Mesos was told: a new subscription knows nothing of it.
 func (f *flow) restart() { f.known, f.notBefore, f.revived = false, time.Time{}, time.Time{} }
 
-// failed notes that Mesos may not have heard the last call.
-func (f *flow) failed(c *Core) {
-	f.known = false
-	f.notBefore = c.now.Add(callAgain)
-	c.arm(f, f.notBefore)
+// flowFailed notes that Mesos may not have heard the last call.
+func (c *Core) flowFailed(roles []string) {
+	for _, role := range roles {
+		s := c.demand.share(role)
+		s.known = false
+		s.notBefore = c.now.Add(callAgain)
+		c.arm(s, s.notBefore)
+	}
 }

@@ -158,7 +158,13 @@ func (c *Core) loadRun(rec *proto.Run) error {
 	}
 	r.revision.runs++
 	r.spec = r.revision.spec
-	r.owner = newOwner(rec.ID, rec.ExecutorVersion, r)
+	if rec.Role == "" { // older than roles of jobs
+		rec.Role = c.cfg.Roles[0]
+	}
+	if !r.settled() {
+		c.join(rec.Role)
+	}
+	r.owner = c.newOwner(rec.ID, rec.ExecutorVersion, rec.Role, r)
 	for i := range rec.Stages {
 		if rec.Stages[i].Tasks > mostTasks {
 			return fmt.Errorf("stage %q has %d tasks", rec.Stages[i].Name, rec.Stages[i].Tasks)
@@ -218,6 +224,9 @@ func (c *Core) loadExecutor(rec *proto.Executor) error {
 	o, err := c.ownerOf(rec.Owner, rec.Version)
 	if err != nil {
 		return err
+	}
+	if rec.Role == "" {
+		rec.Role = o.role
 	}
 	e := &executor{rec: rec, owner: o, idle: rec.Created}
 	c.executors[rec.ID] = e
@@ -321,7 +330,7 @@ func (c *Core) loadAttempt(t *task, i int) error {
 		}
 		t.current = a
 		t.shape.launched++
-		c.demand.launched++
+		t.owner.share.launched++
 	}
 	c.attach(a, e)
 	return nil

@@ -56,7 +56,7 @@ var Metrics = []MetricDesc{
 	{MetricKills, Counter, "Kill calls, by why.", []string{"reason"}},
 	{MetricReconciles, Counter, "Tasks whose state Mesos was asked for.", nil},
 	{MetricSubscriptions, Counter, "Subscriptions accepted by a master.", nil},
-	{MetricOfferFlow, Counter, "Suppress and revive calls.", []string{"call"}},
+	{MetricOfferFlow, Counter, "Suppress and revive calls, by role.", []string{"call", "role"}},
 	{MetricCallsRefused, Counter, "Calls that Mesos refused or that could not be sent.", []string{"call"}},
 	{MetricRows, Counter, "Input rows read by attempts that finished.", []string{"job", "version"}},
 	{MetricBytes, Counter, "Input bytes read by attempts that finished, as stored.", []string{"job", "version"}},

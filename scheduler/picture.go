@@ -21,7 +21,7 @@ func Picture(cfg Config, records []Record) (*View, error) {
 	c.leading = false
 	view := *c.View()
 	view.Agents = nil
-	view.Queue = Queue{Pending: c.storedPending(), Launched: c.demand.launched}
+	view.Queue = Queue{Pending: c.storedPending(), Launched: c.demand.launched()}
 	return &view, nil
 }
 

@@ -42,9 +42,13 @@ func (c *Core) offered(offers []Offer) {
 	}
 	c.count(MetricOffers, float64(len(offers)), "received", "")
 	bins := c.bins(offers)
+	byRole := map[string][]*bin{}
+	for _, b := range bins {
+		byRole[b.offer.Role] = append(byRole[b.offer.Role], b)
+	}
 	for _, s := range slices.Clone(c.demand.shapes) {
 		if s.wanting {
-			c.place(s, bins)
+			c.place(s, byRole[s.owner.role])
 		}
 	}
 	var unused []string
@@ -58,7 +62,7 @@ func (c *Core) offered(offers []Offer) {
 	}
 	if len(unused) > 0 {
 		reason := noFit
-		if c.demand.wanting == 0 {
+		if c.nobodyWants() {
 			reason = noDemand
 		}
 		c.count(MetricOffers, float64(len(unused)), "declined", reason)

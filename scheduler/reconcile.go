@@ -23,7 +23,9 @@ func (c *Core) subscribed(s Subscribed) {
 	c.identify(s.FrameworkID)
 	c.mesos.master, c.mesos.since = s.Master, c.now
 	c.mesos.asking, c.mesos.calls = asking{}, callRepeats{}
-	c.demand.flow.restart()
+	for _, share := range c.demand.shares {
+		share.restart()
+	}
 	c.touchWaiting()
 	c.count(MetricSubscriptions, 1)
 	c.note(slog.LevelInfo, "subscribed", slog.String("master", s.Master), slog.String("framework", s.FrameworkID))
@@ -169,8 +171,10 @@ func (c *Core) callFailed(f CallFailed) {
 		if call.Reason != repeated || !refused {
 			c.giveBack(call.OfferIDs)
 		}
-	case Suppress, Revive:
-		c.demand.flow.failed(c)
+	case Suppress:
+		c.flowFailed(call.Roles)
+	case Revive:
+		c.flowFailed(call.Roles)
 	case Reconcile:
 		for _, ref := range call.Tasks {
 			if a := c.attempts[ref.MesosID]; a != nil && !a.over() && c.mesos.up() {

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -98,6 +99,7 @@ func (c *Core) newRun(rev *revision, v *version, cmd StartRun) *run {
 			Revision:        rev.rec.Number,
 			Kind:            rev.rec.Kind,
 			ExecutorVersion: v.rec.Version,
+			Role:            cmp.Or(rev.spec.Role, c.cfg.Roles[0]),
 			Params:          maps.Clone(cmd.Params),
 			IdempotencyKey:  cmd.IdempotencyKey,
 			Created:         c.now,
@@ -106,7 +108,7 @@ func (c *Core) newRun(rev *revision, v *version, cmd StartRun) *run {
 		revision: rev,
 		spec:     rev.spec,
 	}
-	r.owner = newOwner(id, v.rec.Version, r)
+	r.owner = c.newOwner(id, v.rec.Version, r.rec.Role, r)
 	rev.runs++
 	v.runs++
 	c.view.versions = true

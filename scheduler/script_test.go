@@ -115,7 +115,7 @@ func testConfig() Config {
 	cfg.Kinds = jobs.Kinds{workKind{"work"}, workKind{"other"}}
 	cfg.ArtifactURL = "http://artifacts"
 	cfg.ExecutorInfo = func(p ExecutorPlan) []byte {
-		return fmt.Appendf(nil, "%s %s cpus=%v mem=%d", p.ID, p.URL, p.CPUs, p.Memory)
+		return fmt.Appendf(nil, "%s %s cpus=%v mem=%d role=%s", p.ID, p.URL, p.CPUs, p.Memory, p.Role)
 	}
 	return cfg
 }
@@ -214,7 +214,7 @@ func (a args) word(i int) string {
 //	tick DURATION · restart · step-down
 //	quietly COMMAND …                  without showing what comes of it
 //	setup [SPEC FIELDS]                version, channel, job "flights", subscription and a run of it, shown only when wrong
-//	view [RUN|jobs|versions|queue|checks|agents] · stored [KIND] · counts METRIC
+//	view [RUN|roles|jobs|versions|queue|checks|agents] · stored [KIND] · counts METRIC
 func (s *script) run(b block) string {
 	name, a := parseArgs(b.command)
 	switch name {
@@ -270,6 +270,8 @@ func (s *script) set(a args) {
 	switch a.word(0) {
 	case "free-retries":
 		s.cfg.FreeRetries = n
+	case "roles":
+		s.cfg.Roles = strings.Split(value, ",")
 	case "linger":
 		s.cfg.Linger = d
 	default:

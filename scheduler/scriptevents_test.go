@@ -34,7 +34,7 @@ func (s *script) event(name string, a args, input string) Event {
 		return Rescind{OfferID: a.word(0)}
 	case "call-failed":
 		status, _ := strconv.Atoi(a.named["status"])
-		return CallFailed{Call: s.lastCall(a.word(0)), Status: status, Reason: "refused"}
+		return CallFailed{Call: s.lastCall(a.word(0), a.named["roles"]), Status: status, Reason: "refused"}
 	case "framework-updated":
 		return FrameworkUpdated{Info: []byte(a.named["info"]), Refused: a.named["refused"]}
 	case "step-down":
@@ -48,14 +48,18 @@ func (s *script) event(name string, a args, input string) Event {
 	return Command{Ticket: s.ticket, Body: body}
 }
 
-func (s *script) lastCall(name string) Call {
+func (s *script) lastCall(name, roles string) Call {
+	among := s.cfg.Roles
+	if roles != "" {
+		among = strings.Split(roles, ",")
+	}
 	switch name {
 	case "accept":
 		return *s.accept
 	case "revive":
-		return Revive{}
+		return Revive{Roles: among}
 	case "suppress":
-		return Suppress{}
+		return Suppress{Roles: among}
 	case "decline":
 		return Decline{OfferIDs: []string{"o9"}}
 	}
@@ -126,7 +130,7 @@ func (s *script) parseOffers(input string) Offers {
 		agent, a := parseArgs(line)
 		s.offers++
 		o := Offer{
-			ID: "o" + strconv.Itoa(s.offers), AgentID: agent, Host: agent + ".local", AgentURL: "http://" + agent, Role: s.cfg.Role,
+			ID: "o" + strconv.Itoa(s.offers), AgentID: agent, Host: agent + ".local", AgentURL: "http://" + agent, Role: s.cfg.Roles[0],
 			Attributes: map[string]string{"hostname": agent + ".local"},
 		}
 		o.CPUs, _ = strconv.ParseFloat(a.named["cpus"], 64)
@@ -136,6 +140,8 @@ func (s *script) parseOffers(input string) Offers {
 		for key, value := range a.named {
 			switch key {
 			case "cpus", "mem", "disk":
+			case "role":
+				o.Role = value
 			case "executors":
 				o.Executors = nil
 			case "maintenance":

@@ -7,7 +7,7 @@ import "time"
 // wanting says whether something in a role could use an offer now.
 func wanting(c *Core, role string) bool {
 	for _, s := range c.demand.shapes {
-		if s.wanting && c.cfg.Role == role {
+		if s.wanting && s.owner.role == role {
 			return true
 		}
 	}
@@ -17,11 +17,14 @@ func wanting(c *Core, role string) bool {
 // checkFlow: what the core has told Mesos of offers fits to what waits.
 func (s *simulation) checkFlow(sch *simScheduler) {
 	c := sch.core
-	f := &c.demand.flow
-	if !c.mesos.up() || c.now.Before(f.revived.Add(reviveGap)) {
+	if !c.mesos.up() {
 		return
 	}
 	for _, role := range simRoles {
+		f := c.demand.share(role)
+		if c.now.Before(f.revived.Add(reviveGap)) {
+			continue
+		}
 		if f.known && f.suppressed && wanting(c, role) {
 			s.breach(neverSilenced, "offers for %s are suppressed although something wants some", role)
 		}

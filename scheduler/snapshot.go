@@ -66,6 +66,7 @@ func (c *Core) View() *View {
 	next := *v.last
 	next.Sequence++
 	next.At, next.Leading, next.Master = c.now, c.leading, c.mesos.master
+	next.Roles = c.roles
 	next.Framework, next.FrameworkProblem = c.identity(), c.mesos.refused
 	if v.jobs {
 		next.Jobs = c.viewJobs()
@@ -178,7 +179,11 @@ func (a *agent) show() *AgentView {
 }
 
 func (c *Core) viewQueue() Queue {
-	q := Queue{Pending: c.demand.pending, Launched: c.demand.launched}
+	q := Queue{Pending: c.demand.pending(), Launched: c.demand.launched()}
+	for _, role := range sortedKeys(c.demand.shares) {
+		share := c.demand.shares[role]
+		q.Roles = append(q.Roles, RoleQueue{Role: role, Pending: share.pending, Launched: share.launched, Suppressed: share.known && share.suppressed})
+	}
 	for _, s := range c.demand.shapes {
 		if s.wanting {
 			q.OldestPending = earlier(q.OldestPending, s.waits(s.queue.since()))

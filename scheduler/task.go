@@ -212,7 +212,7 @@ func (c *Core) describe(a *attempt) Launch {
 		MesosID:      rec.MesosID,
 		Name:         name,
 		Labels:       labels,
-		Role:         c.cfg.Role,
+		Role:         t.owner.role,
 		Resources:    s.resources,
 		ExecutorInfo: a.executor.rec.Info,
 		Data:         proto.Encode(data),

@@ -79,7 +79,11 @@ func (c *Core) registerVersion(cmd RegisterVersion) (RegisterVersionResult, *Err
 }
 
 // newPlatform: tasks may wait for agents of the platform that has just been registered.
-func (c *Core) newPlatform() { c.demand.grown = c.demand.wanting > 0 }
+func (c *Core) newPlatform() {
+	for _, share := range c.demand.shares {
+		share.grow()
+	}
+}
 
 func (c *Core) deleteVersion(cmd DeleteVersion) (*proto.ExecutorVersion, *Error) {
 	v := c.versions[cmd.Version]
@@ -146,9 +150,12 @@ func (c *Core) setChannel(cmd SetChannel) (*proto.Channel, *Error) {
 	return clone(ch), nil
 }
 
-// resolve finds the executor version that a spec asks for now.
+// resolve finds the executor version that a spec asks for now. A spec with a role that is not there has none.
 func (c *Core) resolve(spec *jobs.Spec) (*version, *Error) {
 	const cannot = "the spec names an executor that is not there"
+	if _, err := c.roleOf(spec); err != nil {
+		return nil, err
+	}
 	name := spec.Executor.Version
 	if channel := spec.Executor.Channel; channel != "" {
 		ch := c.channels[channel]

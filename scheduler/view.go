@@ -20,6 +20,7 @@ type View struct {
 	Sequence  uint64 // grows with every change
 	At        time.Time
 	Framework Identity
+	Roles     []string // to be subscribed with; see Core.Roles
 	// FrameworkProblem says why Mesos refused to change the framework to what is configured; empty if it did not.
 	FrameworkProblem string
 	Master           string // empty while not connected
@@ -99,9 +100,17 @@ type CheckView struct {
 	Version  string
 }
 
+// RoleQueue is the part of the queue that waits for one role's offers.
+type RoleQueue struct {
+	Role              string
+	Pending, Launched int
+	Suppressed        bool // Mesos sends it no offers, because nothing waits for them
+}
+
 // Queue sums up what waits.
 type Queue struct {
 	Pending       int
-	Launched      int       // launching, starting or running
-	OldestPending time.Time // since when the first of those that may be launched waits; zero if none may
+	Launched      int         // launching, starting or running
+	Roles         []RoleQueue // sorted by role
+	OldestPending time.Time   // since when the first of those that may be launched waits; zero if none may
 }

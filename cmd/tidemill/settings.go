@@ -43,7 +43,7 @@ var settings = []setting{
 	{"mesos.user", "`user` as whom executors run on the agents; default this process' user; it must stay the same", func(c *service.Config) any { return &c.Mesos.User }},
 	{"mesos.principal", "`principal` of the framework, if the master asks for one; it must stay the same", func(c *service.Config) any { return &c.Mesos.Principal }},
 	{"mesos.secret-file", "`file` that holds the principal's secret; else TIDEMILL_MESOS_SECRET is used, if set", func(c *service.Config) any { return &c.Mesos.SecretFile }},
-	{"mesos.role", "`role` under which Mesos offers resources", func(c *service.Config) any { return &c.Mesos.Role }},
+	{"mesos.roles", "`roles` under which Mesos offers resources, divided by commas; jobs that name none have the first one", func(c *service.Config) any { return &c.Mesos.Roles }},
 
 	{"executor.cpus", "`number` of CPUs that each executor process has beside its tasks", func(c *service.Config) any { return &c.Executor.CPUs }},
 	{"executor.memory", "`size` of the memory that each executor process has beside its tasks", func(c *service.Config) any { return (*size)(&c.Executor.Memory) }},
@@ -136,6 +136,11 @@ func parse(value any, field any) error {
 	switch field := field.(type) {
 	case *string:
 		*field = text
+	case *[]string:
+		*field = nil
+		for item := range strings.SplitSeq(text, ",") {
+			*field = append(*field, strings.TrimSpace(item))
+		}
 	case *slog.Level:
 		if err := field.UnmarshalText([]byte(text)); err != nil {
 			return fmt.Errorf("%q is not debug, info, warn or error", text)
@@ -175,6 +180,8 @@ func format(field any) string {
 	switch field := field.(type) {
 	case *string:
 		return *field
+	case *[]string:
+		return strings.Join(*field, ",")
 	case *slog.Level:
 		return strings.ToLower(field.String())
 	case *size:

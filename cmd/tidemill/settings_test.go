@@ -143,8 +143,8 @@ func TestEveryFieldHasAKey(t *testing.T) {
 
 func TestLaterSourcesWin(t *testing.T) {
 	clean(t)
-	file := writeFile(t, "mesos:\n  master: http://file:5050\n  role: file\n  name: file\nexecutor:\n  memory: 128MiB\n  cpus: 0.5\nscheduling:\n  keep-runs: 7\nlog:\n  level: debug\n")
-	t.Setenv("TIDEMILL_MESOS_ROLE", "environment")
+	file := writeFile(t, "mesos:\n  master: http://file:5050\n  roles: file\n  name: file\nexecutor:\n  memory: 128MiB\n  cpus: 0.5\nscheduling:\n  keep-runs: 7\nlog:\n  level: debug\n")
+	t.Setenv("TIDEMILL_MESOS_ROLES", "environment, b/c")
 	t.Setenv("TIDEMILL_MESOS_NAME", "environment")
 	t.Setenv("TIDEMILL_SCHEDULING_STALL_AFTER", "45s")
 	got, err := readConfig(flagSet(t, "--mesos-name=flag", "--executor-linger=1m30s"), file)
@@ -152,7 +152,7 @@ func TestLaterSourcesWin(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := service.Defaults()
-	want.Mesos.Master, want.Mesos.Role, want.Mesos.Name = "http://file:5050", "environment", "flag"
+	want.Mesos.Master, want.Mesos.Roles, want.Mesos.Name = "http://file:5050", []string{"environment", "b/c"}, "flag"
 	want.Executor.Memory, want.Executor.CPUs, want.Executor.Linger = 128<<20, 0.5, 90*time.Second
 	want.Scheduling.KeepRuns, want.Scheduling.StallAfter = 7, 45*time.Second
 	want.LogLevel = slog.LevelDebug

@@ -14,20 +14,21 @@ import (
 type state struct{ view func() *scheduler.View }
 
 var (
-	pendingDesc   = prometheus.NewDesc("tidemill_tasks_pending", "Tasks that wait to be launched.", nil, nil)
-	launchedDesc  = prometheus.NewDesc("tidemill_tasks_launched", "Tasks that are launching, starting or running.", nil, nil)
-	oldestDesc    = prometheus.NewDesc("tidemill_tasks_oldest_pending_seconds", "How long the oldest task has waited that back-off and parallelism let go; 0 if none waits.", nil, nil)
-	runsDesc      = prometheus.NewDesc("tidemill_runs", "Runs that are kept, by state.", []string{"state"}, nil)
-	jobsDesc      = prometheus.NewDesc("tidemill_jobs", "Jobs that are not deleted.", nil, nil)
-	agentsDesc    = prometheus.NewDesc("tidemill_agents", "Agents as offers and launches showed them.", nil, nil)
-	connectedDesc = prometheus.NewDesc("tidemill_mesos_connected", "1 while subscribed to a Mesos master.", nil, nil)
-	leadingDesc   = prometheus.NewDesc("tidemill_leading", "1 while this instance schedules.", nil, nil)
+	pendingDesc    = prometheus.NewDesc("tidemill_tasks_pending", "Tasks that wait to be launched, by role.", []string{"role"}, nil)
+	launchedDesc   = prometheus.NewDesc("tidemill_tasks_launched", "Tasks that are launching, starting or running, by role.", []string{"role"}, nil)
+	suppressedDesc = prometheus.NewDesc("tidemill_role_suppressed", "1 while Mesos sends the role no offers, because nothing waits for them.", []string{"role"}, nil)
+	oldestDesc     = prometheus.NewDesc("tidemill_tasks_oldest_pending_seconds", "How long the oldest task has waited that back-off and parallelism let go; 0 if none waits.", nil, nil)
+	runsDesc       = prometheus.NewDesc("tidemill_runs", "Runs that are kept, by state.", []string{"state"}, nil)
+	jobsDesc       = prometheus.NewDesc("tidemill_jobs", "Jobs that are not deleted.", nil, nil)
+	agentsDesc     = prometheus.NewDesc("tidemill_agents", "Agents as offers and launches showed them.", nil, nil)
+	connectedDesc  = prometheus.NewDesc("tidemill_mesos_connected", "1 while subscribed to a Mesos master.", nil, nil)
+	leadingDesc    = prometheus.NewDesc("tidemill_leading", "1 while this instance schedules.", nil, nil)
 )
 
 // Describe implements prometheus.Collector. There need not be a view yet.
 func (s *state) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		pendingDesc, launchedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, connectedDesc, leadingDesc,
+		pendingDesc, launchedDesc, suppressedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, connectedDesc, leadingDesc,
 	} {
 		out <- desc
 	}
@@ -44,8 +45,11 @@ func (s *state) Collect(out chan<- prometheus.Metric) {
 	if !view.Leading {
 		return
 	}
-	gauge(pendingDesc, float64(view.Queue.Pending))
-	gauge(launchedDesc, float64(view.Queue.Launched))
+	for _, role := range view.Queue.Roles {
+		gauge(pendingDesc, float64(role.Pending), role.Role)
+		gauge(launchedDesc, float64(role.Launched), role.Role)
+		gauge(suppressedDesc, oneIf(role.Suppressed), role.Role)
+	}
 	age := 0.0
 	if !view.Queue.OldestPending.IsZero() {
 		age = max(0, time.Since(view.Queue.OldestPending).Seconds())

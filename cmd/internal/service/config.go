@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"net/url"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidemill/tidemill/api/wire"
+	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/storage"
 	"github.com/tidemill/tidemill/storage/connections"
@@ -50,8 +52,8 @@ type Mesos struct {
 	Name       string
 	User       string // empty: the user of this process
 	Principal  string
-	SecretFile string // holds the principal's secret; empty: TIDEMILL_MESOS_SECRET
-	Role       string
+	SecretFile string   // holds the principal's secret; empty: TIDEMILL_MESOS_SECRET
+	Roles      []string // the first is that of jobs that name none
 
 	Secret storage.Secret
 }
@@ -86,7 +88,7 @@ func Defaults() Config {
 
 		LogLevel:  slog.LevelInfo,
 		LogFormat: "text",
-		Mesos:     Mesos{Master: "http://127.0.0.1:5050", Name: "tidemill", Role: core.Role},
+		Mesos:     Mesos{Master: "http://127.0.0.1:5050", Name: "tidemill", Roles: core.Roles},
 		Executor: Executor{
 			CPUs:      core.ExecutorCPUs,
 			Memory:    core.ExecutorMemory,
@@ -132,7 +134,12 @@ func (c Config) Validate() error {
 
 	check(httpURL(c.Mesos.Master), "mesos-master", "%q is not of the form http://host:port", c.Mesos.Master)
 	check(c.Mesos.Name != "", "mesos-name", "it is empty")
-	check(c.Mesos.Role != "" && c.Mesos.Role != "*", "mesos-role", "%q cannot be used: name a role of its own", c.Mesos.Role)
+	check(len(c.Mesos.Roles) > 0, "mesos-roles", "at least one is needed")
+	for i, role := range c.Mesos.Roles {
+		err := jobs.CheckRole(role)
+		check(err == nil, "mesos-roles", "%q: %v", role, err)
+		check(!slices.Contains(c.Mesos.Roles[:i], role), "mesos-roles", "%q is named twice", role)
+	}
 	check(c.Mesos.Secret.Empty() || c.Mesos.Principal != "", "mesos-principal", "there is a secret, but no principal")
 
 	check(c.Executor.CPUs >= 0.01 && c.Executor.CPUs <= 64, "executor-cpus", "%v is not between 0.01 and 64", c.Executor.CPUs)

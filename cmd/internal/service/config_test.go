@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,9 @@ func TestValidate(t *testing.T) {
 		"no data directory":            {func(c *Config) { c.DataDir = "" }, "--data-dir"},
 		"log format":                   {func(c *Config) { c.LogFormat = "xml" }, "--log-format"},
 		"ZooKeeper":                    {func(c *Config) { c.Mesos.Master = "zk://a:2181/mesos" }, "--mesos-master"},
-		"the default role":             {func(c *Config) { c.Mesos.Role = "*" }, "--mesos-role"},
+		"everybody's role":             {func(c *Config) { c.Mesos.Roles = []string{"*"} }, "--mesos-roles"},
+		"no role":                      {func(c *Config) { c.Mesos.Roles = nil }, "--mesos-roles: at least one"},
+		"a role twice":                 {func(c *Config) { c.Mesos.Roles = []string{"a/b", "a/b"} }, "--mesos-roles"},
 		"secret of nobody":             {func(c *Config) { c.Mesos.Secret = storage.NewSecret("s") }, "--mesos-principal"},
 		"too little CPU":               {func(c *Config) { c.Executor.CPUs = 0.001 }, "--executor-cpus"},
 		"too little memory":            {func(c *Config) { c.Executor.Memory = 1 << 20 }, "--executor-memory"},
@@ -141,11 +144,11 @@ func TestCoreConfiguration(t *testing.T) {
 	c.ArtifactURL = "http://artifacts.example/"
 	c.Executor.ConnectionsFile = "/etc/tidemill/connections.json"
 	c.Scheduling.StallAfter = 7 * time.Second
-	c.Mesos.Role = "data/batch"
+	c.Mesos.Roles = []string{"data/batch", "data/stream"}
 	s := &service{cfg: c, url: "http://127.0.0.1:8080"}
 	got := s.core()
 	if got.ArtifactURL != "http://artifacts.example" || got.ConnectionsFile != c.Executor.ConnectionsFile || got.StallAfter != 7*time.Second ||
-		got.Role != "data/batch" || len(got.Kinds) == 0 || got.ExecutorInfo == nil {
+		!slices.Equal(got.Roles, c.Mesos.Roles) || len(got.Kinds) == 0 || got.ExecutorInfo == nil {
 		t.Errorf("got %+v", got)
 	}
 	s.cfg.ArtifactURL = ""

@@ -200,7 +200,7 @@ func (s *service) master(mayAct func() bool) (*mesos.Connection, error) {
 		User:      user,
 		Principal: s.cfg.Mesos.Principal,
 		Secret:    s.cfg.Mesos.Secret,
-		Roles:     func() []string { return []string{s.cfg.Mesos.Role} },
+		Roles:     s.roles,
 		Hostname:  s.host(),
 		WebUIURL:  s.url,
 		MayAct:    mayAct,
@@ -208,11 +208,19 @@ func (s *service) master(mayAct func() bool) (*mesos.Connection, error) {
 	})
 }
 
+// roles are what to subscribe with: those of runs that go on may be configured no more.
+func (s *service) roles() []string {
+	if known := s.instance.View().Roles; len(known) > 0 {
+		return known
+	}
+	return s.cfg.Mesos.Roles
+}
+
 // core is the part of the configuration that decisions need.
 func (s *service) core() scheduler.Config {
 	c := scheduler.Defaults()
 	c.Kinds = kinds.All()
-	c.Role = s.cfg.Mesos.Role
+	c.Roles = s.cfg.Mesos.Roles
 	c.ExecutorCPUs = s.cfg.Executor.CPUs
 	c.ExecutorMemory = s.cfg.Executor.Memory
 	c.Linger = s.cfg.Executor.Linger
