@@ -3,14 +3,14 @@ package scheduler
 import (
 	"flag"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"runtime"
 )
 
 var (
@@ -26,6 +26,7 @@ func TestSimulation(t *testing.T) {
 		replay(t, *simSeed)
 		return
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // many small worlds
 	first := uint64(time.Now().UnixNano())%1e12 + 1
 	begin := time.Now()
 	var played, failed atomic.Int64

@@ -15,11 +15,12 @@ type simClients struct {
 	keys      map[string]string      // run by job and idempotency key
 	cancelled map[string]bool        // runs for which someone has asked that
 	deleted   map[string]bool        // jobs likewise
+	put       map[string]bool        // jobs
 	started   int
 }
 
 func newSimClients() simClients {
-	return simClients{asked: map[uint64]CommandBody{}, keys: map[string]string{}, cancelled: map[string]bool{}, deleted: map[string]bool{}}
+	return simClients{asked: map[uint64]CommandBody{}, keys: map[string]string{}, cancelled: map[string]bool{}, deleted: map[string]bool{}, put: map[string]bool{}}
 }
 
 var simVersions = []string{"1.5.0", "1.6.0"}
@@ -98,7 +99,7 @@ func (s *simulation) api() {
 	switch n := s.rng.IntN(20); {
 	case n < 8 && s.started < 8:
 		s.started++
-		s.start1()
+		s.startJob()
 	case n < 10 && len(s.accepted) > 0:
 		s.command(CancelRun{Run: s.accepted[s.rng.IntN(len(s.accepted))]})
 	case n < 12:
@@ -120,9 +121,18 @@ func (s *simulation) anyJob() string { return fmt.Sprintf("job-%d", s.rng.IntN(3
 
 func (s *simulation) anyKey() string { return fmt.Sprintf("key-%d", s.rng.IntN(2)) }
 
-// start1 puts a job, perhaps with another spec than before, and starts it.
-func (s *simulation) start1() {
+// startJob puts a job, perhaps with another spec than before, and starts a run.
+func (s *simulation) startJob() {
 	name := s.anyJob()
+	key := ""
+	if s.rng.IntN(3) == 0 {
+		key = s.anyKey()
+	}
+	if s.put[name] && s.rng.IntN(2) == 0 {
+		s.command(StartRun{Job: name, IdempotencyKey: key})
+		return
+	}
+	s.put[name] = true
 	check, constraint := "", ""
 	if s.rng.IntN(3) == 0 {
 		check = fmt.Sprintf(`, "check": ["x%d"]`, s.rng.IntN(4))
@@ -133,9 +143,5 @@ func (s *simulation) start1() {
 	s.command(PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "sim", "parallelism": %d, "retries": {"max": 2, "backoff": "1s"}, "timeout": "%ds",
 		"resources": {"cpus": 0.5, "memory": "%dMiB"}%s, "sim": {"stages": %s%s}}`,
 		name, 1+s.rng.IntN(4), 60+s.rng.IntN(60), 256*(1+s.rng.IntN(3)), constraint, simStages[s.rng.IntN(len(simStages))], check)})
-	key := ""
-	if s.rng.IntN(3) == 0 {
-		key = s.anyKey()
-	}
 	s.command(StartRun{Job: name, IdempotencyKey: key})
 }

@@ -177,7 +177,9 @@ func (sch *simScheduler) take(batch []Event) {
 			event = s.mutant.event(sch, event)
 		}
 		in := Input{Now: sch.now(), Random: s.rng.Uint64(), Event: event}
-		s.tracef("%s to %d: %T %v", s.now.Format("15:04:05.000"), sch.epoch, event, briefEvent(event))
+		if s.tracing {
+			s.tracef("%s to %d: %T %s", s.now.Format("15:04:05.000"), sch.epoch, event, briefEvent(event))
+		}
 		acts := sch.core.Step(in)
 		if sch.twin != nil {
 			if again := sch.twin.Step(in); !reflect.DeepEqual(acts, again) {

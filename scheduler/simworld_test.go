@@ -96,7 +96,7 @@ func (s *simulation) run() (broken *breach) {
 }
 
 // simSteps is how many things happen while faults may.
-const simSteps = 700
+const simSteps = 600
 
 func (s *simulation) tracef(format string, args ...any) {
 	if s.tracing {
