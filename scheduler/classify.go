@@ -125,11 +125,12 @@ func classify(u Update) (o outcome, ok bool) {
 	return o, true
 }
 
+// classifyFinished: of an attempt whose result cannot be read nobody knows whether it has committed.
 func classifyFinished(result *proto.TaskResult, decoding error) outcome {
-	o := outcome{state: proto.TASK_FINISHED, result: result, settled: true}
+	o := outcome{state: proto.TASK_FINISHED, result: result, settled: !result.Unsettled}
 	switch {
 	case decoding != nil:
-		o.state, o.result = proto.TASK_FAILED, nil
+		o.state, o.result, o.settled = proto.TASK_FAILED, nil, false
 		o.failure = &proto.Failure{Class: proto.CLASS_PASSING, Kind: "internal", Message: fmt.Sprintf("the executor's result cannot be read: %v", decoding)}
 	case result.Failure != nil:
 		o.state, o.failure = proto.TASK_FAILED, result.Failure

@@ -28,7 +28,7 @@ func TestClassify(t *testing.T) {
 		{"finished", Update{State: "TASK_FINISHED", Source: fromExecutor, Data: proto.Encode(&proto.TaskResult{Output: []byte("x")})},
 			want{state: finished, settled: true}},
 		{"finished with a broken result", Update{State: "TASK_FINISHED", Source: fromExecutor, Data: []byte{0xff}},
-			want{state: failed, class: passing, kind: "internal", settled: true}},
+			want{state: failed, class: passing, kind: "internal"}},
 		{"finished with a failure in it", Update{State: "TASK_FINISHED", Source: fromExecutor, Data: said(forGood, "invalid")},
 			want{state: failed, class: forGood, kind: "invalid", settled: true}},
 		{"failed for good", Update{State: "TASK_FAILED", Source: fromExecutor, Data: said(forGood, "not_found")},

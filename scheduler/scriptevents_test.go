@@ -186,6 +186,10 @@ func (s *script) parseUpdate(a args) Update {
 		u.UUID, u.Source = nil, "SOURCE_MASTER"
 		return u
 	}
+	if text := a.named["data"]; text != "" {
+		u.Data = []byte(text)
+		return u
+	}
 	if dir := a.named["dir"]; dir != "" {
 		u.Data = proto.Encode(&proto.Started{Directory: dir})
 		return u

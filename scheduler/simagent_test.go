@@ -39,21 +39,24 @@ type simWindow struct {
 }
 
 type simExecutor struct {
-	id      string
-	info    string
-	role    string
-	agent   *simAgent
-	cpus    float64
-	memory  int64
-	tasks   []*simTask
-	idle    time.Time // since when it has nothing to do
-	alive   bool
-	stopped bool // does nothing and hears nothing, and may wake up
+	id    string
+	info  string
+	role  string
+	agent *simAgent
+
+	framework int
+	cpus      float64
+	memory    int64
+	tasks     []*simTask
+	idle      time.Time // since when it has nothing to do
+	alive     bool
+	stopped   bool // does nothing and hears nothing, and may wake up
 }
 
 type simTask struct {
 	id        string
 	data      *proto.TaskData
+	framework int
 	resources jobs.Resources
 	executor  *simExecutor
 	state     string // what the executor knows: STAGING, STARTING, RUNNING or a final state
@@ -156,7 +159,7 @@ func (m *simMaster) launch(agent *simAgent, l *Launch, has jobs.Resources) jobs.
 		// may be no room for it.
 		cpus, _ := strconv.ParseFloat(strings.TrimPrefix(words[2], "cpus="), 64)
 		memory, _ := strconv.ParseInt(strings.TrimPrefix(words[3], "mem="), 10, 64)
-		e = &simExecutor{id: words[0], info: string(l.ExecutorInfo), role: l.Role, agent: agent, cpus: cpus, memory: memory}
+		e = &simExecutor{id: words[0], info: string(l.ExecutorInfo), role: l.Role, agent: agent, framework: m.framework, cpus: cpus, memory: memory}
 		needs.CPUs += cpus
 		needs.Memory += memory
 	}
@@ -169,7 +172,8 @@ func (m *simMaster) launch(agent *simAgent, l *Launch, has jobs.Resources) jobs.
 		agent.executorOrder = append(agent.executorOrder, e)
 		e.alive = true
 	}
-	t := &simTask{id: l.MesosID, data: mustDecode(l.Data, &proto.TaskData{}), resources: l.Resources, executor: e,
+	m.launched = true
+	t := &simTask{id: l.MesosID, framework: m.framework, data: mustDecode(l.Data, &proto.TaskData{}), resources: l.Resources, executor: e,
 		state: "TASK_STAGING", known: "TASK_STAGING", arrived: agent.link == linkUp, hangs: s.fault(8)}
 	e.tasks = append(e.tasks, t)
 	m.tasks[t.id] = t
@@ -201,7 +205,7 @@ func (m *simMaster) report(t *simTask, state, source, reason string, data []byte
 
 // sendUpdate sends the oldest update of a task that was not acknowledged.
 func (m *simMaster) sendUpdate(t *simTask) {
-	if len(t.updates) == 0 || t.executor.agent.link != linkUp {
+	if len(t.updates) == 0 || t.executor.agent.link != linkUp || m.stale(t.framework) {
 		return
 	}
 	t.known = t.updates[0].State
@@ -212,7 +216,9 @@ func (m *simMaster) sendUpdate(t *simTask) {
 
 // tell sends what the master itself says of a task.
 func (m *simMaster) tell(t *simTask, state, reason string) {
-	m.send(Update{MesosID: t.id, AgentID: t.executor.agent.id, State: state, Reason: reason, Source: "SOURCE_MASTER"})
+	if !m.stale(t.framework) {
+		m.send(Update{MesosID: t.id, AgentID: t.executor.agent.id, State: state, Reason: reason, Source: "SOURCE_MASTER"})
+	}
 }
 
 // work moves one task on.
@@ -235,15 +241,21 @@ func (m *simMaster) work(t *simTask) {
 		m.report(t, "TASK_RUNNING", fromExecutor, "", proto.Encode(&proto.Started{Directory: "/sandbox"}))
 	case t.hangs:
 	case m.s.fault(6):
-		class := []proto.Class{proto.CLASS_OURS, proto.CLASS_PASSING, proto.CLASS_PASSING, proto.CLASS_FINAL}[m.s.rng.IntN(4)]
-		if t.data.Stage == jobs.StageClean {
-			class = proto.CLASS_PASSING
-		}
-		result := proto.Encode(&proto.TaskResult{Failure: &proto.Failure{Class: class, Kind: "internal", Message: "made to fail"}})
-		m.report(t, "TASK_FAILED", fromExecutor, "", result)
+		m.fail(t)
 	case m.s.chance(40):
 		m.finish(t)
 	}
+}
+
+// fail ends a task without its work being done, for one reason or another.
+func (m *simMaster) fail(t *simTask) {
+	class := []proto.Class{proto.CLASS_OURS, proto.CLASS_PASSING, proto.CLASS_PASSING, proto.CLASS_FINAL}[m.s.rng.IntN(4)]
+	failure := &proto.Failure{Class: class, Kind: []string{"internal", "not_found"}[m.s.rng.IntN(2)], Message: "made to fail"}
+	data := proto.Encode(&proto.TaskResult{Failure: failure, Unsettled: m.s.chance(20)})
+	if m.s.chance(10) {
+		data = []byte("no message")
+	}
+	m.report(t, "TASK_FAILED", fromExecutor, "", data)
 }
 
 // finish does the work. A task that commits claims its run's commit point, or finds who did; a clean-up claims it for
@@ -253,7 +265,7 @@ func (m *simMaster) finish(t *simTask) {
 	run := t.data.Run
 	switch {
 	case t.data.Stage == jobs.StageCheck:
-		result.Output = proto.Encode(&proto.CheckOutput{})
+		result.Output = proto.Encode(simVerdict(mustDecode(t.data.Input, &proto.CheckInput{})))
 	case t.data.Stage == jobs.StageClean:
 		if m.commits[run] == "" {
 			m.commits[run] = simTombstone
@@ -277,8 +289,11 @@ func (m *simMaster) finish(t *simTask) {
 		m.report(t, "TASK_FAILED", fromExecutor, "", proto.Encode(result))
 		return
 	}
-	t.finished = true
-	m.report(t, "TASK_FINISHED", fromExecutor, "", proto.Encode(result))
+	data := proto.Encode(result)
+	if t.finished = !m.s.fault(3); !t.finished {
+		data = []byte("no message") // the work is done, but what it was gets lost
+	}
+	m.report(t, "TASK_FINISHED", fromExecutor, "", data)
 }
 
 // progress is the executor's regular message.
@@ -358,6 +373,7 @@ func (m *simMaster) comeBack(a *simAgent) {
 		return
 	}
 	a.link = linkUp
+	m.shutDown(a)
 	for _, t := range m.tasksOf(a) {
 		switch {
 		case !t.arrived && !final(t.state):
@@ -372,6 +388,21 @@ func (m *simMaster) comeBack(a *simAgent) {
 		case before == linkRecovering:
 			t.known = t.state
 		}
+	}
+}
+
+// shutDown ends what runs on an agent of a framework that has been removed. Nobody hears of that.
+func (m *simMaster) shutDown(a *simAgent) {
+	for _, t := range m.tasksOf(a) {
+		if m.stale(t.framework) {
+			if !final(t.state) {
+				m.end(t, "TASK_KILLED")
+			}
+			t.updates, t.known = nil, t.state
+		}
+	}
+	for _, e := range a.executorOrder {
+		e.alive = e.alive && !m.stale(e.framework)
 	}
 }
 

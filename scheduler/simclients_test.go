@@ -135,7 +135,7 @@ func (s *simulation) startJob() {
 	s.put[name] = true
 	check, constraint := "", ""
 	if s.rng.IntN(3) == 0 {
-		check = fmt.Sprintf(`, "check": ["x%d"]`, s.rng.IntN(4))
+		check = fmt.Sprintf(`, "check": [%q]`, []string{"a", "b", "c", simUnsound}[s.rng.IntN(4)])
 	}
 	if s.rng.IntN(5) == 0 {
 		constraint = `, "constraints": [{"attribute": "hostname", "operator": "is_not", "value": "host-1"}]`

@@ -78,3 +78,16 @@ func (k simKind) Next(spec *jobs.Spec, done jobs.StageResult) (jobs.Step, error)
 	}
 	return jobs.Step{Done: simOutput(string(done.Outputs[0]))}, nil
 }
+
+// simUnsound is an expression that does not pass the checks.
+const simUnsound = "unsound"
+
+func simVerdict(in *proto.CheckInput) *proto.CheckOutput {
+	out := &proto.CheckOutput{}
+	for _, e := range in.Expressions {
+		if e.Text == simUnsound {
+			out.Problems = append(out.Problems, proto.Problem{Pointer: e.Pointer, Detail: "it is not sound"})
+		}
+	}
+	return out
+}

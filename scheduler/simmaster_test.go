@@ -15,6 +15,7 @@ type simMaster struct {
 	stream     int           // the subscription that counts; each has a number of its own
 	subscriber *simScheduler // whose it is; nil while there is none
 	suppressed map[string]bool
+	framework  int // the number in its ID
 	serial     int
 	agents     []*simAgent
 	tasks      map[string]*simTask
@@ -24,6 +25,8 @@ type simMaster struct {
 	inverse    map[string]*simInverse // inverse offers that were not answered
 	commits    map[string]string      // by run: the commit point; simTombstone if it was claimed for nothing
 	executors  map[string]string      // by ID: the agent on which it ran
+	launched   bool                   // something was, since the framework registered
+	removed    bool                   // the framework was
 }
 
 const (
@@ -78,8 +81,14 @@ func (m *simMaster) subscribe(sch *simScheduler, as Identity) {
 	if old := m.subscriber; old != nil && old != sch {
 		old.failedOver = true
 	}
-	if as.ID == "" && len(m.tasks) > 0 {
-		m.s.breach(aliveUnknown, "a scheduler subscribes without a framework ID although %d tasks were launched", len(m.tasks))
+	switch {
+	case as.ID == "" && m.launched && !m.removed:
+		m.s.breach(aliveUnknown, "a scheduler subscribes without a framework ID although tasks were launched")
+	case as.ID == "":
+		m.framework++
+		m.launched, m.removed = false, false
+	case as.ID != m.frameworkID():
+		m.s.breach(identities, "a scheduler subscribes as %s, which was never given or has been removed", as.ID)
 	}
 	m.stream++
 	m.subscriber, sch.stream = sch, m.stream
@@ -89,10 +98,27 @@ func (m *simMaster) subscribe(sch *simScheduler, as Identity) {
 			delete(m.suppressed, role)
 		}
 	}
-	m.send(Subscribed{FrameworkID: "fw", Master: "http://master"})
+	m.send(Subscribed{FrameworkID: m.frameworkID(), Master: "http://master"})
 	if string(as.Info) != simInfo {
 		m.send(FrameworkUpdated{Info: []byte(simInfo)})
 	}
+}
+
+func (m *simMaster) frameworkID() string { return "fw-" + strconv.Itoa(m.framework) }
+
+// stale says whether that framework is no more.
+func (m *simMaster) stale(framework int) bool { return framework != m.framework || m.removed }
+
+// remove ends the framework for good, with all that runs of it. Agents that cannot be reached hear of that later.
+func (m *simMaster) remove() {
+	m.removed = true
+	for _, a := range m.agents {
+		if a.link == linkUp {
+			m.shutDown(a)
+		}
+	}
+	m.voidOffers()
+	clear(m.suppressed)
 }
 
 func (m *simMaster) voidOffers() {
@@ -101,14 +127,19 @@ func (m *simMaster) voidOffers() {
 	clear(m.inverse)
 }
 
-// disconnect ends the subscription. Of what was on its way to the scheduler the last part is lost.
+// disconnect ends the subscription.
 func (m *simMaster) disconnect() {
-	sch := m.subscriber
-	if sch == nil {
-		return
+	if m.subscriber != nil {
+		m.leave(m.subscriber)
 	}
-	m.subscriber = nil
-	m.voidOffers()
+}
+
+// leave ends the subscription of a scheduler. Of what was on its way to it the last part is lost.
+func (m *simMaster) leave(sch *simScheduler) {
+	if m.subscriber == sch {
+		m.subscriber = nil
+		m.voidOffers()
+	}
 	arrives := m.s.rng.IntN(len(sch.inbox) + 1)
 	var inbox []Event
 	for i, event := range sch.inbox {
@@ -288,7 +319,7 @@ func (m *simMaster) accept(call Accept) {
 
 func (m *simMaster) kill(call Kill) {
 	t := m.tasks[call.MesosID]
-	if t != nil && t.executor.agent.link == linkUp && !(final(t.known) && len(t.updates) == 0) {
+	if t != nil && !m.stale(t.framework) && t.executor.agent.link == linkUp && !(final(t.known) && len(t.updates) == 0) {
 		t.kill = t.kill || !m.s.fault(20)
 		return
 	}
@@ -301,6 +332,9 @@ func (m *simMaster) kill(call Kill) {
 func (m *simMaster) answer(id, agentID string) {
 	u := Update{MesosID: id, AgentID: agentID, Reason: reconciliation, Source: "SOURCE_MASTER", State: "TASK_UNKNOWN"}
 	agent, t := m.agent(agentID), m.tasks[id]
+	if t != nil && m.stale(t.framework) {
+		t = nil
+	}
 	switch {
 	case agent == nil:
 	case agent.link == linkRecovering:
@@ -331,7 +365,7 @@ func (m *simMaster) reconcile(call Reconcile) {
 		return
 	}
 	for _, t := range slices.Clone(m.taskOrder) {
-		if !final(t.known) && (t.executor.agent.link == linkUp || t.executor.agent.link == linkCut) {
+		if !m.stale(t.framework) && !final(t.known) && (t.executor.agent.link == linkUp || t.executor.agent.link == linkCut) {
 			m.answer(t.id, t.executor.agent.id)
 		}
 	}

@@ -216,7 +216,7 @@ func taskMutants() []mutant {
 			return ok && a != nil && !a.live()
 		})},
 		{name: "executors change while they live", breaks: identities, event: func(sch *simScheduler, event Event) Event {
-			if _, subscribed := event.(Subscribed); !subscribed {
+			if _, subscribed := event.(Subscribed); !subscribed || !sch.leads() {
 				return event
 			}
 			for _, id := range sortedKeys(sch.core.executors) {

@@ -26,6 +26,7 @@ type simScheduler struct {
 	ticked     time.Time
 	paused     time.Time        // it is stopped until then
 	offers     map[string]Offer // that it has been given and may use
+	gated      bool             // its lease says that it must not act: nothing of it goes out any more
 	failedOver bool             // another instance has subscribed: it ends when it has read what came before
 	refused    bool             // a commit was: it must do nothing any more
 	down       bool             // its core has been told that it leads no more
@@ -326,7 +327,10 @@ func (sch *simScheduler) deliver() {
 	}
 	c := (*lane)[at]
 	*lane = slices.Delete(*lane, at, at+1)
-	if c.stream == 0 {
+	if sch.gated && sch.stream != 0 {
+		s.master.leave(sch)
+	}
+	if c.stream == 0 || sch.gated {
 		sch.inbox = append(sch.inbox, CallFailed{Call: c.call, Reason: "there is no subscription"})
 		return
 	}
@@ -385,14 +389,20 @@ func simLane(call Call) (agent string, together bool) {
 	return "", false
 }
 
-// subscribe begins a subscription under the ID that is stored.
+// subscribe begins a subscription under the ID that is stored, or that has come since.
 func (sch *simScheduler) subscribe() {
 	s := sch.s
 	if !sch.leads() {
 		s.breach(oldLeader, "scheduler %d subscribes although another one leads", sch.epoch)
 	}
 	s.tracef("scheduler %d subscribes", sch.epoch)
-	s.master.subscribe(sch, sch.core.View().Framework)
+	as := sch.core.View().Framework
+	for _, event := range sch.inbox {
+		if e, ok := event.(Subscribed); ok {
+			as.ID = e.FrameworkID
+		}
+	}
+	s.master.subscribe(sch, as)
 }
 
 // briefEvent makes events short enough for a trace.

@@ -275,13 +275,45 @@ func (s *simulation) accident() {
 		s.maintain(a)
 	case n < 30:
 		m.drain(a)
+	case n < 32:
+		s.babble(a)
+	case n < 33 && s.rng.IntN(3) == 0:
+		s.forget()
 	default:
 		s.mend(a)
 	}
 }
 
+// forget is what happens when somebody has removed the framework from Mesos: its schedulers end, and an operator gives
+// up the ID before the next one begins.
+func (s *simulation) forget() {
+	s.master.remove()
+	s.end(s.leader)
+	for len(s.old) > 0 {
+		s.end(s.old[0])
+	}
+	s.faults = false // the operator tries until it is done
+	s.leader = s.start()
+	s.leader.take([]Event{Command{Body: ForgetFramework{}}})
+	s.leader.finishTurn()
+	s.faults = true
+}
+
+// babble is what no well Mesos would send, or only a newer one.
+func (s *simulation) babble(a *simAgent) {
+	s.master.send(Message{AgentID: a.id, ExecutorID: "executor-1", Data: []byte("no message")})
+	s.master.send(Update{MesosID: "stranger", AgentID: a.id, State: "TASK_RUNNING", Source: fromExecutor, UUID: []byte("uuid-0")})
+	s.master.send(Failure{AgentID: "nowhere", ExecutorID: "executor-1"})
+	s.master.send(Rescind{OfferID: "none"})
+	s.master.send(RescindInverse{OfferID: "none"})
+	for _, t := range s.master.tasksOf(a) {
+		s.master.send(Update{MesosID: t.id, AgentID: a.id, State: "TASK_PONDERING", Reason: "REASON_FROM_THE_FUTURE", Source: "SOURCE_MASTER"})
+	}
+}
+
 // takeOver makes another process lead while the one that did runs on.
 func (s *simulation) takeOver() {
+	s.leader.gated = s.rng.IntN(2) == 0
 	s.old = append(s.old, s.leader)
 	s.leader = s.start()
 }
