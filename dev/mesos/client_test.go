@@ -21,6 +21,7 @@ type client struct {
 	t      *testing.T
 	url    string
 	info   *v1.FrameworkInfo
+	http   *http.Client
 	stream string
 	events chan *scheduler.Event // closed when the stream has ended
 	close  func()
@@ -42,7 +43,11 @@ func frameworkInfo() *v1.FrameworkInfo {
 // subscribe subscribes and takes SUBSCRIBED.
 func subscribe(t *testing.T, url string, info *v1.FrameworkInfo) *client {
 	t.Helper()
-	c := connect(t, url, info)
+	return connect(t, url, info).subscribed()
+}
+
+func (c *client) subscribed() *client {
+	c.t.Helper()
 	if event := c.next("SUBSCRIBED", func(e *scheduler.Event) bool { return e.Type == scheduler.Event_SUBSCRIBED }); event != nil {
 		c.info.ID = event.Subscribed.FrameworkID
 	}
@@ -52,9 +57,14 @@ func subscribe(t *testing.T, url string, info *v1.FrameworkInfo) *client {
 // connect sends SUBSCRIBE and leaves all events to be taken.
 func connect(t *testing.T, url string, info *v1.FrameworkInfo) *client {
 	t.Helper()
+	return connectWith(t, http.DefaultClient, url, info)
+}
+
+func connectWith(t *testing.T, by *http.Client, url string, info *v1.FrameworkInfo) *client {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &client{
-		t: t, url: url, info: info, events: make(chan *scheduler.Event, 1000), acknowledges: true,
+		t: t, http: by, url: url, info: info, events: make(chan *scheduler.Event, 1000), acknowledges: true,
 	}
 	response := c.post(ctx, &scheduler.Call{
 		Type: scheduler.Call_SUBSCRIBE, FrameworkID: info.ID, Subscribe: &scheduler.Call_Subscribe{FrameworkInfo: info},
@@ -105,7 +115,7 @@ func (c *client) post(ctx context.Context, call *scheduler.Call) *http.Response 
 	if c.stream != "" {
 		request.Header.Set("Mesos-Stream-Id", c.stream)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := c.http.Do(request)
 	if err != nil {
 		c.t.Fatalf("%s: %v", call.Type, err)
 	}
@@ -167,6 +177,20 @@ func (c *client) next(what string, fits func(*scheduler.Event) bool) *scheduler.
 		c.t.Fatalf("wait for %s: %v", what, err)
 	}
 	return event
+}
+
+// event waits for the next event of a type.
+func (c *client) event(kind scheduler.Event_Type) *scheduler.Event {
+	c.t.Helper()
+	return c.next(kind.String(), func(e *scheduler.Event) bool { return e.Type == kind })
+}
+
+// reconcile asks for the state of one task.
+func (c *client) reconcile(task string, agent v1.AgentID) {
+	c.t.Helper()
+	c.must(&scheduler.Call{Type: scheduler.Call_RECONCILE, Reconcile: &scheduler.Call_Reconcile{
+		Tasks: []scheduler.Call_Reconcile_Task{{TaskID: v1.TaskID{Value: task}, AgentID: &agent}},
+	}})
 }
 
 // offer gives the oldest offer of some size that was not used yet, or waits for one.

@@ -297,7 +297,17 @@ func touch(t *testing.T, file string) {
 
 func get(t *testing.T, address string) (int, string) {
 	t.Helper()
-	response, err := http.Get(address)
+	request, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return do(t, request)
+}
+
+// do makes a request and gives status and text of the answer.
+func do(t *testing.T, request *http.Request) (int, string) {
+	t.Helper()
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,9 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
+	// The longest ones first.
+	{name: "launch_errors", allocation: 700 * time.Millisecond}, // many rounds of offers
+	{name: "maintenance_inverse_offers"},                        // an inverse offer is refused for 5 s
 	{name: "subscribe_and_heartbeat", configure: func(l *lab) {
 		// Heartbeats come after 15 s there and after 100 ms here.
 		l.master.HeartbeatInterval, l.heartbeats = 100*time.Millisecond, true
@@ -37,7 +40,6 @@ var scenarios = []scenario{
 	{name: "decline_suppress_revive", agents: 2, allocation: 100 * time.Millisecond, configure: func(l *lab) {
 		l.scaleRefusals = true
 	}},
-	{name: "launch_errors", allocation: 300 * time.Millisecond},
 	{name: "kill_unknown_and_reconcile", allocation: 3 * time.Second},
 	{name: "unacknowledged_updates_are_retried", second: 100 * time.Millisecond, configure: func(l *lab) {
 		// Updates come again after 10 s there and after 2.5 s here.
@@ -55,9 +57,6 @@ var scenarios = []scenario{
 	{name: "agent_marked_gone", agents: 2, allocation: 3 * time.Second},
 	{name: "operator_views", allocation: 3 * time.Second},
 	{name: "drain_agent", agents: 2, allocation: 3 * time.Second},
-	{name: "maintenance_inverse_offers", allocation: 100 * time.Millisecond, configure: func(l *lab) {
-		l.scaleRefusals = true
-	}},
 	{name: "master_restart", allocation: 3 * time.Second, configure: func(l *lab) {
 		l.master.Registry = filepath.Join(l.dir, "registry")
 	}},

@@ -1,7 +1,6 @@
 package mesos_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemill/tidemill/dev/mesos"
 	"github.com/tidemill/tidemill/dev/mesos/agent"
 	"github.com/tidemill/tidemill/dev/mesos/election"
 	"github.com/tidemill/tidemill/dev/mesos/master"
@@ -46,7 +45,7 @@ type lab struct {
 	stopMaster  []func() // and waits for its end
 	masterURL   string   // of the one that is called
 	agentURLs   []string
-	process     *exec.Cmd
+	process     *mesos.Process
 	executorPID int
 	artefacts   *httptest.Server
 	background  sync.WaitGroup
@@ -170,37 +169,23 @@ func (l *lab) startProcess(cfg agent.Config) {
 	for name, value := range cfg.ExecutorEnvironment {
 		args = append(args, "--executor-env", name+"="+value)
 	}
-	l.process = exec.Command(l.self, args...)
-	out, err := l.process.StdoutPipe()
-	if err != nil {
-		l.t.Fatal(err)
-	}
 	log, err := os.OpenFile(filepath.Join(l.dir, "agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	defer log.Close() //nolint:errcheck // the process has its own
-	l.process.Stderr = log
-	if err := l.process.Start(); err != nil {
+	if l.process, err = mesos.StartProcess(log, l.self, args...); err != nil {
 		l.t.Fatal(err)
 	}
-	first, err := bufio.NewReader(out).ReadString('\n')
-	url, ready := strings.CutPrefix(strings.TrimSpace(first), "ready ")
-	if err != nil || !ready {
-		l.t.Fatalf("agent did not start: %q, %v", first, err)
-	}
-	l.agentURLs = append(l.agentURLs, url)
+	l.agentURLs = append(l.agentURLs, l.process.URL())
 }
 
 // stopProcess ends the agent's process in order, if there is one.
 func (l *lab) stopProcess() {
-	if l.process == nil || l.process.ProcessState != nil {
+	if l.process == nil {
 		return
 	}
-	if err := l.process.Process.Signal(syscall.SIGTERM); err != nil {
-		l.t.Error(err)
-	}
-	if err := l.process.Wait(); err != nil {
+	if err := l.process.Stop(); err != nil {
 		l.t.Errorf("agent: %v", err)
 	}
 }
@@ -285,10 +270,7 @@ func (l *lab) note(what string, r *replay) {
 		}
 	case what == "SIGKILL agent":
 		l.awaitAcknowledged()
-		if err := l.process.Process.Kill(); err != nil {
-			l.t.Fatal(err)
-		}
-		l.process.Wait() //nolint:errcheck // it was killed
+		l.must(l.process.Kill())
 	case what == "SIGKILL master":
 		l.stopMaster[0]()
 		l.masterDied = true
@@ -299,9 +281,9 @@ func (l *lab) note(what string, r *replay) {
 	case what == "subscribe at a standby":
 		l.masterURL = l.masters[1].URL()
 	case what == "SIGSTOP agent (a partition)":
-		l.signalAgent(syscall.SIGSTOP)
+		l.must(l.process.Pause())
 	case what == "SIGCONT agent (the partition heals)":
-		l.signalAgent(syscall.SIGCONT)
+		l.must(l.process.Resume())
 	case what == "agent starts again":
 		l.startAgent(l.t.Context(), 0)
 	case strings.HasPrefix(what, "the stream is dropped"):
@@ -313,8 +295,9 @@ func (l *lab) note(what string, r *replay) {
 	}
 }
 
-func (l *lab) signalAgent(signal os.Signal) {
-	if err := l.process.Process.Signal(signal); err != nil {
+func (l *lab) must(err error) {
+	l.t.Helper()
+	if err != nil {
 		l.t.Fatal(err)
 	}
 }

@@ -151,6 +151,15 @@ func (a *Agent) URL() string {
 	return "http://" + a.endpoint()
 }
 
+// WorkDir is where its sandboxes and volumes are, as an absolute path.
+func (a *Agent) WorkDir() string { return a.cfg.WorkDir }
+
+// Hostname is the agent's; with IP it names the machine in maintenance schedules.
+func (a *Agent) Hostname() string { return a.cfg.Hostname }
+
+// IP is the address that the agent listens on.
+func (a *Agent) IP() string { return a.listener.Addr().(*net.TCPAddr).IP.String() }
+
 // ID is what the master calls the agent; empty until it has registered.
 func (a *Agent) ID() string { return a.registeredID() }
 

@@ -1,8 +1,10 @@
 package master
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gogo/protobuf/proto"
@@ -83,7 +85,7 @@ func (m *Master) subscribe(call *scheduler.Call_Subscribe, s *subscription) *fra
 	info := proto.Clone(call.FrameworkInfo).(*v1.FrameworkInfo)
 	id := info.GetID().GetValue()
 	s.framework = id
-	if problem := frameworkProblem(info); problem != "" {
+	if problem := cmp.Or(frameworkProblem(info), suppressedProblem(info, call.SuppressedRoles)); problem != "" {
 		s.sendError(problem)
 		return nil
 	}
@@ -94,6 +96,10 @@ func (m *Master) subscribe(call *scheduler.Call_Subscribe, s *subscription) *fra
 		}
 	}
 	f, known := m.frameworks[id]
+	if known && f.info.GetPrincipal() != info.GetPrincipal() {
+		s.sendError(updateProblem(f.info, info))
+		return nil
+	}
 	if known {
 		m.resubscribe(f, info)
 	} else {
@@ -133,7 +139,7 @@ func (m *Master) addFramework(info *v1.FrameworkInfo) *framework {
 // resubscribe readies a known framework for its next subscription. What cannot be
 // changed for a living framework stays as it was, as in Mesos.
 func (m *Master) resubscribe(f *framework, info *v1.FrameworkInfo) {
-	info.User, info.Principal, info.Checkpoint = f.info.User, f.info.Principal, f.info.Checkpoint
+	info.User, info.Checkpoint = f.info.User, f.info.Checkpoint
 	f.info, f.reregistered, f.recovered = info, time.Now(), false
 	f.stopFailover()
 	if f.subscription != nil {
@@ -224,16 +230,13 @@ func (m *Master) nextFrameworkID() string {
 
 func (m *Master) updateFramework(f *framework, call *scheduler.Call_UpdateFramework) (int, *wire.Refusal) {
 	info := proto.Clone(&call.FrameworkInfo).(*v1.FrameworkInfo)
-	problem := frameworkProblem(info)
-	if problem == "" {
-		problem = updateProblem(f.info, info)
-	}
+	problem := cmp.Or(frameworkProblem(info), updateProblem(f.info, info), suppressedProblem(info, call.SuppressedRoles))
 	if problem != "" {
 		return 0, wire.Refuse(http.StatusBadRequest, "'FrameworkInfo' update is not valid: %s", problem)
 	}
-	info.ID = f.info.ID
 	f.info = info
 	m.setAllocatable(f)
+	m.takeBackOffers(f, func(o *offer) bool { return !slices.Contains(rolesOf(info), o.Role) }, true)
 	m.alloc.SetSuppressed(f.id, call.SuppressedRoles)
 	m.allocate(time.Now())
 	return http.StatusOK, nil

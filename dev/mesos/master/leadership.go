@@ -22,6 +22,14 @@ func (m *Master) Leads() bool {
 	return m.leads()
 }
 
+// ConnectedAgents is how many agents are registered and connected; none at a master that
+// does not lead.
+func (m *Master) ConnectedAgents() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.connectedAgents()
+}
+
 func (m *Master) candidate() *v1.MasterInfo {
 	m.mu.Lock()
 	defer m.mu.Unlock()

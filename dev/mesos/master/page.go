@@ -76,7 +76,10 @@ func (m *Master) pageData() pageData {
 		on := m.usedOn(a)
 		used.Add(on...)
 		total.Add(a.total...)
-		data.Agents = append(data.Agents, a.page("connected", on))
+		data.Agents = append(data.Agents, a.page(m.pageState(a), on))
+	}
+	for _, info := range m.recovered {
+		data.Agents = append(data.Agents, (&agent{id: info.GetID().GetValue(), info: info, total: info.Resources}).page("expected back", nil))
 	}
 	for _, a := range m.unreachable {
 		data.Agents = append(data.Agents, a.page("unreachable", nil))
@@ -116,10 +119,23 @@ func clock(at float64) string {
 	return time.UnixMilli(int64(at * 1000)).UTC().Format("2006-01-02 15:04:05")
 }
 
-func (a *agent) page(state string, used v1.Resources) pageAgent {
-	if state == "connected" && a.stream == nil {
-		state = "disconnected"
+// pageState says how a registered agent is.
+func (m *Master) pageState(a *agent) string {
+	admitted := m.registry.Agents[a.id]
+	switch {
+	case a.stream == nil:
+		return "disconnected"
+	case admitted.Drained:
+		return "drained"
+	case admitted.Drain != nil:
+		return "draining"
+	case admitted.Deactivated:
+		return "deactivated"
 	}
+	return "connected"
+}
+
+func (a *agent) page(state string, used v1.Resources) pageAgent {
 	p := pageAgent{
 		ID: a.id, Host: a.info.Hostname, State: state, URL: a.base(), Registered: clock(seconds(a.registered)),
 		Used: amountsOf(used), Total: amountsOf(a.total),

@@ -29,6 +29,9 @@ func callProblem(call *scheduler.Call, principal string) string {
 	if missing := missingBody(call); missing != "" {
 		return "Expecting '" + missing + "' to be present"
 	}
+	if call.Type == scheduler.Call_UPDATE_FRAMEWORK && call.FrameworkID.Value != call.UpdateFramework.FrameworkInfo.GetID().GetValue() {
+		return "'framework_id' differs from 'update_framework.framework_info.id'"
+	}
 	if call.Type == scheduler.Call_ACKNOWLEDGE && len(call.Acknowledge.UUID) != 16 {
 		return "Not a valid UUID"
 	}

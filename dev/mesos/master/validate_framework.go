@@ -98,11 +98,27 @@ func updateProblem(old, changed *v1.FrameworkInfo) string {
 	case old.GetPrincipal() != changed.GetPrincipal():
 		return "Changing framework's principal is not allowed."
 	case old.User != changed.User:
-		return "Updating 'FrameworkInfo.user' is unsupported"
+		return fmt.Sprintf("Updating 'FrameworkInfo.user' is unsupported; attempted to update from '%s' to '%s'", old.User, changed.User)
 	case old.GetCheckpoint() != changed.GetCheckpoint():
-		return "Updating 'FrameworkInfo.checkpoint' is unsupported"
+		return fmt.Sprintf("Updating 'FrameworkInfo.checkpoint' is unsupported; attempted to update from '%t' to '%t'",
+			old.GetCheckpoint(), changed.GetCheckpoint())
 	}
 	return ""
+}
+
+// suppressedProblem judges the roles that a framework wants no offers in.
+func suppressedProblem(info *v1.FrameworkInfo, suppressed []string) string {
+	var others []string
+	for _, role := range suppressed {
+		if !slices.Contains(rolesOf(info), role) {
+			others = append(others, role)
+		}
+	}
+	if len(others) == 0 {
+		return ""
+	}
+	slices.Sort(others)
+	return "Suppressed roles { " + strings.Join(slices.Compact(others), ", ") + " } are not contained in the set of roles"
 }
 
 func hasCapability(info *v1.FrameworkInfo, capability v1.FrameworkInfo_Capability_Type) bool {
