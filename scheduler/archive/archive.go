@@ -95,11 +95,13 @@ type Page struct {
 type Archive struct {
 	objects storage.Store
 	index   *index
+
+	smallPair, largePair int64 // bounds of Compact
 }
 
 // New is the archive below archive/ in objects, which should retry (storage.WithRetry). It sends nothing.
 func New(objects storage.Store, log *slog.Logger) *Archive {
-	return &Archive{objects: objects, index: newIndex(objects, log)}
+	return &Archive{objects: objects, index: newIndex(objects, log), smallPair: smallPair, largePair: largePair}
 }
 
 const (

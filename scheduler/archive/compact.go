@@ -58,7 +58,7 @@ func (a *Archive) compactDay(ctx context.Context, day string) (joined int, err e
 			continue // going, by someone else's doing
 		case err != nil:
 			return 0, err
-		case details.Size <= smallPair:
+		case details.Size <= a.smallPair:
 			small = append(small, f)
 		}
 	}
@@ -80,7 +80,7 @@ func (a *Archive) join(ctx context.Context, day string, files []fileKey) (taken 
 	p, seen := newPair(), make(map[string]bool)
 	var old []string
 	for _, f := range files {
-		if p.details.Len() >= largePair {
+		if int64(p.details.Len()) >= a.largePair {
 			break
 		}
 		taken++
@@ -113,7 +113,7 @@ func (a *Archive) join(ctx context.Context, day string, files []fileKey) (taken 
 // append copies a pair into p, without the runs that are there already.
 func (a *Archive) append(ctx context.Context, p *pair, seen map[string]bool, f fileKey, runs []*Run) error {
 	key := strings.TrimSuffix(f.key, runsEnding) + detailsEnding
-	details, _, err := storage.ReadAll(ctx, a.objects, key, smallPair)
+	details, _, err := storage.ReadAll(ctx, a.objects, key, a.smallPair)
 	if err != nil {
 		return err
 	}

@@ -129,7 +129,11 @@ func readDetails(in io.Reader, run string, take func(*detailLine) error) error {
 	if err != nil {
 		return err
 	}
-	lines := json.NewDecoder(unpacked)
+	return readDetailLines(unpacked, run, take)
+}
+
+func readDetailLines(in io.Reader, run string, take func(*detailLine) error) error {
+	lines := json.NewDecoder(in)
 	for {
 		var line detailLine
 		err := lines.Decode(&line)

@@ -285,7 +285,11 @@ func readRuns(in io.Reader, pair string) (runs []*Run, size int64, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	lines := json.NewDecoder(unpacked)
+	return readRunLines(unpacked, pair)
+}
+
+func readRunLines(in io.Reader, pair string) (runs []*Run, size int64, err error) {
+	lines := json.NewDecoder(in)
 	for {
 		var line runLine
 		err := lines.Decode(&line)

@@ -15,6 +15,9 @@ import (
 // lineVersion is written into every line. A line of a higher one is for a newer tidemill.
 const lineVersion = 1
 
+// mostStageTasks is more than the scheduler allows: a stage with more is none of its.
+const mostStageTasks = 1_000_000
+
 // runLine is a line of a runs file.
 type runLine struct {
 	Version int         `json:"version"`
@@ -201,6 +204,9 @@ func readSummary(in *summary) (*Run, error) {
 	}
 	out := &Run{Record: rec, Progress: in.Progress}
 	for _, line := range in.Stages {
+		if line.Tasks > mostStageTasks {
+			return nil, fmt.Errorf("stage %q has %d tasks", line.Name, line.Tasks)
+		}
 		stage := Stage{Name: line.Name, Created: line.Created, Rows: line.Rows, Bytes: line.Bytes, States: map[proto.TaskState]int{}}
 		for name, n := range line.States {
 			state, err := taskState(name)

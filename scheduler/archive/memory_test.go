@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -146,4 +147,15 @@ func (m *memory) keys(ending string) []string {
 		}
 	}
 	return out
+}
+
+// noise is text that gets hardly smaller by compressing, the same for the same number.
+func noise(number, size int) string {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	random := rand.New(rand.NewPCG(uint64(number), 1))
+	out := make([]byte, size)
+	for i := range out {
+		out[i] = letters[random.IntN(len(letters))]
+	}
+	return string(out)
 }
