@@ -199,7 +199,7 @@ func (c *Core) newExecutor(o *owner, agent string, artifact *proto.Artifact) *ex
 		Memory:        c.cfg.ExecutorMemory,
 		Data:          proto.Encode(data),
 		Labels:        labels,
-		ShutdownGrace: c.cfg.KillGrace + shutdownMargin,
+		ShutdownGrace: c.cfg.KillGrace * shutdownShare,
 	})
 	e := &executor{rec: rec, owner: o, idle: c.now}
 	c.executors[id] = e
@@ -208,5 +208,7 @@ func (c *Core) newExecutor(o *owner, agent string, artifact *proto.Artifact) *ex
 	return e
 }
 
-// shutdownMargin is what an executor gets beyond its tasks' grace period to report how they ended.
-const shutdownMargin = 2 * time.Second
+// shutdownShare is how many times its tasks' grace period an executor gets that is told to shut down: it gives its tasks
+// two fifths of that to end gently, so that a commit that is under way has the whole period, and keeps the rest for
+// uploading logs and for reporting how they ended.
+const shutdownShare = 3
