@@ -133,15 +133,18 @@ func (s *simulation) startJob() {
 		return
 	}
 	s.put[name] = true
-	check, constraint := "", ""
+	check, more := "", ""
 	if s.rng.IntN(3) == 0 {
 		check = fmt.Sprintf(`, "check": [%q]`, []string{"a", "b", "c", simUnsound}[s.rng.IntN(4)])
 	}
+	if s.rng.IntN(3) == 0 {
+		more = `, "role": "data/batch"`
+	}
 	if s.rng.IntN(5) == 0 {
-		constraint = `, "constraints": [{"attribute": "hostname", "operator": "is_not", "value": "host-1"}]`
+		more += `, "constraints": [{"attribute": "hostname", "operator": "is_not", "value": "host-1"}]`
 	}
 	s.command(PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "sim", "parallelism": %d, "retries": {"max": 2, "backoff": "1s"}, "timeout": "%ds",
 		"resources": {"cpus": 0.5, "memory": "%dMiB"}%s, "sim": {"stages": %s%s}}`,
-		name, 1+s.rng.IntN(4), 60+s.rng.IntN(60), 256*(1+s.rng.IntN(3)), constraint, simStages[s.rng.IntN(len(simStages))], check)})
+		name, 1+s.rng.IntN(4), 60+s.rng.IntN(60), 256*(1+s.rng.IntN(3)), more, simStages[s.rng.IntN(len(simStages))], check)})
 	s.command(StartRun{Job: name, IdempotencyKey: key})
 }

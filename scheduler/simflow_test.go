@@ -14,7 +14,7 @@ func wanting(c *Core, role string) bool {
 	return false
 }
 
-// checkFlow: what the core has told Mesos of offers fits to what waits.
+// checkFlow: what the process has told Mesos of offers fits to what waits, as soon as it may say so.
 func (s *simulation) checkFlow(sch *simScheduler) {
 	c := sch.core
 	if !c.mesos.up() {
@@ -22,10 +22,10 @@ func (s *simulation) checkFlow(sch *simScheduler) {
 	}
 	for _, role := range simRoles {
 		f := c.demand.share(role)
-		if c.now.Before(f.revived.Add(reviveGap)) {
+		if c.now.Before(f.revived.Add(reviveGap)) || c.now.Before(f.notBefore) {
 			continue
 		}
-		if f.known && f.suppressed && wanting(c, role) {
+		if sch.suppressed[role] && wanting(c, role) {
 			s.breach(neverSilenced, "offers for %s are suppressed although something wants some", role)
 		}
 	}

@@ -76,8 +76,17 @@ func (s *simulation) checkDecided(sch *simScheduler, acts *Actions) {
 			for _, id := range call.OfferIDs {
 				delete(sch.offers, id)
 			}
+		case Suppress:
+			for _, role := range call.Roles {
+				sch.suppressed[role] = true
+			}
+		case Revive:
+			for _, role := range call.Roles {
+				delete(sch.suppressed, role)
+			}
 		}
 	}
+	s.checkFlow(sch)
 }
 
 // checkSent looks at a call when it leaves the process.
@@ -289,7 +298,6 @@ func (s *simulation) checkRun(rec *proto.Run) {
 
 // checkAfter looks at the core when what it decided is stored.
 func (s *simulation) checkAfter(sch *simScheduler) {
-	s.checkFlow(sch)
 	if s.rng.IntN(150) == 0 && sch.leads() {
 		s.checkLoaded(sch)
 	}

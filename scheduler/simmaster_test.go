@@ -14,6 +14,7 @@ type simMaster struct {
 	s          *simulation
 	stream     int           // the subscription that counts; each has a number of its own
 	subscriber *simScheduler // whose it is; nil while there is none
+	roles      []string      // with which it subscribed
 	suppressed map[string]bool
 	framework  int // the number in its ID
 	serial     int
@@ -77,7 +78,7 @@ func (m *simMaster) send(event Event) {
 
 // subscribe begins a subscription. Whoever had one before is told that it failed over, once it has read what was on its
 // way; offers are void.
-func (m *simMaster) subscribe(sch *simScheduler, as Identity) {
+func (m *simMaster) subscribe(sch *simScheduler, as Identity, roles []string) {
 	if old := m.subscriber; old != nil && old != sch {
 		old.failedOver = true
 	}
@@ -91,7 +92,7 @@ func (m *simMaster) subscribe(sch *simScheduler, as Identity) {
 		m.s.breach(identities, "a scheduler subscribes as %s, which was never given or has been removed", as.ID)
 	}
 	m.stream++
-	m.subscriber, sch.stream = sch, m.stream
+	m.subscriber, m.roles, sch.stream = sch, roles, m.stream
 	m.voidOffers()
 	for _, role := range simRoles {
 		if m.s.rng.IntN(2) == 0 {
@@ -192,7 +193,7 @@ func (m *simMaster) offer() {
 			parts = []jobs.Resources{half, minus(free, half)}
 		}
 		for _, part := range parts {
-			role := simRoles[m.s.rng.IntN(len(simRoles))]
+			role := m.roles[m.s.rng.IntN(len(m.roles))]
 			if m.suppressed[role] || a.filtered(role, part, m.s.now) {
 				continue
 			}

@@ -150,6 +150,24 @@ func offerMutants() []mutant {
 			}
 			return Offers{larger}
 		}},
+		{name: "roles are mixed", breaks: offersKept, event: func(_ *simScheduler, event Event) Event {
+			offers, ok := event.(Offers)
+			if !ok {
+				return event
+			}
+			mixed := slices.Clone(offers.Offers)
+			for i := range mixed {
+				mixed[i].Role = simRoles[(slices.Index(simRoles, mixed[i].Role)+1)%len(simRoles)]
+			}
+			return Offers{mixed}
+		}},
+		{name: "all roles are suppressed together", breaks: neverSilenced, actions: func(_ *simScheduler, acts *Actions) {
+			for i, call := range acts.Calls {
+				if _, suppress := call.(Suppress); suppress {
+					acts.Calls[i] = Suppress{Roles: simRoles}
+				}
+			}
+		}},
 		{name: "offers are not declined", breaks: offersBack, actions: without(func(_ *simScheduler, call Call) bool {
 			_, decline := call.(Decline)
 			return decline

@@ -26,6 +26,7 @@ type simScheduler struct {
 	ticked     time.Time
 	paused     time.Time        // it is stopped until then
 	offers     map[string]Offer // that it has been given and may use
+	suppressed map[string]bool  // roles for which it has asked that
 	gated      bool             // its lease says that it must not act: nothing of it goes out any more
 	failedOver bool             // another instance has subscribed: it ends when it has read what came before
 	refused    bool             // a commit was: it must do nothing any more
@@ -65,9 +66,13 @@ func (s *simulation) start() *simScheduler {
 		}
 		all = s.store.records()
 	}
-	sch := &simScheduler{s: s, epoch: epoch, offers: map[string]Offer{}, ticked: s.now}
+	sch := &simScheduler{s: s, epoch: epoch, offers: map[string]Offer{}, suppressed: map[string]bool{}, ticked: s.now}
 	if s.faults && s.rng.IntN(4) == 0 {
 		sch.clock = time.Duration(s.rng.IntN(600)-300) * time.Second
+	}
+	s.cfg.Roles = simRoles
+	if s.faults && s.rng.IntN(6) == 0 {
+		s.cfg.Roles = simRoles[:1]
 	}
 	sch.core = s.load(all)
 	if s.twins {
@@ -217,6 +222,7 @@ func (sch *simScheduler) learn(event Event) {
 	switch e := event.(type) {
 	case Subscribed, Disconnected:
 		clear(sch.offers)
+		clear(sch.suppressed)
 	case Offers:
 		for _, o := range e.Offers {
 			sch.offers[o.ID] = o
@@ -402,7 +408,7 @@ func (sch *simScheduler) subscribe() {
 			as.ID = e.FrameworkID
 		}
 	}
-	s.master.subscribe(sch, as)
+	s.master.subscribe(sch, as, sch.core.Roles())
 }
 
 // briefEvent makes events short enough for a trace.

@@ -10,8 +10,8 @@ import (
 	"github.com/tidemill/tidemill/proto"
 )
 
-// simRoles are the roles of the simulation.
-var simRoles = []string{"tidemill"}
+// simRoles are the roles of the simulation. Some schedulers are configured to know only the first.
+var simRoles = []string{"tidemill", "data/batch"}
 
 // simulation is one world: schedulers of which one leads, their store, a Mesos cluster, and people who want things. It
 // runs in one goroutine under a clock of its own; all that is random in it comes from its seed.
@@ -54,6 +54,7 @@ func newSimulation(seed uint64, m *mutant, tracing bool) *simulation {
 		tracing:    tracing,
 	}
 	s.cfg.Kinds = jobs.Kinds{simKind{}}
+	s.cfg.Roles = simRoles
 	s.cfg.FreeRetries = 5
 	s.cfg.StallAfter, s.cfg.LaunchTimeout, s.cfg.UnreachableWait = 15*time.Second, 40*time.Second, 20*time.Second
 	s.cfg.Refuse = 5 * time.Minute
