@@ -112,6 +112,46 @@ func TestTaskCountsNameEveryState(t *testing.T) {
 	}
 }
 
+// A run may have very many tasks that were never launched: they are listed like all others, page by page.
+func TestTasksOfAWideRun(t *testing.T) {
+	s := serve(t)
+	id := s.scheduler.Example(time.Now())["running"]
+	const tasks = 3000
+	s.scheduler.UpdateRun(id, func(run *scheduler.RunView) {
+		run.Run.Stages = append(slices.Clone(run.Run.Stages), proto.Stage{Name: "reduce", Tasks: tasks})
+		run.Stages = append(slices.Clone(run.Stages), &scheduler.StageView{Name: "reduce", Created: run.Run.Created, Tasks: make([]*scheduler.TaskView, tasks)})
+	})
+	for filter, count := range map[string]int{"": 13 + tasks, "&state=pending": 5 + tasks, "&state=finished": 4, "&state=killed": 0} {
+		var got []string
+		for cursor := ""; ; {
+			page := want[wire.List[wire.Task]](t, s.get("/v1/runs/"+id+"/tasks?limit=1000"+filter+"&cursor="+cursor), 200)
+			for _, task := range page.Items {
+				got = append(got, task.ID)
+			}
+			if cursor = page.Next; cursor == "" {
+				break
+			}
+		}
+		if distinct := slices.Compact(slices.Clone(got)); len(got) != count || len(distinct) != count {
+			t.Errorf("%q: got %d tasks, %d of them distinct; want %d", filter, len(got), len(distinct), count)
+		}
+	}
+	run := want[wire.Run](t, s.get("/v1/runs/"+id), 200)
+	if got := run.Stages[2].Tasks.Pending; got != tasks {
+		t.Errorf("%d tasks of the last stage are pending", got)
+	}
+	if refused := want[wire.Error](t, s.get("/v1/tasks/"+id+".reduce.2999/logs"), 404); !strings.Contains(refused.Detail, "has not been launched") {
+		t.Errorf("the log of a task that was never launched: got %+v", refused)
+	}
+	want[wire.Error](t, s.get("/v1/tasks/"+id+".reduce.3000/logs"), 404)
+
+	s.scheduler.UpdateRun(id, func(run *scheduler.RunView) { run.Run.CancelRequested = &run.Run.Created })
+	run = want[wire.Run](t, s.get("/v1/runs/"+id), 200)
+	if got := run.Stages[2].Tasks; got.Pending != 0 || got.Killed != tasks {
+		t.Errorf("after the cancel: got %+v", got)
+	}
+}
+
 func TestRunsAreFilteredAndPaged(t *testing.T) {
 	s := serve(t)
 	begin := time.Now()

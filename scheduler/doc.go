@@ -17,6 +17,9 @@
 // Its words, beyond those of package jobs:
 //
 //   - owner: what executors belong to: a run, or the checks of one executor version.
+//   - plan: what a stage is stored as: the inputs of all its tasks. A task has a record, and exists in here, from its first
+//     launch on.
+//   - fresh: never launched.
 //   - shape: tasks that need the same (one stage of one run). Offers are searched once for each shape, not for each task.
 //   - live: an attempt counts. At most one of a task does.
 //   - given up: it was replaced although Mesos has not said that it ended. It is killed when it speaks. If it has finished
@@ -24,13 +27,15 @@
 //   - over: it has ended for good.
 //   - settled: it is certain to write no more, for its executor said that it ended, or it never began. A run that fails
 //     or is cancelled gets its final state at once if all of its attempts are settled. Otherwise one may still commit, so
-//     the run stays running until its clean-up task has claimed the commit point, or has found the result there.
+//     the run stays running until its clean-up task has claimed the commit point, or has found the result there. A run is
+//     settled when it has ended and its clean-up is over: then it may go to the archive, and is forgotten when it lies there.
 //   - stalled: a running attempt whose executor has said nothing for long. What the master answers to reconciliation is no
 //     sign of life.
 //
-// Where to look: core.go (Step), event.go and action.go (in and out), run.go and task.go (what runs), life.go (what becomes
-// of an attempt), classify.go (the table of failures), place.go and demand.go (offers), flow.go (suppress, revive),
-// reconcile.go, check.go, clean.go, load.go (restart), explain.go and snapshot.go (what readers see).
+// Where to look: core.go (Step), event.go and action.go (in and out), run.go, plan.go and task.go (what runs), life.go (what becomes
+// of an attempt), classify.go (the table of failures), place.go, demand.go and queue.go (offers), flow.go (suppress, revive),
+// reconcile.go, check.go, clean.go, load.go and migrate.go (restart), forget.go and key.go (what
+// remains of old runs), explain.go, snapshot.go and stageview.go (what readers see).
 //
 // Adapters (scheduler/mesos, scheduler/store, api) import this package's types, never the other way round.
 package scheduler
