@@ -245,6 +245,20 @@ func BenchmarkView(b *testing.B) {
 	})
 }
 
+// BenchmarkViewOfWideRun is a View after the progress of one task of a stage of 100,000.
+func BenchmarkViewOfWideRun(b *testing.B) {
+	w := newBench(b)
+	w.runs(1, 100_000)
+	refs := launched(w.step(benchOffers(1000, 8)))
+	w.core.View()
+	message := Message{ExecutorID: "x", Data: proto.Encode(&proto.Progress{Tasks: []proto.TaskProgress{{MesosID: refs[0].MesosID, Fraction: 0.5}}})}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.step(message)
+		w.core.View()
+	}
+}
+
 // BenchmarkReconcile is a new subscription with many running tasks, from SUBSCRIBED to the last answer.
 func BenchmarkReconcile(b *testing.B) {
 	for _, tasks := range []int{10_000, 100_000} {
