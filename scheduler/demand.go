@@ -75,7 +75,7 @@ type shape struct {
 	limit       int // tasks that may be launched at one time
 	launched    int // tasks that are
 	queue       queue
-	delayed     int // pending tasks in back-off
+	delayed     map[*task]struct{} // pending tasks in back-off
 	wanting     bool
 	open        time.Time // since when there is room for one more
 	created     time.Time // of the run: earlier ones are served first
@@ -83,7 +83,7 @@ type shape struct {
 }
 
 // pending counts the shape's tasks that wait for whatever reason.
-func (s *shape) pending() int { return s.queue.len() + s.delayed }
+func (s *shape) pending() int { return s.queue.len() + len(s.delayed) }
 
 // room is how many of its tasks may be launched now.
 func (s *shape) room() int { return min(s.queue.len(), s.limit-s.launched) }
@@ -126,10 +126,7 @@ func (d *demand) update(s *shape, before int) {
 func (c *Core) enqueue(t *task) {
 	s := t.shape
 	before, room := s.pending(), s.room()
-	if t.delayed {
-		t.delayed = false
-		s.delayed--
-	}
+	delete(s.delayed, t)
 	if s.queue.len() == 0 {
 		s.tried = trial{since: c.now}
 	}
@@ -158,8 +155,10 @@ func (s *shape) waits(ready time.Time) time.Time { return later(ready, s.open) }
 func (c *Core) delay(t *task, until time.Time) {
 	s := t.shape
 	before := s.pending()
-	t.delayed = true
-	s.delayed++
+	if s.delayed == nil {
+		s.delayed = map[*task]struct{}{}
+	}
+	s.delayed[t] = struct{}{}
 	c.demand.update(s, before)
 	c.arm(t, until)
 	c.touchShape(s)
@@ -170,9 +169,8 @@ func (c *Core) withdraw(t *task) {
 	s := t.shape
 	before := s.pending()
 	switch {
-	case t.delayed:
-		t.delayed = false
-		s.delayed--
+	case t.delayed():
+		delete(s.delayed, t)
 	case t.queued:
 		s.queue.remove(t)
 	}

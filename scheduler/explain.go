@@ -52,14 +52,14 @@ func (c *Core) waiting(r *run) []Waiting {
 	if ck := r.waits; ck != nil {
 		text := "waits for the checks of its expressions with executor version " + ck.version
 		if ck.task != nil && ck.task.current == nil {
-			w := c.waitingFor(ck.task.shape, []*task{ck.task})
+			w := c.waitingFor(ck.task.shape)
 			text += ": the check " + w.Reason
 		}
 		all = append(all, Waiting{Stage: jobs.StageCheck, Resources: checkResources, Since: r.rec.Created, Reason: text})
 	}
 	for _, st := range r.stages {
 		if st.shape.pending() > 0 {
-			all = append(all, c.waitingFor(st.shape, st.tasks))
+			all = append(all, c.waitingFor(st.shape))
 		}
 	}
 	if r.ending() && r.rec.CleanUp == proto.CLEAN_UP_NONE {
@@ -68,7 +68,7 @@ func (c *Core) waiting(r *run) []Waiting {
 	return all
 }
 
-func (c *Core) waitingFor(s *shape, tasks []*task) Waiting {
+func (c *Core) waitingFor(s *shape) Waiting {
 	w := Waiting{
 		Stage:      s.stage,
 		Tasks:      s.pending(),
@@ -79,8 +79,8 @@ func (c *Core) waitingFor(s *shape, tasks []*task) Waiting {
 	}
 	if s.queue.len() == 0 {
 		var began time.Time
-		for _, t := range tasks {
-			if t != nil && t.delayed && t.rec.NotBefore != nil {
+		for t := range s.delayed {
+			if t.rec.NotBefore != nil {
 				w.NotBefore = earlier(w.NotBefore, *t.rec.NotBefore)
 				began = earlier(began, t.rec.Created)
 			}
@@ -147,11 +147,9 @@ func (c *Core) waitingToEnd(r *run) Waiting {
 	w := Waiting{Since: r.rec.Created}
 	var stage string
 	for _, st := range r.stages {
-		for _, t := range st.tasks {
-			if t != nil && t.current != nil {
-				w.Tasks++
-				stage = st.name
-			}
+		if st.shape.launched > 0 {
+			w.Tasks += st.shape.launched
+			stage = st.name
 		}
 	}
 	w.Stage = stage

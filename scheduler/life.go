@@ -235,7 +235,7 @@ func (c *Core) finishTask(t *task, result *proto.TaskResult) {
 		c.release(other)
 		c.vacate(t.shape)
 		c.requestKill(other, "superseded")
-	case t.queued || t.delayed:
+	case t.queued || t.delayed():
 		c.withdraw(t)
 	}
 	t.rec.State, t.rec.NotBefore = proto.TASK_FINISHED, nil

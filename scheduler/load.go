@@ -431,7 +431,7 @@ func (c *Core) resumeStart(r *run) {
 
 // resumeTask puts a task back to where it waits. Attempts are asked about when the master has been found.
 func (c *Core) resumeTask(t *task) {
-	if t.rec.State != proto.TASK_PENDING || t.queued || t.delayed {
+	if t.rec.State != proto.TASK_PENDING || t.queued || t.delayed() {
 		return
 	}
 	if t.rec.NotBefore != nil && c.now.Before(*t.rec.NotBefore) {

@@ -23,7 +23,6 @@ type task struct {
 	current  *attempt // that lives and counts; nil while the task waits and once it has ended
 	attempts []*attempt
 	queued   bool      // in the shape's queue
-	delayed  bool      // in back-off
 	ready    time.Time // since when it is in the queue
 	dropped  bool      // with its run or check: its record is gone, and nothing is to be done any more
 	touched  bool      // listed in stage.touched
@@ -66,6 +65,12 @@ func (a *attempt) over() bool {
 // unborn says whether a certainly never began.
 func (a *attempt) unborn() bool { return a.rec().State == proto.TASK_LOST && a.rec().Settled }
 
+// delayed says whether t is in back-off.
+func (t *task) delayed() bool {
+	_, ok := t.shape.delayed[t]
+	return ok
+}
+
 // ended says whether nothing more is to be done for t.
 func (t *task) ended() bool { return jobs.TaskTerminal(t.rec.State) }
 
@@ -81,7 +86,7 @@ func (t *task) attrs(more ...slog.Attr) []slog.Attr {
 // fire ends a task's back-off.
 func (t *task) fire(c *Core) {
 	switch {
-	case !t.delayed:
+	case !t.delayed():
 	case t.rec.NotBefore != nil && c.now.Before(*t.rec.NotBefore):
 		c.arm(t, *t.rec.NotBefore)
 	default:
