@@ -101,7 +101,7 @@ func Defaults() Config {
 			UnreachableWait: core.UnreachableWait,
 			DeclineFor:      core.Refuse,
 			FreeRetries:     core.FreeRetries,
-			KeepRuns:        1000,
+			KeepRuns:        100,
 		},
 	}
 }

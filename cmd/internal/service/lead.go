@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemill/tidemill/cmd/internal/build"
 	"github.com/tidemill/tidemill/scheduler"
+	"github.com/tidemill/tidemill/scheduler/archive"
 	"github.com/tidemill/tidemill/scheduler/lease"
 	"github.com/tidemill/tidemill/scheduler/loop"
 	"github.com/tidemill/tidemill/scheduler/mesos"
@@ -97,6 +98,10 @@ func (s *service) term(ctx context.Context, term lease.Term) error {
 	group, inner := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		s.missing(inner, l)
+		return nil
+	})
+	group.Go(func() error {
+		(&archive.Archiver{Scheduler: l, Archive: s.archive, KeepRuns: s.cfg.Scheduling.KeepRuns, Observer: s.numbers, Log: s.log}).Run(inner)
 		return nil
 	})
 	group.Go(func() error { return ended(l.Run(inner)) })

@@ -18,6 +18,7 @@ import (
 	"github.com/tidemill/tidemill/cmd/internal/build"
 	"github.com/tidemill/tidemill/jobs/kinds"
 	"github.com/tidemill/tidemill/scheduler"
+	"github.com/tidemill/tidemill/scheduler/archive"
 	"github.com/tidemill/tidemill/scheduler/artifacts"
 	"github.com/tidemill/tidemill/scheduler/lease"
 	"github.com/tidemill/tidemill/scheduler/mesos"
@@ -38,6 +39,7 @@ type service struct {
 	records  records
 	lease    lease.Lease
 	files    *artifacts.Store
+	archive  *archive.Archive
 	numbers  *metrics.Metrics
 	instance *instance
 	server   *http.Server
@@ -87,7 +89,7 @@ func (s *service) make(ctx context.Context, open opener) error {
 	if err != nil {
 		return err
 	}
-	s.files = artifacts.New(objects, s.cfg.DataDir)
+	s.files, s.archive = artifacts.New(objects, s.cfg.DataDir), archive.New(objects, s.log)
 	shared, err := open(s.cfg, objects, s.log)
 	if err != nil {
 		return err
