@@ -97,7 +97,7 @@ func TestSubscriptionBackoff(t *testing.T) {
 			begin := time.Now()
 			e.link.lost = begin
 			e.lost(errors.New("gone"))
-			longest = max(longest, e.link.retry.Sub(time.Now()))
+			longest = max(longest, time.Until(e.link.retry))
 			if e.link.retry.Before(begin) || e.link.retry.After(time.Now().Add(most)) || e.end != nil {
 				t.Fatalf("told %v: next try after %v, ending: %v", told, e.link.retry.Sub(begin), e.end)
 			}
