@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -230,19 +231,28 @@ func TestRoles(t *testing.T) {
 		!strings.HasPrefix(status.GetMessage(), "Task launched with invalid offers: Aggregated offers must ") {
 		t.Errorf("got %s, %q", status.GetReason(), status.GetMessage())
 	}
-	// Without a role there is nothing to offer for it.
+	var ofA v1.Offer
+	c.next("an offer for a", func(e *scheduler.Event) bool {
+		offers := e.GetOffers().GetOffers()
+		i := slices.IndexFunc(offers, func(o v1.Offer) bool { return o.AllocationInfo.GetRole() == "a" })
+		if i >= 0 {
+			ofA = offers[i]
+		}
+		return i >= 0
+	})
+	// Without a role there is nothing to offer for it, and what was offered is taken back.
 	info.Roles = []string{"b"}
 	if status, text := c.call(&scheduler.Call{Type: scheduler.Call_UPDATE_FRAMEWORK, UpdateFramework: &scheduler.Call_UpdateFramework{FrameworkInfo: *info}}); status != http.StatusOK {
 		t.Fatalf("UPDATE_FRAMEWORK: %d %s", status, text)
 	}
-	for seen := map[string]bool{}; len(seen) < 2; {
-		event := c.next("offers", func(e *scheduler.Event) bool { return e.Type == scheduler.Event_OFFERS })
-		for _, offer := range event.Offers.Offers {
-			if offer.AllocationInfo.GetRole() == "b" {
-				seen[offer.AgentID.Value] = true
-			}
-		}
+	if got := c.event(scheduler.Event_RESCIND).Rescind.OfferID; got != ofA.ID {
+		t.Errorf("rescinded %v, want %v", got, ofA.ID)
 	}
+	c.next("an offer of the same agent for b", func(e *scheduler.Event) bool {
+		return slices.ContainsFunc(e.GetOffers().GetOffers(), func(o v1.Offer) bool {
+			return o.AllocationInfo.GetRole() == "b" && o.AgentID == ofA.AgentID
+		})
+	})
 	other := *info
 	other.User = "somebody else"
 	if status, text := c.call(&scheduler.Call{Type: scheduler.Call_UPDATE_FRAMEWORK, UpdateFramework: &scheduler.Call_UpdateFramework{FrameworkInfo: other}}); status != http.StatusBadRequest {

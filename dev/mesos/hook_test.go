@@ -99,6 +99,23 @@ func TestHooks(t *testing.T) {
 		t.Error("the repeated update is another one")
 	}
 
+	// A task that got lost between master and agent is dropped when the agent registers
+	// again, and an update that got lost comes again.
+	m.set("agent command RUN", hook.Action{Drop: true})
+	c.launch(c.offer(), command("unheard", "true"))
+	eventually(t, "the launch is lost", func() bool {
+		return m.saw(func(message hook.Message) bool {
+			return message.Point == hook.AgentCommand && message.Task == "unheard"
+		})
+	})
+	m.set("agent command KILL", hook.Action{Disconnect: true})
+	c.kill("unheard")
+	c.status("unheard", v1.TASK_DROPPED)
+	m.set("agent report UPDATE", hook.Action{Drop: true})
+	c.launch(c.offer(), command("heard late", "true"))
+	c.status("heard late", v1.TASK_STARTING)
+	c.status("heard late", v1.TASK_FINISHED)
+
 	// A stream that breaks takes its offers along; the framework comes back.
 	m.set("scheduler event HEARTBEAT", hook.Action{Disconnect: true})
 	second := connect(t, cluster.URL(), c.info)

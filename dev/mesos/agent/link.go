@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	v1 "github.com/mesos/mesos-go/api/v1/lib"
 
+	"github.com/tidemill/tidemill/dev/mesos/hook"
 	"github.com/tidemill/tidemill/dev/mesos/internal/link"
 	"github.com/tidemill/tidemill/dev/mesos/internal/queue"
 )
@@ -95,6 +97,9 @@ func (a *Agent) connect(ctx context.Context, base string, changed <-chan struct{
 	reports := queue.New[link.Report]()
 	a.reports = reports
 	a.mu.Unlock()
+	if times, err := a.meddle(ctx, hook.Message{Point: hook.AgentReport, Type: "REGISTER"}); times == 0 {
+		return false, cmp.Or(err, errBroken)
+	}
 	response, err := a.post(ctx, base+link.RegisterPath, "", registration)
 	if err != nil {
 		return false, err
@@ -202,8 +207,8 @@ func (a *Agent) sendReports(ctx context.Context, base string, r *link.Registered
 	defer beat.Stop()
 	for {
 		items, closed := reports.Take()
-		for _, report := range items {
-			if err := a.sendReport(ctx, base, r, report); err != nil {
+		for i := range items {
+			if err := a.sendReport(ctx, base, r, &items[i]); err != nil {
 				return err
 			}
 		}
@@ -215,17 +220,27 @@ func (a *Agent) sendReports(ctx context.Context, base string, r *link.Registered
 			return ctx.Err()
 		case <-reports.Wake():
 		case <-beat.C:
-			if err := a.sendReport(ctx, base, r, link.Report{}); err != nil {
+			if err := a.sendReport(ctx, base, r, &link.Report{}); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (a *Agent) sendReport(ctx context.Context, base string, r *link.Registered, report link.Report) error {
+func (a *Agent) sendReport(ctx context.Context, base string, r *link.Registered, report *link.Report) error {
 	if err := a.network.pass(ctx); err != nil {
 		return err
 	}
+	times, err := a.meddle(ctx, describeReport(report))
+	for range times {
+		if err = a.postReport(ctx, base, r, report); err != nil {
+			break
+		}
+	}
+	return err
+}
+
+func (a *Agent) postReport(ctx context.Context, base string, r *link.Registered, report *link.Report) error {
 	ctx, cancel := context.WithTimeout(ctx, max(r.Silence, time.Second))
 	defer cancel()
 	response, err := a.post(ctx, base+link.ReportPath, r.StreamID, report)
@@ -250,8 +265,14 @@ func (a *Agent) readCommands(ctx context.Context, commands *json.Decoder) error 
 		if err := a.network.pass(ctx); err != nil {
 			return err
 		}
-		if err := a.carryOut(&command); err != nil {
-			a.log.Error("command from the master failed", "error", err)
+		times, err := a.meddle(ctx, describeCommand(&command))
+		if err != nil {
+			return err
+		}
+		for range times {
+			if err := a.carryOut(&command); err != nil {
+				a.log.Error("command from the master failed", "error", err)
+			}
 		}
 	}
 }

@@ -29,6 +29,9 @@ type inverseAnswer struct {
 // offerInverse asks all frameworks that hold something on agents whose machines will
 // go down, unless they have been asked or have answered lately.
 func (m *Master) offerInverse(now time.Time) {
+	if len(m.schedule.Windows) == 0 {
+		return
+	}
 	batches := map[*framework][]v1.InverseOffer{}
 	for _, a := range m.sortedAgents() {
 		planned := m.unavailability(a)

@@ -60,6 +60,7 @@ func (m *Master) takeOffice() {
 		m.log.Error("registry is not readable: nothing is recovered", "error", err)
 		m.registry = newRegistry()
 	}
+	m.saveRegistry()
 	m.elected = time.Now()
 	m.log.Info("master is elected", "master", m.id, "agents_expected", len(m.recovered))
 }

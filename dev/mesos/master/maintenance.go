@@ -57,7 +57,12 @@ func window(schedule *maintenance.Schedule, x machine) *v1.Unavailability {
 }
 
 // unavailability is when an agent's machine will be down; nil if that is not planned.
-func (m *Master) unavailability(a *agent) *v1.Unavailability { return window(m.schedule, a.machine()) }
+func (m *Master) unavailability(a *agent) *v1.Unavailability {
+	if len(m.schedule.Windows) == 0 {
+		return nil
+	}
+	return window(m.schedule, a.machine())
+}
 
 func (m *Master) isDown(x machine) bool { return slices.Contains(m.registry.Down, x) }
 

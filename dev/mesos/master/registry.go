@@ -19,6 +19,7 @@ import (
 // were admitted, which are gone, what operators have ordered. Tasks are not in it;
 // agents tell them when they register again.
 type registry struct {
+	Leader   string                `json:"leader"` // whose it is
 	Agents   map[string]*admission `json:"agents"` // by ID
 	Gone     map[string]bool       `json:"gone"`
 	Schedule link.Proto            `json:"schedule,omitempty"` // a maintenance.Schedule
@@ -58,8 +59,9 @@ func (m *Master) loadRegistry() (*registry, error) {
 	return r, nil
 }
 
-// saveRegistry stores the registry. A failure is only logged: what is lost is what
-// the next leader would have known.
+// saveRegistry stores the registry, which is this master's from then on if it takes
+// office just now. A failure is only logged: what is lost is what the next leader would
+// have known.
 func (m *Master) saveRegistry() {
 	if m.cfg.Registry == "" {
 		return
@@ -69,7 +71,17 @@ func (m *Master) saveRegistry() {
 	}
 }
 
+// writeRegistry refuses to when another master has taken the registry over: this one has
+// lost its lead and was not told yet.
 func (m *Master) writeRegistry() error {
+	current, err := m.loadRegistry()
+	if err != nil {
+		return err
+	}
+	if m.leads() && current.Leader != m.id {
+		return fmt.Errorf("master %s has taken over", current.Leader)
+	}
+	m.registry.Leader = m.id
 	encoded, err := json.Marshal(m.registry)
 	if err != nil {
 		return err

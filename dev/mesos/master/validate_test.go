@@ -70,6 +70,84 @@ func TestFrameworkProblem(t *testing.T) {
 	}
 }
 
+func TestUpdateProblem(t *testing.T) {
+	rec, yes := "rec", true
+	old := v1.FrameworkInfo{User: "root", Principal: &rec, Checkpoint: &yes}
+	tests := []struct {
+		change func(*v1.FrameworkInfo)
+		want   string
+	}{
+		{func(i *v1.FrameworkInfo) { i.Name, i.Roles, i.Labels = "other", []string{"a"}, &v1.Labels{} }, ""},
+		{func(i *v1.FrameworkInfo) { i.Principal = nil }, "Changing framework's principal is not allowed."},
+		{func(i *v1.FrameworkInfo) { i.User = "nobody" },
+			"Updating 'FrameworkInfo.user' is unsupported; attempted to update from 'root' to 'nobody'"},
+		{func(i *v1.FrameworkInfo) { i.Checkpoint = nil },
+			"Updating 'FrameworkInfo.checkpoint' is unsupported; attempted to update from 'true' to 'false'"},
+	}
+	for _, test := range tests {
+		changed := old
+		test.change(&changed)
+		if got := updateProblem(&old, &changed); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+	info := &v1.FrameworkInfo{Roles: []string{"a", "b"}, Capabilities: []v1.FrameworkInfo_Capability{{Type: v1.FrameworkInfo_Capability_MULTI_ROLE}}}
+	for want, suppressed := range map[string][]string{
+		"": {"b"}, "Suppressed roles { c, d } are not contained in the set of roles": {"d", "a", "c", "d"},
+	} {
+		if got := suppressedProblem(info, suppressed); got != want {
+			t.Errorf("%q: got %q, want %q", suppressed, got, want)
+		}
+	}
+}
+
+func TestConversionOf(t *testing.T) {
+	role, principal := "data", "rec"
+	reservation := v1.Resource_ReservationInfo{Type: v1.Resource_ReservationInfo_DYNAMIC.Enum(), Role: &role, Principal: &principal}
+	plain := v1.Resources{resource.Scalar("disk", 10)}
+	reserved := plain.PushReservation(reservation)
+	volume := func(id, path string) v1.Resources {
+		rs := reserved.Clone()
+		rs[0].Disk = &v1.Resource_DiskInfo{Persistence: &v1.Resource_DiskInfo_Persistence{ID: id},
+			Volume: &v1.Volume{ContainerPath: path, Mode: v1.RW.Enum()}}
+		return rs
+	}
+	const marked = "disk(reservations: [(DYNAMIC,data,rec)])"
+	reserve := func(rs v1.Resources) v1.Offer_Operation {
+		return v1.Offer_Operation{Type: v1.Offer_Operation_RESERVE, Reserve: &v1.Offer_Operation_Reserve{Resources: rs}}
+	}
+	create := func(rs v1.Resources) v1.Offer_Operation {
+		return v1.Offer_Operation{Type: v1.Offer_Operation_CREATE, Create: &v1.Offer_Operation_Create{Volumes: rs}}
+	}
+	tests := []struct {
+		operation      v1.Offer_Operation
+		want, problems string // the beginning
+	}{
+		{reserve(reserved), "disk:10 -> " + marked + ":10", ""},
+		{v1.Offer_Operation{Type: v1.Offer_Operation_UNRESERVE, Unreserve: &v1.Offer_Operation_Unreserve{Resources: reserved}},
+			marked + ":10 -> disk:10", ""},
+		{create(volume("v", "state")), marked + ":10 -> " + marked + "[v:state]:10", ""},
+		{v1.Offer_Operation{Type: v1.Offer_Operation_DESTROY, Destroy: &v1.Offer_Operation_Destroy{Volumes: volume("v", "state")}},
+			marked + "[v:state]:10 -> " + marked + ":10", ""},
+		{reserve(nil), "", "Empty resources"},
+		{reserve(plain), "", "Resource disk:10 is not dynamically reserved"},
+		{reserve(volume("v", "state")), "", "A persistent volume "},
+		{create(nil), "", "Empty volumes"},
+		{create(reserved), "", "'persistence' is not set in DiskInfo"},
+		{create(volume("v", "../state")), "", "The 'container_path' of a persistent volume must be inside the sandbox"},
+		{create(volume("../v", "state")), "", "Invalid persistence ID: "},
+	}
+	for _, test := range tests {
+		c, problem := conversionOf(&test.operation)
+		if test.problems == "" && problem != "" || !strings.HasPrefix(problem, test.problems) {
+			t.Errorf("%s: got %q, want %q…", test.operation.Type, problem, test.problems)
+		}
+		if got := resource.Format(c.from) + " -> " + resource.Format(c.to); test.want != "" && got != test.want {
+			t.Errorf("%s: got %s, want %s", test.operation.Type, got, test.want)
+		}
+	}
+}
+
 // TestTaskProblem covers what no recording shows.
 func TestTaskProblem(t *testing.T) {
 	f := &framework{id: "f", info: &v1.FrameworkInfo{ID: &v1.FrameworkID{Value: "f"}}, tasks: map[string]*task{}}

@@ -134,6 +134,63 @@ func TestShareDecides(t *testing.T) {
 	expect(t, a, 0, "s0: b/r cpus:4; mem:590")
 }
 
+func TestRoleSharesBeforeFrameworks(t *testing.T) {
+	a := New(time.Second, nil)
+	a.AddAgent("s0", res("cpus:10;mem:1000"))
+	a.SetFramework("alone", []string{"small"}, true)
+	a.SetFramework("one", []string{"big"}, true)
+	a.SetFramework("two", []string{"big"}, true)
+	a.Hold(Holder{"alone", "small"}, "s0", res("cpus:3"))
+	a.Hold(Holder{"one", "big"}, "s0", res("cpus:2"))
+	a.Hold(Holder{"two", "big"}, "s0", res("cpus:2")) // each has less than alone, but their role has more
+	expect(t, a, 0, "s0: alone/small cpus:3; mem:1000")
+}
+
+// reservedFor gives resources as they are when they are reserved for a role.
+func reservedFor(role string, rs v1.Resources) v1.Resources {
+	return rs.PushReservation(v1.Resource_ReservationInfo{Type: v1.Resource_ReservationInfo_DYNAMIC.Enum(), Role: &role})
+}
+
+func TestReservedGoesToItsRoleAndThoseBelow(t *testing.T) {
+	const mark = "(reservations: [(DYNAMIC,data,)])"
+	a := New(time.Second, nil)
+	a.AddAgent("s0", res("cpus:4;mem:400"))
+	a.ConvertFree("s0", res("cpus:1;mem:100"), reservedFor("data", res("cpus:1;mem:100")))
+	a.SetFramework("f", []string{"data/batch", "database", "other"}, true)
+	a.Suppress("f", []string{"data/batch"})
+	a.decline(0, 0, expect(t, a, 0, "s0: f/database cpus:3; mem:300"))
+	a.Revive("f", nil)
+	a.decline(0, 0, expect(t, a, 0, "s0: f/data/batch cpus"+mark+":1; mem"+mark+":100; cpus:3; mem:300"))
+	// What is left for others is offered to others.
+	a.SetFramework("g", []string{"data"}, false) // does not understand reservations
+	a.Suppress("f", []string{"database", "other"})
+	expect(t, a, 0, "s0: f/data/batch cpus"+mark+":1; mem"+mark+":100", "s0: g/data cpus:3; mem:300")
+}
+
+func TestConvertedIsWhatIsHeld(t *testing.T) {
+	a := New(time.Second, nil)
+	a.AddAgent("s0", res("cpus:4;mem:400"))
+	a.SetFramework("f", []string{"data"}, true)
+	h := Holder{"f", "data"}
+	expect(t, a, 0, "s0: f/data cpus:4; mem:400")
+	if a.IsFree("s0", res("cpus:1")) {
+		t.Error("what is offered is free")
+	}
+	reserved := reservedFor("data", res("cpus:1"))
+	a.ConvertHeld(h, "s0", res("cpus:1"), reserved)
+	a.Release(h, "s0", append(res("cpus:3;mem:400"), reserved...))
+	if len(a.held) != 0 {
+		t.Errorf("still held: %v", a.held)
+	}
+	if !a.IsFree("s0", reserved) || a.IsFree("s0", res("cpus:4")) {
+		t.Errorf("free is %s", resource.Format(a.agents["s0"].free))
+	}
+	a.ConvertFree("s0", reserved, res("cpus:1"))
+	if !a.IsFree("s0", res("cpus:4;mem:400")) {
+		t.Errorf("free is %s", resource.Format(a.agents["s0"].free))
+	}
+}
+
 func TestTooLittleIsNotOffered(t *testing.T) {
 	a := New(time.Second, nil)
 	a.SetFramework("f", []string{"data"}, true)
@@ -156,6 +213,8 @@ func TestInactiveGetNothing(t *testing.T) {
 	a.ActivateFramework("f") // a new subscription has no filters
 	expect(t, a, 0, "s0: f/data cpus:4")
 }
+
+func format(rs v1.Resources) string { return resource.Format(resource.InOfferOrder(rs.Clone())) }
 
 // TestNothingIsLostOrGivenTwice does random things and looks after each of them
 // whether what is free and what is held make the whole.
@@ -211,6 +270,25 @@ func TestNothingIsLostOrGivenTwice(t *testing.T) {
 					held = append(held, g)
 				}
 			},
+			"reserve": func(*rapid.T) {
+				part := res("cpus:0.25")
+				for id := range agents {
+					if a.IsFree(id, part) {
+						a.ConvertFree(id, part, reservedFor("x", part))
+						return
+					}
+				}
+			},
+			"reserve what is held": func(*rapid.T) {
+				part := res("cpus:0.25")
+				if g, ok := take(); ok {
+					if plain := g.Resources.Clone().Unallocate(); resource.Contains(plain, part) {
+						a.ConvertHeld(g.Holder, g.Agent, part, reservedFor("x", part))
+						g.Resources = plain.Minus(part...).Plus(reservedFor("x", part)...).Allocate(g.Role)
+					}
+					held = append(held, g)
+				}
+			},
 			"suppress": func(t *rapid.T) {
 				a.Suppress(rapid.SampledFrom(frameworks).Draw(t, "f"), []string{rapid.SampledFrom([]string{"x", "y"}).Draw(t, "r")})
 			},
@@ -224,8 +302,11 @@ func TestNothingIsLostOrGivenTwice(t *testing.T) {
 						}
 					}
 					sum.Add(a.agents[id].free...)
-					if got, want := resource.Format(resource.InOfferOrder(sum)), resource.Format(resource.InOfferOrder(total.Clone())); got != want {
+					if got, want := format(sum), format(a.agents[id].total); got != want {
 						t.Fatalf("%s: free and held are %s, not %s", id, got, want)
+					}
+					if got, want := format(sum.ToUnreserved()), format(total); got != want {
+						t.Fatalf("%s: free, held and reserved are %s, not %s", id, got, want)
 					}
 				}
 			},
