@@ -111,6 +111,7 @@ func TestHooks(t *testing.T) {
 	m.set("agent command KILL", hook.Action{Disconnect: true})
 	c.kill("unheard")
 	c.status("unheard", v1.TASK_DROPPED)
+	c.offers = nil // those before were rescinded
 	m.set("agent report UPDATE", hook.Action{Drop: true})
 	c.launch(c.offer(), command("heard late", "true"))
 	c.status("heard late", v1.TASK_STARTING)

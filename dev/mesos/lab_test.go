@@ -39,6 +39,7 @@ type lab struct {
 	wasDropped    string
 	masterDied    bool
 
+	rounds      chan struct{}   // each brings one of offers; nil if they come by themselves
 	group       *election.Group // of several masters; nil for one
 	life        context.Context // of all that the lab starts
 	masters     []*master.Master
@@ -73,6 +74,10 @@ func newLab(t *testing.T, s scenario) *lab {
 	}
 	if s.masters > 1 {
 		l.group = election.NewGroup()
+	}
+	if s.awaited {
+		l.rounds = make(chan struct{})
+		l.master.Rounds = l.rounds
 	}
 	if s.configure != nil {
 		s.configure(l)
@@ -299,6 +304,14 @@ func (l *lab) must(err error) {
 	l.t.Helper()
 	if err != nil {
 		l.t.Fatal(err)
+	}
+}
+
+// round brings a round of offers if they do not come by themselves.
+func (l *lab) round() {
+	select {
+	case l.rounds <- struct{}{}:
+	default:
 	}
 }
 

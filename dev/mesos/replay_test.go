@@ -330,6 +330,9 @@ func (r *replay) expectEvent(l line) {
 		return
 	}
 	r.await(fmt.Sprintf("event %s of %s", describe(l.Body), l.Actor), func() error {
+		if strings.HasSuffix(typeOf(l), "OFFERS") {
+			r.lab.round()
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		problem := fmt.Errorf("it did not come, out of %d", len(s.events))

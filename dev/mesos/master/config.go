@@ -18,6 +18,9 @@ type Config struct {
 	// AllocationInterval is the time between two rounds of offers; 1 s if zero.
 	// Subscribing, reviving and a new agent bring offers at once.
 	AllocationInterval time.Duration
+	// Rounds, if not nil, brings a round of offers with each value received, in place of
+	// one in each interval: for tests that must not be overtaken by one.
+	Rounds <-chan struct{}
 	// BatchReleases lets the resources of an ended task wait for the next round, as
 	// Mesos does; otherwise they are offered at once.
 	BatchReleases bool

@@ -121,7 +121,7 @@ func (m *Master) Run(ctx context.Context) error {
 	if m.cfg.Election != nil {
 		background.Go(func() { m.cfg.Election.Contend(ctx, m.candidate, m.follow) })
 	}
-	background.Go(func() { m.every(ctx, m.cfg.AllocationInterval, m.allocate) })
+	background.Go(func() { m.allocateInRounds(ctx) })
 	background.Go(func() { m.every(ctx, m.cfg.AgentTimeout/8, m.checkAgents) })
 	background.Go(func() {
 		<-ctx.Done()
@@ -160,11 +160,30 @@ func (m *Master) every(ctx context.Context, interval time.Duration, do func(now 
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			m.mu.Lock()
-			if m.leads() {
-				do(time.Now())
-			}
-			m.mu.Unlock()
+			m.whileLeading(do)
+		}
+	}
+}
+
+func (m *Master) whileLeading(do func(now time.Time)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.leads() {
+		do(time.Now())
+	}
+}
+
+func (m *Master) allocateInRounds(ctx context.Context) {
+	if m.cfg.Rounds == nil {
+		m.every(ctx, m.cfg.AllocationInterval, m.allocate)
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.cfg.Rounds:
+			m.whileLeading(m.allocate)
 		}
 	}
 }
