@@ -20,7 +20,7 @@ type Config struct {
 	User      string          // as whom executors run; cannot change for a living framework
 	Principal string          // for authentication and authorisation, empty for none; cannot change either
 	Secret    storage.Secret  // sent with Principal by HTTP Basic authentication; empty: none is sent
-	Roles     func() []string // under which offers come; asked before each subscription, by another goroutine
+	Roles     func() []string // under which offers come, at least one; asked before each subscription, by Run's goroutine
 	Hostname  string          // of this machine, for people; may be empty
 	WebUIURL  string          // where people find the dashboard; may be empty
 
@@ -40,8 +40,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("mesos %s is empty", field.name))
 		}
 	}
-	if c.Roles == nil || len(c.Roles()) == 0 {
-		errs = append(errs, errors.New("mesos roles are missing: at least one is needed"))
+	if c.Roles == nil {
+		errs = append(errs, errors.New("mesos roles are missing"))
 	}
 	if !c.Secret.Empty() && c.Principal == "" {
 		errs = append(errs, errors.New("mesos secret is set without a principal"))

@@ -1,6 +1,7 @@
 package mesos
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,6 +25,9 @@ var capabilities = []mesosgo.FrameworkInfo_Capability_Type{
 func (c Config) framework() ([]byte, error) {
 	failover, checkpoint := FailoverTimeout.Seconds(), true
 	roles := slices.Clone(c.Roles())
+	if len(roles) == 0 {
+		return nil, errors.New("present framework: it has no roles")
+	}
 	slices.Sort(roles)
 	info := &mesosgo.FrameworkInfo{
 		User:            c.User,
