@@ -10,6 +10,7 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ func newArchive(objects storage.Store) *Archive { return New(objects, slog.New(s
 
 // run is an ended one with a plan of one task and a map of so many, of which every third was never launched.
 func run(job string, created time.Time, number, tasks int) *scheduler.RunView {
+	created = created.UTC().Round(0) // without the clock that only this process has
 	id := jobs.RunID(job, created, uint64(number)<<34)
 	started, ended := created.Add(time.Second), created.Add(time.Minute)
 	view := &scheduler.RunView{
@@ -108,8 +110,8 @@ func check(t *testing.T, a *Archive, want *scheduler.RunView, from int) {
 		if position++; position <= from {
 			continue
 		}
-		if diff := cmp.Diff(wanted, next()); diff != "" {
-			t.Fatalf("task %s: %s", wanted.Task.ID, diff)
+		if got := next(); !reflect.DeepEqual(wanted, got) { // many tasks: cmp takes its time
+			t.Fatalf("task %s: %s", wanted.Task.ID, cmp.Diff(wanted, got))
 		}
 	}
 	if more := next(); more != nil {
@@ -144,7 +146,7 @@ func TestRoundTrip(t *testing.T) {
 		for _, want := range []*scheduler.RunView{small, none, large, other} {
 			check(t, reader, want, 0)
 		}
-		for _, from := range []int{1, 700, chunk, chunk + 1, 2 * chunk, 3*chunk + 1, 3*chunk + 17, 4*chunk - 1, 4 * chunk, 4*chunk + 1, 9 * chunk} {
+		for _, from := range []int{1, 700, chunk + 1, 3*chunk + 17, 4 * chunk, 9 * chunk} {
 			check(t, reader, large, from)
 		}
 	}
@@ -460,7 +462,7 @@ func TestPagesAreBounded(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	objects := newMemory()
 	writer := newArchive(objects)
-	padding := strings.Repeat("x", 1<<20)
+	padding := strings.Repeat("x", 10<<10)
 	var all []*scheduler.RunView
 	for i := range 80 {
 		view := run("wide", day.AddDate(0, 0, -i), i, 0)
@@ -469,12 +471,13 @@ func TestMemoryIsBounded(t *testing.T) {
 		write(t, writer, view)
 	}
 	a := newArchive(objects)
+	a.index.most = 500 << 10
 	for range 2 {
 		for _, view := range all {
 			if _, err := a.Run(t.Context(), view.Run.ID); err != nil {
 				t.Fatal(err)
 			}
-			if a.index.size > mostMemory {
+			if a.index.size > a.index.most {
 				t.Fatalf("%d bytes are in memory", a.index.size)
 			}
 		}

@@ -35,6 +35,7 @@ const (
 type index struct {
 	objects storage.Store
 	log     *slog.Logger
+	most    int64         // for size
 	busy    chan struct{} // has room for one: who is in reads storage, the others wait, for they want the same
 
 	mu     sync.Mutex
@@ -64,7 +65,7 @@ type file struct {
 
 func newIndex(objects storage.Store, log *slog.Logger) *index {
 	return &index{
-		objects: objects, log: log, busy: make(chan struct{}, 1),
+		objects: objects, log: log, most: mostMemory, busy: make(chan struct{}, 1),
 		byDay: make(map[string]*folded), files: make(map[fileKey]*file),
 	}
 }
@@ -249,12 +250,12 @@ func (x *index) remember(key fileKey, f *file) {
 	f.used = x.uses
 	x.files[key] = f
 	x.size += f.size
-	if x.size <= mostMemory {
+	if x.size <= x.most {
 		return
 	}
 	oldest := slices.SortedFunc(maps.Keys(x.files), func(a, b fileKey) int { return int(x.files[a].used) - int(x.files[b].used) })
 	for _, other := range oldest {
-		if x.size <= mostMemory*3/4 { // some room, so that not each file costs a sort
+		if x.size <= x.most*3/4 { // some room, so that not each file costs a sort
 			return
 		}
 		x.size -= x.files[other].size

@@ -89,27 +89,30 @@ func (l *Large) Load(ctx context.Context) ([]scheduler.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.Fetch(ctx, records); err != nil {
+	if _, err := fetch(ctx, l.objects, records, nil); err != nil {
 		return nil, err
 	}
 	return records, nil
 }
 
-// Fetch puts the values in the place of their pointers, in records as the store below has them. It blocks until all are
-// read. An object that is missing or has other bytes is ErrDamaged; whoever follows a leader's writes may also see that
-// when the record was replaced more than a day ago, and reads the records anew.
-func (l *Large) Fetch(ctx context.Context, records []scheduler.Record) error {
+// fetch puts values in the place of their pointers. known is looked at first; it may be nil.
+func fetch(ctx context.Context, objects storage.Store, records []scheduler.Record, known map[string][]byte) (used map[string][]byte, err error) {
+	values := make([][]byte, len(records))
+	pointers := make([]pointer, len(records))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(largeParallel)
-	for i := range records {
-		record := &records[i]
+	for i, record := range records {
 		p, is, err := readPointer(record.Value)
 		if !is {
 			continue
 		}
+		pointers[i] = p
+		if values[i] = known[p.Object]; values[i] != nil {
+			continue
+		}
 		group.Go(func() error {
 			if err == nil {
-				record.Value, err = l.read(ctx, p)
+				values[i], err = read(ctx, objects, p)
 			}
 			if err != nil {
 				return fmt.Errorf("read large record %s %q: %w", record.Key.Kind, record.Key.ID, err)
@@ -117,11 +120,21 @@ func (l *Large) Fetch(ctx context.Context, records []scheduler.Record) error {
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	used = make(map[string][]byte)
+	for i, value := range values {
+		if value != nil {
+			records[i].Value = value
+			used[pointers[i].Object] = value
+		}
+	}
+	return used, nil
 }
 
-func (l *Large) read(ctx context.Context, p pointer) ([]byte, error) {
-	value, object, err := storage.ReadAll(ctx, l.objects, p.Object, p.Size)
+func read(ctx context.Context, objects storage.Store, p pointer) ([]byte, error) {
+	value, object, err := storage.ReadAll(ctx, objects, p.Object, p.Size)
 	switch {
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrInvalid):
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -131,6 +144,27 @@ func (l *Large) read(ctx context.Context, p pointer) ([]byte, error) {
 		return nil, fmt.Errorf("%w: object %s does not hold the bytes that were written", ErrDamaged, p.Object)
 	}
 	return value, nil
+}
+
+// Fetcher reads large values for one who follows what a leader writes. It keeps those of the last records, so that it
+// reads only what is new. It is for one goroutine at a time.
+type Fetcher struct {
+	objects storage.Store
+	kept    map[string][]byte // by object
+}
+
+// NewFetcher reads objects that a [Large] has written.
+func NewFetcher(objects storage.Store) *Fetcher { return &Fetcher{objects: objects} }
+
+// Fetch puts the values in the place of their pointers, in records as the store below a Large has them. It blocks until
+// all are read, and changes nothing when it fails. The values are not to be changed. An object that is missing or has
+// other bytes is ErrDamaged.
+func (f *Fetcher) Fetch(ctx context.Context, records []scheduler.Record) error {
+	kept, err := fetch(ctx, f.objects, records, f.kept)
+	if err == nil {
+		f.kept = kept
+	}
+	return err
 }
 
 // Commit implements Store. While the storage does not answer, it goes on trying to write objects until ctx ends, and

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tidemill/tidemill/dev/zookeeper/zookeepertest"
 	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/scheduler/store"
 	"github.com/tidemill/tidemill/scheduler/store/storetest"
@@ -33,7 +34,7 @@ func folder(t *testing.T) (storage.Store, string) {
 }
 
 func TestLargeConformance(t *testing.T) {
-	for _, limit := range []int{0, 3, store.LargeLimit} {
+	for _, limit := range []int{4, store.LargeLimit} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Place {
 				path := filepath.Join(t.TempDir(), "tidemill.db")
@@ -48,6 +49,25 @@ func TestLargeConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Over ZooKeeper values may be larger than its nodes.
+func TestLargeOverZooKeeper(t *testing.T) {
+	server := zookeepertest.Shared(t)
+	storetest.Run(t, func(t *testing.T) storetest.Place {
+		url := zookeepertest.URL(t, server.Address(), "user:secret")
+		objects, _ := folder(t)
+		return storetest.Place{
+			Open: func() (store.Store, error) {
+				inner, err := lead(url)
+				if err != nil {
+					return nil, err
+				}
+				return store.NewLarge(inner, objects, store.LargeLimit), nil
+			},
+			TakesOver: true,
+		}
+	})
 }
 
 // memory is a store that shows what is stored below.
@@ -187,6 +207,60 @@ func write(t *testing.T, objects storage.Store, object, value string) {
 	t.Helper()
 	if _, err := storage.WriteAll(t.Context(), objects, object, []byte(value), storage.Always); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Whoever follows reads each large value once.
+func TestFetcher(t *testing.T) {
+	inner := &memory{values: map[scheduler.Key][]byte{}}
+	objects, _ := folder(t)
+	counter := storage.NewCounter(objects)
+	s := store.NewLarge(inner, objects, 100)
+	f := store.NewFetcher(counter)
+	follow := func(reads int64, want map[string]string) {
+		t.Helper()
+		before := counter.Totals().Requests
+		records, err := inner.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Fetch(t.Context(), records); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, record := range records {
+			got[record.Key.ID] = string(record.Value)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if got := counter.Totals().Requests - before; got != reads {
+			t.Errorf("%d reads, want %d", got, reads)
+		}
+	}
+	commit := func(changes ...scheduler.Change) {
+		t.Helper()
+		if err := s.Commit(t.Context(), changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := strings.Repeat("a", 200), strings.Repeat("b", 200)
+	commit(put("1", a), put("2", b), put("3", "small"))
+	follow(2, map[string]string{"1": a, "2": b, "3": "small"})
+	follow(0, map[string]string{"1": a, "2": b, "3": "small"})
+	commit(put("1", b), scheduler.Change{Key: key("2")})
+	follow(1, map[string]string{"1": b, "3": "small"})
+
+	commit(put("2", a))
+	for _, object := range keys(t, objects) {
+		write(t, objects, object, "spoilt")
+	}
+	records, err := inner.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Fetch(t.Context(), records); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("got %v, want ErrDamaged", err)
 	}
 }
 

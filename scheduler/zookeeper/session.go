@@ -37,6 +37,7 @@ type Session struct {
 
 // incarnation is one session in ZooKeeper's sense.
 type incarnation struct {
+	made   chan struct{} // closed when conn is set
 	conn   *zk.Conn
 	events <-chan zk.Event // closed when nothing of conn runs any more
 	dialer *dialer
@@ -120,7 +121,7 @@ func (s *Session) hold() {
 // begin makes one session. The library's client would go on with a new one by itself when it was lost, under those who
 // believe that they still have the old one: each client is used for one session only.
 func (s *Session) begin() *incarnation {
-	i := &incarnation{known: s.url.User == ""}
+	i := &incarnation{known: s.url.User == "", made: make(chan struct{})}
 	i.ctx, i.lose = context.WithCancel(context.Background())
 	i.dialer = &dialer{session: i.ctx, wanted: s.timeout}
 	servers := &hosts{stopped: func() bool { return i.ctx.Err() != nil }}
@@ -135,6 +136,7 @@ func (s *Session) begin() *incarnation {
 		// It only refuses an empty list of hosts, which ParseURL does not give.
 		panic(fmt.Sprintf("connect to ZooKeeper without hosts: %v", err))
 	}
+	close(i.made)
 	if !i.known {
 		s.ended.Go(func() { s.authenticate(i) })
 	}
@@ -163,6 +165,7 @@ func (s *Session) notice(i *incarnation, e zk.Event) {
 	if e.Type != zk.EventSession {
 		return
 	}
+	<-i.made // the client may speak before zk.Connect has returned it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch e.State {
