@@ -300,8 +300,8 @@ func testServe(t *testing.T, d *Store) {
 // broken fails as a storage does that is down, from a call on.
 type broken struct {
 	storage.Store
-	stat, get error
-	cut       int64 // bytes that a body gives before it fails; 0: all
+	stat error
+	cut  int64 // bytes that a body gives before it fails; 0: all
 }
 
 func (b *broken) Stat(ctx context.Context, key string) (storage.Object, error) {
