@@ -211,6 +211,10 @@ func showWaiting(w scheduler.Waiting) wire.Waiting {
 		Offers:     w.Offers,
 		TurnedDown: w.TurnedDown,
 		Reason:     w.Reason,
+		Reasons:    []wire.Turndown{},
+	}
+	for _, t := range w.Reasons {
+		out.Reasons = append(out.Reasons, wire.Turndown{Reason: t.Reason, Offers: t.Offers, Of: t.Of, Text: t.Text})
 	}
 	if out.TurnedDown == nil {
 		out.TurnedDown = map[string]int{}

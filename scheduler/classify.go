@@ -18,6 +18,7 @@ type outcome struct {
 	oom       bool              // its container was killed for memory
 	unborn    bool              // it never began
 	uncharged bool              // it does not even use up a free retry
+	suspect   bool              // it speaks against the agent, whatever the reason
 }
 
 // cause is a row of the table of failures: what Mesos' reason means when the executor itself has not said why.
@@ -37,7 +38,7 @@ var causes = map[string]cause{
 	"REASON_CONTAINER_LAUNCH_FAILED":         {proto.CLASS_OURS, "lost", "its executor could not be started", true},
 	"REASON_CONTAINER_UPDATE_FAILED":         {proto.CLASS_OURS, "lost", "its container could not be given the resources", true},
 	"REASON_CONTAINER_PREEMPTED":             {proto.CLASS_OURS, "lost", "it was pre-empted", true},
-	"REASON_AGENT_DRAINING":                  {proto.CLASS_OURS, "lost", "its agent is being drained", false},
+	draining:                                 {proto.CLASS_OURS, "drained", "its agent is being drained", false},
 	"REASON_AGENT_DISCONNECTED":              {proto.CLASS_OURS, "lost", "its agent was not connected", false},
 	"REASON_SLAVE_DISCONNECTED":              {proto.CLASS_OURS, "lost", "its agent was not connected", false},
 	"REASON_AGENT_REMOVED":                   {proto.CLASS_OURS, "lost", "its agent was removed", false},
@@ -94,6 +95,7 @@ const (
 	fromExecutor   = "SOURCE_EXECUTOR"
 	reconciliation = "REASON_RECONCILIATION"
 	memoryKill     = "REASON_CONTAINER_LIMITATION_MEMORY"
+	draining       = "REASON_AGENT_DRAINING"
 	invalidOffers  = "REASON_INVALID_OFFERS"
 )
 
@@ -112,10 +114,15 @@ func classify(u Update) (o outcome, ok bool) {
 	if u.State == "TASK_LOST" && u.Reason == invalidOffers {
 		o = outcome{state: proto.TASK_LOST, reason: u.Reason, settled: true, unborn: true}
 	}
+	o.uncharged = o.unborn && u.Reason == invalidOffers
 	if u.Source == fromExecutor && (o.state == proto.TASK_FAILED || o.state == proto.TASK_KILLED) {
 		o.settled = decoding == nil && !result.Unsettled
 		if decoding == nil && result.Failure != nil {
 			o.result, o.failure = result, result.Failure
+			o.suspect = u.State == "TASK_FAILED"
+			if u.Reason == draining { // the executor only knows that it was told to kill it
+				o.failure, _ = explainEnd(u, o)
+			}
 			return o, true
 		}
 	}

@@ -17,6 +17,7 @@ type Config struct {
 	ProgressEvery   time.Duration
 	StallAfter      time.Duration // silence of an executor after which its running tasks are replaced
 	LaunchTimeout   time.Duration // a task that has not been heard of since its launch is asked about, then replaced
+	ReconcileEvery  time.Duration // between two questions for everything that Mesos knows
 	UnreachableWait time.Duration // before an unreachable task is replaced
 	Refuse          time.Duration // filter of declined offers
 	KillGrace       time.Duration // between graceful and hard kill of a task process
@@ -55,6 +56,7 @@ func Defaults() Config {
 		ProgressEvery:   time.Second,
 		StallAfter:      30 * time.Second,
 		LaunchTimeout:   2 * time.Minute,
+		ReconcileEvery:  15 * time.Minute,
 		UnreachableWait: time.Minute,
 		Refuse:          time.Hour,
 		KillGrace:       5 * time.Second,

@@ -24,20 +24,22 @@ type Core struct {
 	framework *proto.Framework
 	mesos     connection
 
-	jobs      map[string]*job
-	runs      map[string]*run
-	tasks     int // of runs that have not ended, never launched ones included
-	keys      keys
-	versions  map[string]*version
-	channels  map[string]*proto.Channel
-	checks    map[CheckKey]*check
-	checkers  map[string]*owner // of checks, by version
-	settled   []CheckKey        // checks with an answer, oldest first
-	checking  []*check          // those without, oldest first
-	executors map[string]*executor
-	attempts  map[string]*attempt // by Mesos task ID; all of every run that is kept
-	agents    map[string]*agent
-	swept     time.Time // when agents were forgotten last
+	jobs        map[string]*job
+	runs        map[string]*run
+	tasks       int // of runs that have not ended, never launched ones included
+	keys        keys
+	versions    map[string]*version
+	channels    map[string]*proto.Channel
+	checks      map[CheckKey]*check
+	checkers    map[string]*owner // of checks, by version
+	settled     []CheckKey        // checks with an answer, oldest first
+	checking    []*check          // those without, oldest first
+	executors   map[string]*executor
+	executorsAt map[string][]*executor // by agent, oldest first
+	attempts    map[string]*attempt    // by Mesos task ID; all of every run that is kept
+	agents      map[string]*agent
+	inverse     map[string]*agent // by the inverse offer that told of maintenance
+	swept       time.Time         // when agents were forgotten last
 
 	roles  []string // to be subscribed with; see Roles
 	demand demand
@@ -60,18 +62,20 @@ func (m *connection) up() bool { return m.master != "" }
 // is an error that names its key.
 func New(cfg Config, records []Record) (*Core, error) {
 	c := &Core{
-		cfg:       cfg,
-		leading:   true,
-		jobs:      map[string]*job{},
-		runs:      map[string]*run{},
-		keys:      keys{byKey: map[runKey]*proto.IdempotencyKey{}},
-		versions:  map[string]*version{},
-		channels:  map[string]*proto.Channel{},
-		checks:    map[CheckKey]*check{},
-		checkers:  map[string]*owner{},
-		executors: map[string]*executor{},
-		attempts:  map[string]*attempt{},
-		agents:    map[string]*agent{},
+		cfg:         cfg,
+		leading:     true,
+		jobs:        map[string]*job{},
+		runs:        map[string]*run{},
+		keys:        keys{byKey: map[runKey]*proto.IdempotencyKey{}},
+		versions:    map[string]*version{},
+		channels:    map[string]*proto.Channel{},
+		checks:      map[CheckKey]*check{},
+		checkers:    map[string]*owner{},
+		executors:   map[string]*executor{},
+		attempts:    map[string]*attempt{},
+		agents:      map[string]*agent{},
+		executorsAt: map[string][]*executor{},
+		inverse:     map[string]*agent{},
 	}
 	for _, role := range cfg.Roles {
 		c.join(role)
@@ -97,6 +101,7 @@ func (c *Core) Step(in Input) Actions {
 	}
 	c.fireTimers()
 	c.handle(in.Event)
+	c.mesos.asking.flush(c)
 	c.steerOffers()
 	out.Store = c.changes.take()
 	if wake := c.timers.next(); !wake.IsZero() {
@@ -125,6 +130,9 @@ func (c *Core) advanceClock(now time.Time) {
 	c.now = now
 }
 
+// clock is what the caller's clock shows at a moment of the core's own time.
+func (c *Core) clock(t time.Time) time.Time { return t.Add(-c.skew) }
+
 func (c *Core) handle(event Event) {
 	switch e := event.(type) {
 	case Tick:
@@ -136,6 +144,10 @@ func (c *Core) handle(event Event) {
 		c.heard(e)
 	case Command:
 		c.command(e)
+	case InverseOffers:
+		c.inverseOffered(e.Offers)
+	case RescindInverse:
+		c.rescindInverse(e.OfferID)
 	case FrameworkUpdated:
 		c.frameworkUpdated(e)
 	case Rescind:

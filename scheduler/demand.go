@@ -72,11 +72,13 @@ type shape struct {
 	kind        string
 	resources   jobs.Resources
 	constraints []jobs.Constraint
-	limit       int // tasks that may be launched at one time
-	launched    int // tasks that are
+	limit       int           // tasks that may be launched at one time
+	launched    int           // tasks that are
+	longest     time.Duration // that one of its tasks took which finished
 	queue       queue
 	delayed     map[*task]struct{} // pending tasks in back-off
 	wanting     bool
+	held        time.Time // until when the first of those waits that are to run on another agent than before; zero: none does
 	open        time.Time // since when there is room for one more
 	created     time.Time // of the run: earlier ones are served first
 	tried       trial
@@ -87,6 +89,9 @@ func (s *shape) pending() int { return s.queue.len() + len(s.delayed) }
 
 // room is how many of its tasks may be launched now.
 func (s *shape) room() int { return min(s.queue.len(), s.limit-s.launched) }
+
+// fresh is how many of those may be launched now that never were.
+func (s *shape) fresh() int { return min(s.queue.fresh.count, s.limit-s.launched) }
 
 // serve orders shapes: checks first, for they are short and people wait for them, then runs as they were created.
 func serve(a, b *shape) int {

@@ -166,6 +166,10 @@ func describeCall(call Call) string {
 			ids = append(ids, ref.MesosID+"@"+ref.AgentID)
 		}
 		return "reconcile " + strings.Join(ids, " ")
+	case AcceptInverse:
+		return "accept inverse " + strings.Join(call.OfferIDs, ",")
+	case DeclineInverse:
+		return fmt.Sprintf("decline inverse %s refuse %s", strings.Join(call.OfferIDs, ","), call.Refuse)
 	case Suppress:
 		return "suppress" + describeRoles(call.Roles)
 	case Revive:
@@ -236,7 +240,17 @@ func (s *script) view(what string) string {
 		}
 	case "agents":
 		for _, id := range sortedKeys(v.Agents) {
-			fmt.Fprintf(&out, "%s %s tasks=%d\n", id, v.Agents[id].Host, v.Agents[id].Tasks)
+			fmt.Fprintf(&out, "%s %s tasks=%d", id, v.Agents[id].Host, v.Agents[id].Tasks)
+			if until := v.Agents[id].BackOff; until.After(s.now) {
+				fmt.Fprintf(&out, " back-off for %s", until.Sub(s.now).Round(time.Millisecond))
+			}
+			if m := v.Agents[id].Maintenance; m != nil {
+				fmt.Fprintf(&out, " maintenance in %s", m.Start.Sub(s.now).Round(time.Millisecond))
+				if !m.End.IsZero() {
+					fmt.Fprintf(&out, " for %s", m.End.Sub(m.Start))
+				}
+			}
+			out.WriteByte('\n')
 		}
 	case "checks":
 		for _, key := range slices.Sorted(maps.Keys(v.Checks)) {
@@ -269,8 +283,8 @@ func (s *script) view(what string) string {
 		}
 		for _, w := range r.Waiting {
 			fmt.Fprintf(&out, "  waiting %s ×%d: %s", w.Stage, w.Tasks, w.Reason)
-			for _, reason := range sortedKeys(w.TurnedDown) {
-				fmt.Fprintf(&out, " [%s %d]", reason, w.TurnedDown[reason])
+			for _, reason := range w.Reasons {
+				fmt.Fprintf(&out, "\n    %s", reason.Text)
 			}
 			out.WriteByte('\n')
 		}

@@ -18,6 +18,9 @@ const (
 // with its exit.
 const lingerMargin = 10 * time.Second
 
+// promptness is how soon word of an end comes as a rule: executors report much more often. It is less than lingerMargin.
+const promptness = 5 * time.Second
+
 // owner is what executors belong to: a run, or the checks of one version.
 type owner struct {
 	id        string
@@ -73,6 +76,14 @@ func (e *executor) living() int {
 		}
 	}
 	return n
+}
+
+// idleSince corrects since when an executor is idle. Word of an end may come late, after an outage of whatever kind:
+// then it may have ended at any time since the last word before, and the executor may be about to go.
+func (e *executor) idleSince(c *Core, silent time.Time) {
+	if c.now.Sub(silent) > promptness {
+		e.idle = silent
+	}
 }
 
 // usable says whether a task may still be launched on e, going by what the offer says of the agent.
@@ -140,10 +151,24 @@ func (c *Core) dropExecutors(o *owner) {
 	}
 	for _, e := range c.executorsOf(o) {
 		if e.rec.Dead && len(e.attempts) == 0 && executorNumber(e.rec.ID) < o.number {
-			delete(c.executors, e.rec.ID)
-			c.remove(KindExecutor, e.rec.ID)
+			c.forgetExecutor(e)
 		}
 	}
+}
+
+func (c *Core) addExecutor(e *executor) {
+	c.executors[e.rec.ID] = e
+	c.executorsAt[e.rec.AgentID] = append(c.executorsAt[e.rec.AgentID], e)
+}
+
+// forgetExecutor removes an executor's record, too.
+func (c *Core) forgetExecutor(e *executor) {
+	delete(c.executors, e.rec.ID)
+	there := slices.DeleteFunc(c.executorsAt[e.rec.AgentID], func(other *executor) bool { return other == e })
+	if c.executorsAt[e.rec.AgentID] = there; len(there) == 0 {
+		delete(c.executorsAt, e.rec.AgentID)
+	}
+	c.remove(KindExecutor, e.rec.ID)
 }
 
 // executorsOf lists an owner's executors, oldest first.
@@ -202,7 +227,7 @@ func (c *Core) newExecutor(o *owner, agent string, artifact *proto.Artifact) *ex
 		ShutdownGrace: c.cfg.KillGrace * shutdownShare,
 	})
 	e := &executor{rec: rec, owner: o, idle: c.now}
-	c.executors[id] = e
+	c.addExecutor(e)
 	o.executors[agent] = e
 	c.saveExecutor(e)
 	return e

@@ -2,49 +2,14 @@ package scheduler
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 )
-
-// trial is what became of the offers that a shape was tried on since it began to wait.
-type trial struct {
-	since      time.Time
-	offers     int // those of one agent at one time count as one
-	turnedDown map[string]int
-	most       jobs.Resources // the most that one offer had, each resource by itself
-}
-
-func (t *trial) saw(b *bin) {
-	t.offers++
-	t.most.CPUs = max(t.most.CPUs, b.free.CPUs)
-	t.most.Memory = max(t.most.Memory, b.free.Memory)
-	t.most.Disk = max(t.most.Disk, b.free.Disk)
-}
-
-func (t *trial) turnDown(reason string) {
-	if t.turnedDown == nil {
-		t.turnedDown = map[string]int{}
-	}
-	t.turnedDown[reason]++
-}
-
-// mainReason is the reason for which most offers were turned down; the first by name among equals.
-func (t *trial) mainReason() string {
-	var main string
-	for _, reason := range sortedKeys(t.turnedDown) {
-		if main == "" || t.turnedDown[reason] > t.turnedDown[main] {
-			main = reason
-		}
-	}
-	return main
-}
 
 // waiting explains why a run does not go on, one entry for each shape of its pending tasks.
 func (c *Core) waiting(r *run) []Waiting {
@@ -75,7 +40,7 @@ func (c *Core) waitingFor(s *shape) Waiting {
 		Resources:  s.resources,
 		Since:      s.tried.since,
 		Offers:     s.tried.offers,
-		TurnedDown: maps.Clone(s.tried.turnedDown),
+		TurnedDown: s.tried.numbers(),
 	}
 	if s.queue.len() == 0 {
 		var began time.Time
@@ -90,9 +55,11 @@ func (c *Core) waitingFor(s *shape) Waiting {
 		}
 	}
 	w.Reason = c.whyWaiting(s, w.NotBefore)
+	w.Reasons = c.turndowns(s, w.NotBefore)
 	return w
 }
 
+// whyWaiting is the main reason, in a sentence.
 func (c *Core) whyWaiting(s *shape, notBefore time.Time) string {
 	tried := &s.tried
 	switch {
@@ -102,45 +69,52 @@ func (c *Core) whyWaiting(s *shape, notBefore time.Time) string {
 		return "waits for its back-off until " + notBefore.Format(time.RFC3339)
 	case s.room() <= 0:
 		return fmt.Sprintf("waits for its parallelism (%d of %d run)", s.launched, s.limit)
+	case c.heldAll(s):
+		return "waits until " + s.held.Format(time.RFC3339) + " for another agent than the one on which the last attempt failed"
 	case tried.offers == 0:
 		return "waits for an offer; there has been none since " + tried.since.Format(time.RFC3339)
-	case len(tried.turnedDown) == 0:
+	case len(tried.turned) == 0:
 		return fmt.Sprintf("waits for more offers; the %s so far were used up", count(tried.offers, "offer"))
 	}
-	needs := s.resources
-	needs.CPUs += c.cfg.ExecutorCPUs
-	needs.Memory += c.cfg.ExecutorMemory
-	reason := lacks(tried.most, needs) // what no offer had counts more than what most had not
-	if tried.turnedDown[reason] == 0 {
-		reason = tried.mainReason()
+	needs := c.withExecutor(s.resources)
+	main := refusalKey{reason: lacks(tried.most, needs)} // what no offer had counts more than what most had not
+	if tried.turned[main] == nil {
+		main = tried.main()
 	}
-	return c.turnedDownText(s, needs, reason)
+	return c.turnedDownText(s, needs, main)
 }
 
-func (c *Core) turnedDownText(s *shape, needs jobs.Resources, reason string) string {
+// heldAll says whether nothing but anti-affinity keeps the shape's tasks back.
+func (c *Core) heldAll(s *shape) bool {
+	return s.queue.fresh.count == 0 && len(s.tried.turned) == 0 && c.now.Before(s.held)
+}
+
+func (c *Core) turnedDownText(s *shape, needs jobs.Resources, main refusalKey) string {
 	tried := &s.tried
-	share := fmt.Sprintf("%d of %s", tried.turnedDown[reason], count(tried.offers, "offer"))
+	share := fmt.Sprintf("%d of %s", tried.turned[main].offers, count(tried.offers, "offer"))
+	until := tried.turned[main].until.Format(time.RFC3339)
 	switch {
-	case lacks(tried.most, needs) == "" && slices.Contains([]string{outOfCPUs, outOfMemory, outOfDisk}, reason):
-		return fmt.Sprintf("waits for more room: %s had too little %s left", share, reason)
-	case reason == outOfCPUs:
+	case lacks(tried.most, needs) == "" && main.isSize():
+		return fmt.Sprintf("waits for more room: %s had too little %s left", share, main.reason)
+	case main.reason == outOfCPUs:
 		return fmt.Sprintf("needs %s cpus (%s with its executor); the largest offer so far had %s",
 			number(s.resources.CPUs), number(needs.CPUs), number(tried.most.CPUs))
-	case reason == outOfMemory:
+	case main.reason == outOfMemory:
 		return fmt.Sprintf("needs %s of memory (%s with its executor); the largest offer so far had %s",
 			jobs.FormatSize(s.resources.Memory), jobs.FormatSize(needs.Memory), jobs.FormatSize(tried.most.Memory))
-	case reason == outOfDisk:
+	case main.reason == outOfDisk:
 		return fmt.Sprintf("needs %s of disk; the largest offer so far had %s", jobs.FormatSize(s.resources.Disk), jobs.FormatSize(tried.most.Disk))
-	case reason == maintenance:
-		return fmt.Sprintf("waits for other agents: %s came from agents with maintenance ahead", share)
-	case reason == avoided:
+	case main.reason == maintenance:
+		return fmt.Sprintf("waits for other agents: %s came from agents with maintenance ahead, the first at %s", share, until)
+	case main.reason == troubled:
+		return fmt.Sprintf("waits for other agents: %s came from agents on which attempts keep failing, the first of them is tried again at %s", share, until)
+	case main.reason == avoided:
 		return fmt.Sprintf("waits for other agents: %s came from agents on which its executor has just ended", share)
-	case strings.HasPrefix(reason, constraint):
-		return fmt.Sprintf("waits for an agent that its constraint on %q allows: %s came from others", strings.TrimPrefix(reason, constraint), share)
-	case strings.HasPrefix(reason, platform):
-		return fmt.Sprintf("waits for an agent that executor version %s runs on: %s came from %s agents", s.owner.version, share, strings.TrimPrefix(reason, platform))
+	case main.reason == constraint:
+		return fmt.Sprintf("waits for an agent that its constraint on %q allows: %s came from others", main.on, share)
+	default:
+		return fmt.Sprintf("waits for an agent that executor version %s runs on: %s came from %s agents", s.owner.version, share, main.on)
 	}
-	return fmt.Sprintf("waits for other offers: %s were turned down for %s", share, reason)
 }
 
 func (c *Core) waitingToEnd(r *run) Waiting {

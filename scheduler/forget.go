@@ -36,8 +36,7 @@ func (c *Core) dropRun(r *run) {
 		}
 	}
 	for _, e := range c.executorsOf(r.owner) {
-		delete(c.executors, e.rec.ID)
-		c.remove(KindExecutor, e.rec.ID)
+		c.forgetExecutor(e)
 	}
 	delete(c.runs, r.rec.ID)
 	c.remove(KindRun, r.rec.ID)

@@ -20,6 +20,7 @@ const (
 	backoffGrowth  = 10 // a back-off grows to so many times the spec's
 	cleanRetries   = 10 // of a clean-up task, whatever the spec says: it settles what the run's result is
 	checkRetries   = 3
+	lateForgiven   = 3 // launches in a row that came too late for their offers and cost nothing; then something else is wrong
 	checkBackoff   = time.Second
 	stalledMessage = "its executor has been silent for %s"
 )
@@ -103,17 +104,17 @@ func (a *attempt) fire(c *Core) {
 			c.sendKill(a, "repeat")
 		}
 	case rec.State == proto.TASK_UNREACHABLE:
-		c.giveUp(a, fmt.Sprintf("its agent has been unreachable for %s", c.cfg.UnreachableWait))
+		c.giveUpOn(a, fmt.Sprintf("its agent has been unreachable for %s", c.cfg.UnreachableWait))
 	case rec.State == proto.TASK_LAUNCHING && a.stale.IsZero():
 		a.stale = c.now
 		c.ask(a)
 	case rec.State == proto.TASK_LAUNCHING:
 		c.buried(a.executor)
-		c.giveUp(a, fmt.Sprintf("nothing was heard of it for %s after its launch", c.now.Sub(rec.Launched).Round(time.Second)))
+		c.giveUpOn(a, fmt.Sprintf("nothing was heard of it for %s after its launch", c.now.Sub(rec.Launched).Round(time.Second)))
 		c.requestKill(a, "lost")
 	case !c.now.Before(a.stallsAt(c)):
 		c.buried(a.executor)
-		c.giveUp(a, fmt.Sprintf(stalledMessage, c.cfg.StallAfter))
+		c.giveUpOn(a, fmt.Sprintf(stalledMessage, c.cfg.StallAfter))
 		c.requestKill(a, "stalled")
 	default:
 		rec.Failure = &proto.Failure{Class: proto.CLASS_PASSING, Kind: "timeout",
@@ -124,12 +125,21 @@ func (a *attempt) fire(c *Core) {
 }
 
 // giveUp takes an attempt for lost that has not ended as far as Mesos knows. Whoever fenced its writes made that safe.
-func (c *Core) giveUp(a *attempt, why string) {
-	c.conclude(a, outcome{
+func (c *Core) giveUp(a *attempt, why string) { c.conclude(a, lost(why)) }
+
+// giveUpOn is giveUp for something that speaks against the agent, too.
+func (c *Core) giveUpOn(a *attempt, why string) {
+	o := lost(why)
+	o.suspect = true
+	c.conclude(a, o)
+}
+
+func lost(why string) outcome {
+	return outcome{
 		state:   proto.TASK_LOST,
 		givenUp: true,
 		failure: &proto.Failure{Class: proto.CLASS_OURS, Kind: "lost", Message: why},
-	})
+	}
 }
 
 // requestKill tells an attempt to end, and goes on telling it until it has.
@@ -186,6 +196,10 @@ func (c *Core) conclude(a *attempt, o outcome) {
 	if o.died {
 		c.buried(a.executor)
 	}
+	if o.state == proto.TASK_FINISHED {
+		t.shape.took(rec)
+	}
+	c.judge(a, o, live)
 	c.saveTask(t)
 	c.observeEnd(a, o, live)
 	switch {
@@ -265,11 +279,12 @@ func (c *Core) failAttempt(t *task, a *attempt, o outcome) {
 	var again bool
 	switch failure.Class {
 	case proto.CLASS_OURS:
-		if !o.uncharged {
+		uncharged := o.uncharged && t.lateInARow() <= lateForgiven
+		if !uncharged {
 			t.rec.Free++
 		}
 		again = int(t.rec.Free) <= c.cfg.FreeRetries
-		if !o.uncharged && (!o.unborn || t.rec.Free > 1) {
+		if !uncharged && (!o.unborn || t.rec.Free > 1) {
 			wait = c.jitter(grow(oursFirst, int(t.rec.Free), oursMost))
 		}
 		if !again {
@@ -306,6 +321,22 @@ func (t *task) blame(a *attempt, o outcome) proto.Failure {
 		a.rec().Failure = &recorded
 	}
 	return failure
+}
+
+// lateInARow is how many of the newest attempts never began.
+func (t *task) lateInARow() int {
+	n := 0
+	for i := len(t.attempts) - 1; i >= 0 && t.attempts[i].unborn(); i-- {
+		n++
+	}
+	return n
+}
+
+// took notes how long an attempt took that finished.
+func (s *shape) took(rec *proto.Attempt) {
+	if rec.Ended != nil {
+		s.longest = max(s.longest, rec.Ended.Sub(rec.Launched))
+	}
 }
 
 // grow doubles first with each of n repeats, up to most.

@@ -229,7 +229,7 @@ func (c *Core) loadExecutor(rec *proto.Executor) error {
 		rec.Role = o.role
 	}
 	e := &executor{rec: rec, owner: o, idle: rec.Created}
-	c.executors[rec.ID] = e
+	c.addExecutor(e)
 	o.number = max(o.number, n)
 	if !rec.Dead {
 		if other := o.executors[rec.AgentID]; other != nil {
@@ -316,6 +316,9 @@ func (c *Core) loadAttempt(t *task, i int) error {
 	t.attempts = append(t.attempts, a)
 	c.attempts[rec.MesosID] = a
 	if a.over() {
+		if rec.State == proto.TASK_FINISHED {
+			t.shape.took(rec)
+		}
 		if e != nil && rec.Ended != nil {
 			e.idle = later(e.idle, *rec.Ended)
 		}

@@ -23,6 +23,8 @@ const (
 	MetricTaskStates      = "tidemill_task_updates_total"
 	MetricFailures        = "tidemill_attempt_failures_total"
 	MetricOffers          = "tidemill_offers_total"
+	MetricInverseOffers   = "tidemill_inverse_offers_total"
+	MetricAgentBackOffs   = "tidemill_agent_backoffs_total"
 	MetricRescinds        = "tidemill_offers_rescinded_total"
 	MetricOfferToLaunch   = "tidemill_offer_to_launch_seconds" // by scheduler/loop: the Core has no clock
 	MetricPendingToLaunch = "tidemill_pending_to_launch_seconds"
@@ -46,6 +48,8 @@ var Metrics = []MetricDesc{
 	{MetricTaskStates, Counter, "Status updates from Mesos that changed an attempt, by state and reason.", []string{"state", "reason"}},
 	{MetricFailures, Counter, "Attempts that did not finish, by failure class (ours, passing, final) and kind.", []string{"class", "kind"}},
 	{MetricOffers, Counter, "Offers by what became of them: received, used, or declined with a reason.", []string{"outcome", "reason"}},
+	{MetricInverseOffers, Counter, "Requests to give agents back for maintenance, by answer: accepted if nothing of ours will run there.", []string{"answer"}},
+	{MetricAgentBackOffs, Counter, "Times that an agent was left alone because attempts of different stages kept failing there.", nil},
 	{MetricRescinds, Counter, "Offers that Mesos took back.", nil},
 	{MetricOfferToLaunch, Histogram, "Time from receiving offers to handing the ACCEPT of them to the connection, the store write included.", nil},
 	{MetricPendingToLaunch, Histogram, "Time from the moment at which a task could have been launched to its launch.", nil},

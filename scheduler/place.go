@@ -10,30 +10,39 @@ import (
 	"github.com/tidemill/tidemill/proto"
 )
 
-// maintenanceMargin is how long before announced maintenance nothing is launched on an agent any more; a longer timeout
-// of the job counts instead.
-const maintenanceMargin = 10 * time.Minute
-
-// bin is what one agent offers, all its offers together.
+// bin is what one agent offers to one role, all its offers together.
 type bin struct {
 	offer    Offer // the first one; its numbers and ID aside, they say the same
+	agent    *agent
 	ids      []string
 	free     jobs.Resources
 	launches []Launch
+	refused  string // why the shape that is being placed cannot use it
+	reason   string // the same of the first shape that still waits for more; empty: it is of use, or nothing waits
 }
 
-// Why an offer is turned down.
+// Why an offer is turned down or declined.
 const (
-	noDemand    = "no_demand"
-	noFit       = "no_fit"
-	outOfCPUs   = "cpus"
-	outOfMemory = "memory"
-	outOfDisk   = "disk"
-	maintenance = "maintenance"
-	avoided     = "agent excluded"
-	constraint  = "constraint " // and the attribute
-	platform    = "platform "   // and the platform
+	noDemand    = "no_demand"   // nothing waits for it
+	otherRole   = "role"        // what waits has other roles
+	outOfCPUs   = "cpus"        // too few
+	outOfMemory = "memory"      // too little
+	outOfDisk   = "disk"        // too little
+	maintenance = "maintenance" // its agent will be away before a task would have ended
+	troubled    = "back-off"    // attempts of all kinds keep failing on its agent
+	avoided     = "executor"    // this owner's executor has just ended there
+	constraint  = "constraint"  // of the job
+	elsewhere   = "retry"       // a task failed on its agent, and waits a little for another one
+	platform    = "platform"    // the executor version has no file for it
 )
+
+// refusal is why an offer is of no use to a shape.
+type refusal struct {
+	reason string    // one of the above; empty: it is of use
+	on     string    // the constraint's attribute, or the platform
+	value  string    // that the agent has for the attribute
+	until  time.Time // the begin of maintenance, the end of a back-off
+}
 
 // offered matches offers with what waits. No offer is held: what is not used goes back at once.
 func (c *Core) offered(offers []Offer) {
@@ -46,28 +55,37 @@ func (c *Core) offered(offers []Offer) {
 	for _, b := range bins {
 		byRole[b.offer.Role] = append(byRole[b.offer.Role], b)
 	}
+	unwanted := map[string]string{} // why a role's offers go back that no shape was tried on
+	for role := range byRole {
+		unwanted[role] = c.whyUnwanted(role)
+	}
 	for _, s := range slices.Clone(c.demand.shapes) {
-		if s.wanting {
-			c.place(s, byRole[s.owner.role])
+		if there := byRole[s.owner.role]; s.wanting && len(there) > 0 {
+			c.place(s, there)
 		}
 	}
-	var unused []string
+	unused := map[string][]string{}
 	for _, b := range bins {
 		if len(b.launches) == 0 {
-			unused = append(unused, b.ids...)
+			reason := cmp.Or(b.reason, unwanted[b.offer.Role])
+			unused[reason] = append(unused[reason], b.ids...)
 			continue
 		}
 		c.count(MetricOffers, float64(len(b.ids)), "used", "")
 		c.call(Accept{OfferIDs: b.ids, AgentID: b.offer.AgentID, Launches: b.launches, Refuse: c.cfg.Refuse})
 	}
-	if len(unused) > 0 {
-		reason := noFit
-		if c.nobodyWants() {
-			reason = noDemand
-		}
-		c.count(MetricOffers, float64(len(unused)), "declined", reason)
-		c.call(Decline{OfferIDs: unused, Refuse: c.cfg.Refuse, Reason: reason})
+	for _, reason := range sortedKeys(unused) {
+		c.count(MetricOffers, float64(len(unused[reason])), "declined", reason)
+		c.call(Decline{OfferIDs: unused[reason], Refuse: c.cfg.Refuse, Reason: reason})
 	}
+}
+
+// whyUnwanted is the reason for which offers of a role go back although no task was too large for them.
+func (c *Core) whyUnwanted(role string) string {
+	if c.demand.share(role).wanting > 0 || c.nobodyWants() {
+		return noDemand
+	}
+	return otherRole
 }
 
 // bins puts the offers of one agent and role together, in the order in which they came.
@@ -77,11 +95,11 @@ func (c *Core) bins(offers []Offer) []*bin {
 	bins := make([]*bin, 0, len(offers))
 	for i := range offers {
 		o := &offers[i]
-		c.seen(o)
+		agent := c.seen(o)
 		at := place{o.AgentID, o.Role}
 		b := byPlace[at]
 		if b == nil {
-			b = &bin{offer: *o}
+			b = &bin{offer: *o, agent: agent}
 			byPlace[at] = b
 			bins = append(bins, b)
 		}
@@ -110,65 +128,78 @@ func (c *Core) place(s *shape, bins []*bin) {
 	var fits candidates
 	for _, b := range bins {
 		s.tried.saw(b)
-		k, reason := c.fit(s, b)
-		if reason != "" {
-			s.tried.turnDown(reason)
+		k, why := c.fit(s, b)
+		if why.reason != "" {
+			s.tried.turnDown(why)
+			b.refused = why.reason
 			continue
 		}
 		fits = append(fits, clone(&k))
 	}
 	c.touchShape(s)
 	heap.Init(&fits)
-	for n := s.room(); n > 0 && len(fits) > 0; n-- {
-		k := fits[0]
-		c.launch(s, k)
-		k.load++
-		k.takes--
-		if k.takes == 0 {
-			heap.Pop(&fits)
-			continue
+	c.placeAgain(s, &fits)
+	for s.fresh() > 0 && len(fits) > 0 {
+		c.launch(s, nil, fits[0])
+		fits.took(0)
+	}
+	for _, b := range bins {
+		switch {
+		case s.wanting && b.refused != "":
+			b.reason = cmp.Or(b.reason, b.refused)
+		case s.wanting && !s.held.IsZero():
+			b.reason = cmp.Or(b.reason, elsewhere)
 		}
-		heap.Fix(&fits, 0)
+		b.refused = ""
 	}
 }
 
 // fit says how many tasks of a shape a bin can take, or why it can take none.
-func (c *Core) fit(s *shape, b *bin) (candidate, string) {
+func (c *Core) fit(s *shape, b *bin) (candidate, refusal) {
 	k := candidate{bin: b, together: s.owner.run == nil, load: s.owner.load[b.offer.AgentID]}
-	if reason := c.excluded(s, b); reason != "" {
-		return k, reason
+	if why := c.excluded(s, b.agent); why.reason != "" {
+		return k, why
 	}
 	needs := s.resources
 	k.executor = c.executorOn(s.owner, b.offer.AgentID, b.offer.Executors)
 	if k.executor == nil {
-		os, arch := b.platform()
+		os, arch := b.agent.platform()
 		if k.artifact = c.versions[s.owner.version].artifact(os, arch); k.artifact == nil {
-			return k, platform + os + "-" + arch
+			return k, refusal{reason: platform, on: os + "-" + arch}
 		}
-		needs.CPUs += c.cfg.ExecutorCPUs
-		needs.Memory += c.cfg.ExecutorMemory
+		needs = c.withExecutor(needs)
 	}
 	if reason := lacks(b.free, needs); reason != "" {
-		return k, reason
+		return k, refusal{reason: reason}
 	}
 	k.takes = 1 + times(minus(b.free, needs), s.resources, s.room())
-	return k, ""
+	return k, refusal{}
+}
+
+// withExecutor adds what an executor has for itself.
+func (c *Core) withExecutor(r jobs.Resources) jobs.Resources {
+	r.CPUs += c.cfg.ExecutorCPUs
+	r.Memory += c.cfg.ExecutorMemory
+	return r
 }
 
 // excluded says why an agent must not be used for a shape, whatever it has.
-func (c *Core) excluded(s *shape, b *bin) string {
-	if begin := b.offer.Unavailable; begin != nil && c.now.Add(max(maintenanceMargin, s.timeout())).After(*begin) {
-		return maintenance
+func (c *Core) excluded(s *shape, a *agent) refusal {
+	if c.mayOutlast(s, a) {
+		return refusal{reason: maintenance, until: c.clock(a.window.start)}
 	}
 	for i := range s.constraints {
-		if !satisfies(b.offer.Attributes, &s.constraints[i]) {
-			return constraint + s.constraints[i].Attribute
+		if on := s.constraints[i].Attribute; !satisfies(a.attributes, &s.constraints[i]) {
+			return refusal{reason: constraint, on: on, value: a.attributes[on]}
 		}
 	}
-	if avoid := s.owner.avoid[b.offer.AgentID]; avoid != nil && c.now.Before(avoid.until) {
-		return avoided
+	if c.now.Before(a.trouble.until) {
+		return refusal{reason: troubled, until: a.trouble.until}
 	}
-	return ""
+	if avoid := s.owner.avoid[a.id]; avoid != nil && c.now.Before(avoid.until) {
+		return refusal{reason: avoided, until: avoid.until}
+	}
+	return refusal{}
 }
 
 func satisfies(attributes map[string]string, c *jobs.Constraint) bool {
@@ -184,8 +215,8 @@ func satisfies(attributes map[string]string, c *jobs.Constraint) bool {
 }
 
 // platform is what the agent's attributes "os" and "arch" say, or linux-amd64.
-func (b *bin) platform() (os, arch string) {
-	return cmp.Or(b.offer.Attributes["os"], "linux"), cmp.Or(b.offer.Attributes["arch"], "amd64")
+func (a *agent) platform() (os, arch string) {
+	return cmp.Or(a.attributes["os"], "linux"), cmp.Or(a.attributes["arch"], "amd64")
 }
 
 // cpuGrain is the finest share of a CPU that Mesos tells apart, halved.
@@ -244,4 +275,31 @@ func (h *candidates) Pop() any {
 	last := old[len(old)-1]
 	*h = old[:len(old)-1]
 	return last
+}
+
+// took takes one task off what the i-th candidate can take.
+func (h *candidates) took(i int) {
+	k := (*h)[i]
+	k.load++
+	k.takes--
+	if k.takes == 0 {
+		heap.Remove(h, i)
+		return
+	}
+	heap.Fix(h, i)
+}
+
+// bestBut is the index of the best candidate that is not on that agent, or -1. Each agent is there once.
+func (h candidates) bestBut(agent string) int {
+	switch {
+	case len(h) == 0:
+		return -1
+	case h[0].bin.offer.AgentID != agent:
+		return 0
+	case len(h) == 1:
+		return -1
+	case len(h) > 2 && h.Less(2, 1):
+		return 2
+	}
+	return 1
 }

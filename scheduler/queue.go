@@ -48,7 +48,7 @@ func (q *queue) remove(t *task) {
 	}
 }
 
-// first is the task that take gives next, or nil if that was never launched.
+// first is the task that has waited longest of those that were launched before, or nil.
 func (q *queue) first() *task {
 	if q.count == 0 {
 		return nil
@@ -60,15 +60,26 @@ func (q *queue) first() *task {
 	return q.again[q.head]
 }
 
-// take takes the next task off the queue, which must not be empty.
-func (q *queue) take() *task {
-	if t := q.first(); t != nil {
-		q.again[q.head] = nil
-		q.head++
-		q.remove(t)
-		return t
+// sift shows the tasks that were launched before, in their order, to visit, which may remove the one that it is shown,
+// until it returns false.
+func (q *queue) sift(visit func(*task) bool) {
+	at := q.head
+	for more := true; more && at < len(q.again); at++ {
+		if t := q.again[at]; t.queued {
+			more = visit(t)
+		}
 	}
-	return q.fresh.take()
+	// What is left of those that were shown moves up to the rest, so that none that is gone stays in between.
+	head := min(at, len(q.again))
+	for i := head - 1; i >= q.head; i-- {
+		t := q.again[i]
+		q.again[i] = nil
+		if t.queued {
+			head--
+			q.again[head] = t
+		}
+	}
+	q.head = head
 }
 
 func (f *fresh) take() *task {

@@ -13,7 +13,6 @@ import (
 const (
 	askFirst   = 5 * time.Second // before Mesos is asked again for tasks of which it has said nothing
 	askMost    = time.Minute
-	askAll     = 10 * time.Minute // between two questions for everything that Mesos knows
 	askAllSoon = 30 * time.Second // the first one after a subscription
 	askAtOnce  = 500              // tasks in one call
 )
@@ -65,6 +64,7 @@ func (c *Core) disconnected(d Disconnected) {
 type asking struct {
 	alarm
 	tasks   []*attempt // asked about, not yet answered
+	now     []*attempt // to be asked about at the end of this step
 	next    time.Time
 	wait    time.Duration
 	nextAll time.Time // implicitly
@@ -77,11 +77,11 @@ func (s *asking) add(a *attempt) {
 	}
 }
 
-// ask puts one attempt on the list, and asks for it now.
+// ask puts one attempt on the list, and asks for it at the end of the step, together with others.
 func (c *Core) ask(a *attempt) {
 	s := &c.mesos.asking
 	s.add(a)
-	c.reconcile([]*attempt{a})
+	s.now = append(s.now, a)
 	if s.next.IsZero() {
 		s.wait = askFirst
 		s.next = c.now.Add(s.wait)
@@ -109,7 +109,7 @@ func (s *asking) fire(c *Core) {
 	}
 	if !c.now.Before(s.nextAll) {
 		c.call(Reconcile{})
-		s.nextAll = c.now.Add(askAll)
+		s.nextAll = c.now.Add(c.cfg.ReconcileEvery)
 	}
 	if !s.next.IsZero() && !c.now.Before(s.next) {
 		s.tasks = slices.DeleteFunc(s.tasks, func(a *attempt) bool {
@@ -126,6 +126,14 @@ func (s *asking) fire(c *Core) {
 		}
 	}
 	c.arm(s, earlier(s.nextAll, s.next))
+}
+
+// flush asks for those that ask has gathered.
+func (s *asking) flush(c *Core) {
+	if len(s.now) > 0 && c.mesos.up() {
+		c.reconcile(s.now)
+	}
+	s.now = nil
 }
 
 // reconcile asks Mesos for the states of attempts.
@@ -205,10 +213,11 @@ func (c *Core) launchFailed(mesosID string, refused bool, reason string) {
 	case a == nil || a.over():
 	case refused:
 		c.conclude(a, outcome{
-			state:   proto.TASK_LOST,
-			settled: true,
-			unborn:  true,
-			failure: &proto.Failure{Class: proto.CLASS_OURS, Kind: "lost", Message: "Mesos refused the launch: " + cmp.Or(reason, "no reason given")},
+			state:     proto.TASK_LOST,
+			settled:   true,
+			unborn:    true,
+			uncharged: true,
+			failure:   &proto.Failure{Class: proto.CLASS_OURS, Kind: "lost", Message: "Mesos refused the launch: " + cmp.Or(reason, "no reason given")},
 		})
 	case c.mesos.up():
 		c.ask(a)
@@ -227,6 +236,10 @@ func callName(call Call) string {
 		return "acknowledge"
 	case Reconcile:
 		return "reconcile"
+	case AcceptInverse:
+		return "accept_inverse"
+	case DeclineInverse:
+		return "decline_inverse"
 	case Suppress:
 		return "suppress"
 	case Revive:

@@ -107,6 +107,7 @@ type script struct {
 	ticket  uint64
 	aliases []string // long, short, long, short …
 	accept  *Accept  // the last one
+	decline *Decline // the last one
 	last    Actions
 }
 
@@ -204,13 +205,16 @@ func (a args) word(i int) string {
 //	start JOB [key=] [p.NAME=VALUE] · cancel RUN · delete-job NAME
 //	subscribe [framework=] · disconnect
 //	framework-updated info= [refused=] · forget-framework
-//	offers                             one a line: AGENT cpus= mem= disk= [executors=none|ID,…] [maintenance=DURATION] [ATTRIBUTE=VALUE]
+//	offers                             one a line: AGENT cpus= mem= disk= [executors=none|ID,…] [role=] [maintenance=DURATION [lasts=DURATION]] [ATTRIBUTE=VALUE]
+//	inverse                            one a line: AGENT ID starts=DURATION [lasts=DURATION]
+//	rescind-inverse ID
 //	update TASK STATE [reason=] [source=] [message=] [output=] [failure=CLASS:KIND:MESSAGE:POINTER] [dir=] [problem=PTR:TEXT] [committed=URI] [plain]
 //	                                   plain: without a uuid
 //	message EXECUTOR TASK=FRACTION …   (peak.TASK=SIZE, bytes.TASK=SIZE)
 //	failure [executor=] [agent=] · rescind OFFER · call-failed accept|revive|… status=
 //	sleep DURATION                     like tick, but the core is not called meanwhile
 //	clock-back DURATION
+//	keep-alive DURATION EXECUTOR TASK …    like tick, with a message of each executor every second
 //	tick DURATION · restart · step-down
 //	quietly COMMAND …                  without showing what comes of it
 //	setup [SPEC FIELDS]                version, channel, job "flights", subscription and a run of it, shown only when wrong
@@ -230,6 +234,12 @@ func (s *script) run(b block) string {
 			s.t.Fatalf("line %d: %v", b.line, err)
 		}
 		return s.tick(d)
+	case "keep-alive":
+		d, err := time.ParseDuration(a.word(0))
+		if err != nil {
+			s.t.Fatalf("line %d: %v", b.line, err)
+		}
+		return s.keepAlive(d, a.words[1:])
 	case "quietly":
 		b.command = strings.TrimPrefix(b.command, "quietly ")
 		s.run(b)
@@ -297,6 +307,26 @@ func (s *script) tick(d time.Duration) string {
 	return out.String()
 }
 
+// keepAlive lets time pass while executors report. reporting are executors, each followed by a task on it.
+func (s *script) keepAlive(d time.Duration, reporting []string) string {
+	var out strings.Builder
+	for ; d > 0; d -= time.Second {
+		spent := time.Duration(len(reporting)/2) * stepTime
+		for i := 0; i+1 < len(reporting); i += 2 {
+			if result := s.step(s.parseMessage(args{words: reporting[i : i+1], named: map[string]string{reporting[i+1]: "0.5"}})); result != nothing {
+				out.WriteString(result)
+			}
+		}
+		if result := s.tick(min(d, time.Second) - spent); result != nothing {
+			out.WriteString(result)
+		}
+	}
+	if out.Len() == 0 {
+		return nothing
+	}
+	return out.String()
+}
+
 // stepTime passes with each step of a script.
 const stepTime = 100 * time.Millisecond
 
@@ -341,6 +371,9 @@ func (s *script) step(event Event) string {
 		if accept, ok := call.(Accept); ok {
 			s.accept = &accept
 			s.mustBeStored(&accept)
+		}
+		if decline, ok := call.(Decline); ok {
+			s.decline = &decline
 		}
 		fmt.Fprintf(&out, "call %s\n", describeCall(call))
 	}

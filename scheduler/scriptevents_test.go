@@ -35,6 +35,10 @@ func (s *script) event(name string, a args, input string) Event {
 	case "call-failed":
 		status, _ := strconv.Atoi(a.named["status"])
 		return CallFailed{Call: s.lastCall(a.word(0), a.named["roles"]), Status: status, Reason: "refused"}
+	case "inverse":
+		return s.parseInverse(input)
+	case "rescind-inverse":
+		return RescindInverse{OfferID: a.word(0)}
 	case "framework-updated":
 		return FrameworkUpdated{Info: []byte(a.named["info"]), Refused: a.named["refused"]}
 	case "step-down":
@@ -61,7 +65,10 @@ func (s *script) lastCall(name, roles string) Call {
 	case "suppress":
 		return Suppress{Roles: among}
 	case "decline":
-		return Decline{OfferIDs: []string{"o9"}}
+		if s.decline == nil {
+			return Decline{OfferIDs: []string{"o9"}}
+		}
+		return *s.decline
 	}
 	s.t.Fatalf("call %q is not known", name)
 	return nil
@@ -148,11 +155,25 @@ func (s *script) parseOffers(input string) Offers {
 				d, _ := time.ParseDuration(value)
 				at := s.now.Add(d)
 				o.Unavailable = &at
+			case "lasts":
+				o.UnavailableFor, _ = time.ParseDuration(value)
 			default:
 				o.Attributes[key] = value
 			}
 		}
 		all.Offers = append(all.Offers, o)
+	}
+	return all
+}
+
+// parseInverse reads one inverse offer a line: AGENT ID starts=DURATION [lasts=DURATION]
+func (s *script) parseInverse(input string) InverseOffers {
+	var all InverseOffers
+	for _, line := range strings.Split(strings.TrimSpace(input), "\n") {
+		agent, a := parseArgs(line)
+		starts, _ := time.ParseDuration(a.named["starts"])
+		lasts, _ := time.ParseDuration(a.named["lasts"])
+		all.Offers = append(all.Offers, InverseOffer{ID: a.word(0), AgentID: agent, Start: s.now.Add(starts), Duration: lasts})
 	}
 	return all
 }

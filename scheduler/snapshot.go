@@ -3,9 +3,7 @@ package scheduler
 import (
 	"maps"
 	"slices"
-	"time"
 
-	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 )
 
@@ -168,14 +166,10 @@ func (c *Core) viewAgents() map[string]*AgentView {
 		case nil:
 			delete(all, a.id)
 		case a:
-			all[a.id] = a.show()
+			all[a.id] = c.showAgent(a)
 		}
 	}
 	return all
-}
-
-func (a *agent) show() *AgentView {
-	return &AgentView{ID: a.id, Host: a.host, URL: a.url, Attributes: a.attributes, Most: a.most, Tasks: a.tasks, Seen: a.seen}
 }
 
 func (c *Core) viewQueue() Queue {
@@ -190,55 +184,4 @@ func (c *Core) viewQueue() Queue {
 		}
 	}
 	return q
-}
-
-// agent is what is known of an agent.
-type agent struct {
-	id         string
-	host, url  string
-	attributes map[string]string
-	most       jobs.Resources // the most that one offer of it had, each resource by itself
-	tasks      int            // that live there
-	seen       time.Time
-
-	viewChanged bool // listed in viewCache.agents
-}
-
-// agentKept is how long an agent stays known that nothing is heard of and on which nothing runs.
-const agentKept = 24 * time.Hour
-
-func (c *Core) agent(id string) *agent {
-	a := c.agents[id]
-	if a == nil {
-		c.forgetAgents()
-		a = &agent{id: id}
-		c.agents[id] = a
-	}
-	return a
-}
-
-// forgetAgents forgets those that were not heard of for long, sometimes: there may be many.
-func (c *Core) forgetAgents() {
-	if c.now.Sub(c.swept) < agentKept/24 {
-		return
-	}
-	c.swept = c.now
-	for _, known := range c.agents {
-		if known.tasks == 0 && c.now.Sub(known.seen) > agentKept {
-			c.dropAgent(known)
-		}
-	}
-}
-
-func (c *Core) dropAgent(a *agent) {
-	delete(c.agents, a.id)
-	c.view.agent(a)
-}
-
-// seen notes what an offer says of its agent.
-func (c *Core) seen(o *Offer) {
-	a := c.agent(o.AgentID)
-	a.host, a.url, a.attributes, a.seen = o.Host, o.AgentURL, o.Attributes, c.now
-	a.most.CPUs, a.most.Memory, a.most.Disk = max(a.most.CPUs, o.CPUs), max(a.most.Memory, o.Memory), max(a.most.Disk, o.Disk)
-	c.view.agent(a)
 }

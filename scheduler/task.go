@@ -95,7 +95,7 @@ func (t *task) fire(c *Core) {
 }
 
 // launch starts a new attempt of a shape's next task on a candidate.
-func (c *Core) launch(s *shape, k *candidate) {
+func (c *Core) launch(s *shape, t *task, k *candidate) {
 	o, offer := s.owner, &k.bin.offer
 	if k.executor == nil {
 		k.executor = c.newExecutor(o, offer.AgentID, k.artifact)
@@ -104,7 +104,11 @@ func (c *Core) launch(s *shape, k *candidate) {
 	}
 	k.bin.free = minus(k.bin.free, s.resources)
 	before := s.pending()
-	t := s.queue.take()
+	if t == nil {
+		t = s.queue.fresh.take()
+	} else {
+		s.queue.remove(t)
+	}
 	c.demand.update(s, before)
 	c.occupy(s)
 	a := c.newAttempt(t, k.executor, offer)

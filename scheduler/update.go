@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
 	"log/slog"
 	"slices"
 	"time"
@@ -28,6 +27,7 @@ func (c *Core) updated(u Update) {
 		return
 	}
 	a.stale = time.Time{}
+	silent := later(a.heard, a.executor.heard)
 	if u.Source == fromExecutor {
 		a.executor.heard = c.now
 	}
@@ -52,6 +52,7 @@ func (c *Core) updated(u Update) {
 			return
 		}
 		c.conclude(a, o)
+		a.executor.idleSince(c, silent)
 	case u.State == "TASK_UNREACHABLE":
 		c.unreachable(a, u)
 	case speaks(u.State):
@@ -239,14 +240,7 @@ func (c *Core) failed(f Failure) {
 		return
 	}
 	c.note(slog.LevelWarn, "agent is lost", slog.String("agent", f.AgentID))
-	var there []*executor
-	for _, e := range c.executors {
-		if e.rec.AgentID == f.AgentID && !e.rec.Dead {
-			there = append(there, e)
-		}
-	}
-	slices.SortFunc(there, func(a, b *executor) int { return cmp.Compare(a.rec.ID, b.rec.ID) })
-	for _, e := range there {
+	for _, e := range slices.Clone(c.executorsAt[f.AgentID]) {
 		c.retire(e)
 	}
 	if agent := c.agents[f.AgentID]; agent != nil && agent.tasks == 0 {

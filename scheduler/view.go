@@ -67,7 +67,16 @@ type Waiting struct {
 	NotBefore  time.Time      // back-off; zero if none
 	Offers     int            // offers looked at for this shape
 	TurnedDown map[string]int // how many for which reason
-	Reason     string         // one sentence
+	Reason     string         // the main one, a sentence
+	Reasons    []Turndown     // all, the most important first
+}
+
+// Turndown is one reason for which tasks wait.
+type Turndown struct {
+	Reason string // cpus, memory, disk, constraint and its attribute, maintenance, back-off, parallelism, …
+	Offers int    // that were turned down for it; 0 if offers have nothing to do with it
+	Of     int    // offers looked at
+	Text   string // for people, as in "zone: 12 of 12 offers are in b"
 }
 
 // VersionView is an executor version and what uses it.
@@ -85,6 +94,14 @@ type AgentView struct {
 	Most          jobs.Resources // the most that one offer of it had, each resource by itself
 	Tasks         int
 	Seen          time.Time
+	BackOff       time.Time    // until when nothing is launched there because attempts kept failing; zero or past: it may
+	Maintenance   *Maintenance // announced, or going on; nil: none is known
+}
+
+// Maintenance is when an agent will be away.
+type Maintenance struct {
+	Start time.Time
+	End   time.Time // zero: for ever
 }
 
 // Satisfies says whether a constraint allows the agent.

@@ -149,7 +149,16 @@ type Waiting struct {
 	NotBefore  *time.Time     `json:"not_before,omitempty" doc:"Back-off"`
 	Offers     int            `json:"offers" doc:"Offers looked at"`
 	TurnedDown map[string]int `json:"turned_down" doc:"How many offers were turned down for which reason"`
-	Reason     string         `json:"reason" doc:"One sentence"`
+	Reason     string         `json:"reason" doc:"The main one, a sentence"`
+	Reasons    []Turndown     `json:"reasons" doc:"All, the most important first"`
+}
+
+// Turndown is one reason for which tasks wait.
+type Turndown struct {
+	Reason string `json:"reason" doc:"cpus, memory, disk, constraint and its attribute, maintenance, back-off, parallelism, retry, …"`
+	Offers int    `json:"offers,omitempty" doc:"Turned down for it; missing if offers have nothing to do with it"`
+	Of     int    `json:"of,omitempty" doc:"Offers looked at"`
+	Text   string `json:"text" doc:"Such as: zone: 12 of 12 offers are in b"`
 }
 
 // Resources are what one task gets.
