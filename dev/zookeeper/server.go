@@ -26,7 +26,7 @@ const (
 type Config struct {
 	Dir      string        // for its data, configuration and log; made if it is not there, kept afterwards
 	TickTime time.Duration // session timeouts are 2 to 20 ticks; 0: 100 ms
-	HeapMiB  int           // of Java; 0: 128
+	HeapMiB  int           // of Java; 0: 128. It keeps the last 500 requests: twice their size is needed
 	// Volatile: do not wait for the disk. For tests of other things: what is acknowledged may be lost when the machine
 	// fails (not when the process does).
 	Volatile bool
@@ -103,7 +103,9 @@ func (s *Server) launch() error {
 		fsync = "no"
 	}
 	cmd := exec.Command(s.java, "-XX:+UseSerialGC", fmt.Sprintf("-Xmx%dm", s.config.HeapMiB), "-XX:-UsePerfData",
+		"-XX:+ExitOnOutOfMemoryError", // it would only stop answering
 		"-Dzookeeper.jmx.log4j.disable=true", "-Dzookeeper.forceSync="+fsync,
+		"-Dzookeeper.maxResponseCacheSize=0", // 400 answers, which may be large
 		"-cp", s.config.Dir+":"+filepath.Join(s.jars, "*"),
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.config.Dir, "zoo.cfg"))
 	cmd.Dir = s.config.Dir

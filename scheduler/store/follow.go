@@ -1,11 +1,15 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/scheduler/zookeeper"
@@ -34,26 +38,61 @@ type Follower struct {
 	newer chan struct{} // closed when the fence is another one; nil: never watched
 }
 
-// Follow begins to follow. Nothing is read before the first Snapshot.
-func (z *ZooKeeper) Follow() *Follower {
-	f := &Follower{session: z.session, turn: make(chan struct{}, 1)}
+// keepUpEvery is how often a follower that keeps up reads, at most: the ring must not go round meanwhile.
+const keepUpEvery = time.Second
+
+func newFollower(s session) *Follower {
+	f := &Follower{session: s, turn: make(chan struct{}, 1)}
 	f.turn <- struct{}{}
 	return f
+}
+
+// Run keeps up with what is stored until ctx ends, so that the next Snapshot or Lead has little to read. Failures are
+// logged, and tried again.
+func (f *Follower) Run(ctx context.Context, log *slog.Logger) {
+	for ctx.Err() == nil {
+		err := f.take(ctx)
+		if err == nil {
+			err = f.catchUp(ctx)
+			commit := f.fence.Commit
+			f.turn <- struct{}{}
+			if err == nil {
+				err = f.Changed(ctx, commit)
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Warn("keeping up with the store failed", "error", err)
+		}
+		pause(ctx, keepUpEvery)
+	}
+}
+
+// take waits for the turn.
+func (f *Follower) take(ctx context.Context) error {
+	select {
+	case <-f.turn:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("follow the store in ZooKeeper: %w", ctx.Err())
+	}
 }
 
 // Snapshot returns what is stored now: at least what was when it was called. It blocks; the first time, and when it was
 // not called for long, it reads all records. The slice is the caller's, the values are not to be changed. Errors:
 // ErrFormat, zookeeper.ErrNoAuth, the context's.
 func (f *Follower) Snapshot(ctx context.Context) (Snapshot, error) {
-	select {
-	case <-f.turn:
-		defer func() { f.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return Snapshot{}, fmt.Errorf("follow the store in ZooKeeper: %w", ctx.Err())
+	if err := f.take(ctx); err != nil {
+		return Snapshot{}, err
 	}
+	defer func() { f.turn <- struct{}{} }()
 	if err := f.catchUp(ctx); err != nil {
 		return Snapshot{}, fmt.Errorf("follow the store in ZooKeeper: %w", err)
 	}
+	return Snapshot{Epoch: f.fence.Epoch, Commit: f.fence.Commit, Records: slices.Clone(f.inOrder())}, nil
+}
+
+// inOrder are all records, sorted.
+func (f *Follower) inOrder() []scheduler.Record {
 	if f.records == nil {
 		f.records = make([]scheduler.Record, 0, len(f.entries))
 		for _, e := range f.entries {
@@ -61,7 +100,39 @@ func (f *Follower) Snapshot(ctx context.Context) (Snapshot, error) {
 		}
 		sorted(f.records)
 	}
-	return Snapshot{Epoch: f.fence.Epoch, Commit: f.fence.Commit, Records: slices.Clone(f.records)}, nil
+	return f.records
+}
+
+// names are those of all records, for whoever has begun to lead.
+func (f *Follower) names(ctx context.Context) ([]name, error) {
+	if err := f.take(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { f.turn <- struct{}{} }()
+	if err := f.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	return slices.Collect(maps.Keys(f.entries)), nil
+}
+
+// handOver gives all records away to whoever leads, and keeps none; ok is false if it has none to give.
+func (f *Follower) handOver(ctx context.Context) (records []scheduler.Record, ok bool, err error) {
+	if err := f.take(ctx); err != nil {
+		return nil, false, err
+	}
+	defer func() { f.turn <- struct{}{} }()
+	if !f.loaded {
+		return nil, false, nil
+	}
+	if err := f.catchUp(ctx); err != nil {
+		return nil, false, fmt.Errorf("load the store in ZooKeeper: %w", err)
+	}
+	records = f.inOrder()
+	f.loaded, f.entries, f.records = false, nil, nil
+	for n := range records { // earlier snapshots have the same values
+		records[n].Value = bytes.Clone(records[n].Value)
+	}
+	return records, true, nil
 }
 
 // catchUp makes entries those of one commit. What is read while the leader goes on writing may be newer than that commit;
@@ -89,8 +160,7 @@ func (f *Follower) catchUp(ctx context.Context) error {
 			}
 		}
 		if err != nil {
-			f.loaded = false
-			return err
+			return err // what was read so far is read again: all of it is in slots after the fence that was kept
 		}
 	}
 }
@@ -114,11 +184,11 @@ func (f *Follower) settled(ctx context.Context) (fence, error) {
 
 // reload reads all records. They are at least as new as now.
 func (f *Follower) reload(ctx context.Context, now fence) error {
-	lists, err := listRecords(ctx, f.session)
+	names, err := listRecords(ctx, f.session)
 	if err != nil {
 		return err
 	}
-	return f.readAll(ctx, now, slices.Concat(lists[:]...))
+	return f.readAll(ctx, now, names)
 }
 
 // readAll reads the records of those names, which are all that were there at some time after base.
@@ -170,15 +240,20 @@ func (f *Follower) advance(ctx context.Context, now fence) (exact bool, err erro
 		f.loaded = false
 		return false, nil
 	}
+	if len(changed) > 0 {
+		f.records = nil
+	}
 	var names []name
 	for n, last := range changed {
 		switch {
 		case last.removed:
 			delete(f.entries, n)
 		case last.data != nil:
-			if f.entries[n], err = decodeRecord(last.data); err != nil {
+			e, err := decodeRecord(last.data)
+			if err != nil {
 				return false, fmt.Errorf("read record %s: %w", n.path(), err)
 			}
+			f.entries[n] = e
 		default:
 			names = append(names, n)
 		}
@@ -194,9 +269,6 @@ func (f *Follower) advance(ctx context.Context, now fence) (exact bool, err erro
 		} else {
 			f.entries[n] = *e
 		}
-	}
-	if len(changed) > 0 {
-		f.records = nil
 	}
 	f.fence = now
 	return exact, nil

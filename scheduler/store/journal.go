@@ -53,6 +53,21 @@ func (l *Leader) writePart(ctx context.Context, path string, data []byte) error 
 	}
 }
 
+// finish carries out what the leader before had decided.
+func (l *Leader) finish(ctx context.Context) error {
+	l.log.Info("finishing what the leader before had decided to store", "commit", l.fence.Commit)
+	all, err := l.readJournal(ctx)
+	if err != nil {
+		return err
+	}
+	names, err := listRecords(ctx, l.session)
+	if err != nil {
+		return err
+	}
+	l.know(names)
+	return l.carryOut(ctx, all)
+}
+
 // readJournal reads the parts of what is decided.
 func (l *Leader) readJournal(ctx context.Context) ([]step, error) {
 	j := l.fence.Journal

@@ -34,8 +34,9 @@ type session interface {
 
 // ZooKeeper is a place for records in an ensemble. One instance leads it and writes; others follow what it writes.
 type ZooKeeper struct {
-	session session
-	log     *slog.Logger
+	session  session
+	log      *slog.Logger
+	follower *Follower
 }
 
 // NewZooKeeper is the place at the session's URL. The session stays the caller's, to be closed after everything else.
@@ -43,15 +44,19 @@ func NewZooKeeper(session *zookeeper.Session, log *slog.Logger) *ZooKeeper {
 	if session.URL().User == "" {
 		log.Warn("everyone who reaches ZooKeeper can change what is stored: put user:password into its URL")
 	}
-	return &ZooKeeper{session: session, log: log}
+	return &ZooKeeper{session: session, log: log, follower: newFollower(session)}
 }
+
+// Follower reads what is stored here, whoever leads. What it has read makes Lead the faster: let it keep up (Follower.Run)
+// while standing by.
+func (z *ZooKeeper) Follower() *Follower { return z.follower }
 
 // Lead takes the place over, for the holder of the claim (lease.Term.Claim: the path of a node; empty if nothing need be
 // checked). Whoever led before can write no more. A commit that it had decided is finished first; what it had not is as
 // if it had never been. Lead blocks until that is done. Errors: ErrFenced if the claim is gone, ErrFormat,
 // zookeeper.ErrNoAuth if the credentials are refused, the context's.
 func (z *ZooKeeper) Lead(ctx context.Context, claim string) (*Leader, error) {
-	l := &Leader{place: z, session: z.session, log: z.log}
+	l := &Leader{session: z.session, log: z.log, follower: z.follower}
 	if err := l.takeOver(ctx, claim); err != nil {
 		return nil, fmt.Errorf("take over the store in ZooKeeper: %w", err)
 	}
@@ -60,10 +65,10 @@ func (z *ZooKeeper) Lead(ctx context.Context, claim string) (*Leader, error) {
 
 // Leader is the Store of whoever leads. Commit is for one goroutine; Load may be called beside it.
 type Leader struct {
-	place   *ZooKeeper
-	session session
-	log     *slog.Logger
-	closed  atomic.Bool
+	session  session
+	log      *slog.Logger
+	follower *Follower // has read everything when leading begins
+	closed   atomic.Bool
 
 	version int32        // of the fence's node
 	broken  error        // why nothing can be committed any more
@@ -89,20 +94,20 @@ func (l *Leader) takeOver(ctx context.Context, claim string) error {
 	if err := l.raiseEpoch(ctx, claim); err != nil {
 		return err
 	}
-	if err := l.list(ctx); err != nil {
+	if l.fence.Journal != nil {
+		if err := l.finish(ctx); err != nil {
+			return err
+		}
+	}
+	if err := l.sweepJournal(ctx); err != nil {
 		return err
 	}
-	if l.fence.Journal != nil {
-		l.log.Info("finishing what the leader before had decided to store", "commit", l.fence.Commit)
-		all, err := l.readJournal(ctx)
-		if err != nil {
-			return err
-		}
-		if err := l.carryOut(ctx, all); err != nil {
-			return err
-		}
+	names, err := l.follower.names(ctx)
+	if err != nil {
+		return err
 	}
-	return l.sweepJournal(ctx)
+	l.know(names)
+	return nil
 }
 
 // layOut makes the nodes that are made once. The fence comes last: where it is, everything is.
@@ -184,24 +189,18 @@ func (l *Leader) readFence(ctx context.Context) error {
 	return err
 }
 
-// list learns which records are there.
-func (l *Leader) list(ctx context.Context) error {
-	lists, err := listRecords(ctx, l.session)
-	if err != nil {
-		return err
+// know notes which records are there.
+func (l *Leader) know(names []name) {
+	l.there = make(map[name]struct{}, len(names))
+	clear(l.fill[:])
+	for _, n := range names {
+		l.there[n] = struct{}{}
+		l.fill[n.bucket()]++
 	}
-	l.there = make(map[name]struct{})
-	for bucket, names := range lists {
-		l.fill[bucket] = len(names)
-		for _, n := range names {
-			l.there[n] = struct{}{}
-		}
-	}
-	return nil
 }
 
-// listRecords returns the names of all records, by bucket.
-func listRecords(ctx context.Context, s session) ([buckets][]name, error) {
+// listRecords returns the names of all records.
+func listRecords(ctx context.Context, s session) ([]name, error) {
 	var lists [buckets][]name
 	err := each(ctx, buckets, func(ctx context.Context, bucket int) error {
 		children, err := s.Children(ctx, bucketPath(bucket))
@@ -214,7 +213,7 @@ func listRecords(ctx context.Context, s session) ([buckets][]name, error) {
 		}
 		return err
 	})
-	return lists, err
+	return slices.Concat(lists[:]...), err
 }
 
 // each calls do for 0 to n-1, inFlight at a time, until one fails.
@@ -233,19 +232,22 @@ func each(ctx context.Context, n int, do func(context.Context, int) error) error
 	return ctx.Err() // perhaps not all were called
 }
 
-// Load implements Store.
+// Load implements Store. The first time it costs little more than memory: Lead has read everything.
 func (l *Leader) Load(ctx context.Context) ([]scheduler.Record, error) {
 	if l.closed.Load() {
 		return nil, fmt.Errorf("load the store in ZooKeeper: %w", ErrClosed)
 	}
+	if records, ok, err := l.follower.handOver(ctx); ok || err != nil {
+		return records, err
+	}
 	l.mu.Lock()
-	f := l.place.Follow()
 	base, names := l.fence, slices.Collect(maps.Keys(l.there))
 	l.mu.Unlock()
-	if err := f.readAll(ctx, base, names); err != nil {
+	once := newFollower(l.session)
+	if err := once.readAll(ctx, base, names); err != nil {
 		return nil, fmt.Errorf("load the store in ZooKeeper: %w", err)
 	}
-	snapshot, err := f.Snapshot(ctx)
+	snapshot, err := once.Snapshot(ctx)
 	return snapshot.Records, err
 }
 

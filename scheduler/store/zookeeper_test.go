@@ -125,7 +125,7 @@ func BenchmarkZooKeeper(b *testing.B) {
 		}
 		b.ReportMetric(float64(records)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 	})
-	follower := store.NewZooKeeper(s.session, slog.New(slog.DiscardHandler)).Follow()
+	follower := store.NewZooKeeper(s.session, slog.New(slog.DiscardHandler)).Follower()
 	if _, err := follower.Snapshot(b.Context()); err != nil {
 		b.Fatal(err)
 	}

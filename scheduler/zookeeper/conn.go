@@ -1,6 +1,7 @@
 package zookeeper
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -87,7 +88,7 @@ func (d *dialer) dial(network, address string, limit time.Duration) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: inner, dialer: d}
+	c := &conn{Conn: inner, in: bufio.NewReaderSize(inner, 64<<10), dialer: d}
 	c.release = context.AfterFunc(d.session, func() { c.abort() })
 	return c, nil
 }
@@ -96,6 +97,7 @@ func (d *dialer) dial(network, address string, limit time.Duration) (net.Conn, e
 // library allocates whatever a length says, and slices without looking.
 type conn struct {
 	net.Conn
+	in      *bufio.Reader // many small answers come with one system call
 	dialer  *dialer
 	release func() bool
 	greeted bool
@@ -139,11 +141,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if c.left > 0 {
-		n, err := c.Conn.Read(p[:min(len(p), c.left)])
+		n, err := c.in.Read(p[:min(len(p), c.left)])
 		c.left -= n
 		return n, err
 	}
-	n, err := c.Conn.Read(p[:min(len(p), lengthOfFrame-c.have)])
+	n, err := c.in.Read(p[:min(len(p), lengthOfFrame-c.have)])
 	copy(c.length[c.have:], p[:n])
 	if c.have += n; c.have == lengthOfFrame {
 		c.have, c.left = 0, int(binary.BigEndian.Uint32(c.length[:]))
@@ -158,7 +160,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // library keeps to itself.
 func (c *conn) greet() error {
 	head := make([]byte, lengthOfFrame)
-	if _, err := io.ReadFull(c.Conn, head); err != nil {
+	if _, err := io.ReadFull(c.in, head); err != nil {
 		return err
 	}
 	size := binary.BigEndian.Uint32(head)
@@ -166,7 +168,7 @@ func (c *conn) greet() error {
 		return fmt.Errorf("read greeting of %s: %d bytes: this is no ZooKeeper", c.RemoteAddr(), size)
 	}
 	body := make([]byte, size)
-	if _, err := io.ReadFull(c.Conn, body); err != nil {
+	if _, err := io.ReadFull(c.in, body); err != nil {
 		return err
 	}
 	timeout := time.Duration(int32(binary.BigEndian.Uint32(body[4:]))) * time.Millisecond

@@ -59,7 +59,7 @@ func Shared(tb testing.TB) *zookeeper.Server {
 		if shared.dir, shared.err = os.MkdirTemp("", "tidemill-zookeeper-"); shared.err != nil {
 			return
 		}
-		shared.server, shared.err = zookeeper.Start(context.Background(), zookeeper.Config{Dir: shared.dir, Volatile: true})
+		shared.server, shared.err = zookeeper.Start(context.Background(), zookeeper.Config{Dir: shared.dir, Volatile: true, HeapMiB: 384})
 	})
 	if shared.err != nil {
 		tb.Fatal(shared.err)
