@@ -63,7 +63,9 @@ func Connect(url URL, config Config) *Session {
 		s.acl = zk.DigestACL(zk.PermAll, url.User, url.password)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.mu.Lock()
 	s.current = s.begin()
+	s.mu.Unlock()
 	s.ended.Go(s.hold)
 	return s
 }
@@ -119,7 +121,8 @@ func (s *Session) hold() {
 }
 
 // begin makes one session. The library's client would go on with a new one by itself when it was lost, under those who
-// believe that they still have the old one: each client is used for one session only.
+// believe that they still have the old one: each client is used for one session only. s.mu is held: the client calls
+// notice before it is known here.
 func (s *Session) begin() *incarnation {
 	i := &incarnation{known: s.url.User == "", made: make(chan struct{})}
 	i.ctx, i.lose = context.WithCancel(context.Background())
