@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -66,8 +68,9 @@ func count(events io.Reader, w io.Writer, t *tally) (passed, skipped int, err er
 		case "output":
 			output[key] = append(output[key], e.Output)
 		case "pass", "skip", "fail":
+			said := output[key]
 			if e.Action == "fail" {
-				for _, line := range output[key] {
+				for _, line := range said {
 					fmt.Fprint(w, line)
 				}
 			}
@@ -78,7 +81,7 @@ func count(events io.Reader, w io.Writer, t *tally) (passed, skipped int, err er
 				t.pass()
 			case e.Test != "" && e.Action == "skip":
 				skipped++
-				fmt.Fprintf(w, "skipped %s\n", key)
+				fmt.Fprintf(w, "skipped %s: %s\n", key, reason(said))
 			case e.Test != "":
 				failed[e.Package] = true
 				t.fail(key)
@@ -92,4 +95,17 @@ func count(events io.Reader, w io.Writer, t *tally) (passed, skipped int, err er
 			}
 		}
 	}
+}
+
+// reason is what a skipped test said last, without the place where it said it.
+func reason(output []string) string {
+	for _, line := range slices.Backward(output) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "---") && !strings.HasPrefix(line, "===") {
+			if _, text, ok := strings.Cut(line, ".go:"); ok {
+				_, line, _ = strings.Cut(text, ": ")
+			}
+			return line
+		}
+	}
+	return "no reason given"
 }

@@ -76,7 +76,9 @@ func steps(quick bool) []step {
 	}
 	return []step{
 		format,
-		single("browser", installBrowser),
+		single("browser for the dashboard's test", install("chromium", "chromium", "fonts-dejavu-core")),
+		single("java for ZooKeeper", install("java", "openjdk-17-jre-headless")),
+		single("maven to fetch ZooKeeper", install("mvn", "maven")),
 		vet,
 		single("staticcheck", func(ctx context.Context) error { return command(ctx, "go", "tool", "staticcheck", "./...") }),
 		single("scheduler without cgo", buildWithoutCgo),
@@ -128,18 +130,21 @@ func unformatted(ctx context.Context) error {
 	return nil
 }
 
-// installBrowser installs Debian's Chromium for the dashboard's test where that is possible and it is missing.
-func installBrowser(ctx context.Context) error {
-	if _, err := exec.LookPath("chromium"); err == nil || os.Geteuid() != 0 {
-		return nil
+// install installs Debian packages where that is possible and the program that they bring is missing. Where it is not
+// possible, the tests that need the program say so.
+func install(program string, packages ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if _, err := exec.LookPath(program); err == nil || os.Geteuid() != 0 {
+			return nil
+		}
+		if _, err := exec.LookPath("apt-get"); err != nil {
+			return nil
+		}
+		if err := command(ctx, "apt-get", "update", "-q"); err != nil {
+			return err
+		}
+		return command(ctx, "apt-get", append([]string{"install", "-y", "-q", "--no-install-recommends"}, packages...)...)
 	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return nil
-	}
-	if err := command(ctx, "apt-get", "update", "-q"); err != nil {
-		return err
-	}
-	return command(ctx, "apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium", "fonts-dejavu-core")
 }
 
 // buildWithoutCgo proves that the scheduler needs neither the engine nor an embedded service.
