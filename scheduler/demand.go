@@ -183,13 +183,7 @@ func (c *Core) withdraw(t *task) {
 	c.touchShape(s)
 }
 
-// occupy and vacate count a shape's launched tasks.
-func (c *Core) occupy(s *shape) {
-	s.launched++
-	s.owner.share.launched++
-	c.demand.update(s, s.pending())
-}
-
+// vacate takes one off a shape's launched tasks.
 func (c *Core) vacate(s *shape) {
 	room := s.room()
 	s.launched--

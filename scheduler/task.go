@@ -2,9 +2,9 @@ package scheduler
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tidemill/tidemill/jobs"
@@ -109,8 +109,9 @@ func (c *Core) launch(s *shape, t *task, k *candidate) {
 	} else {
 		s.queue.remove(t)
 	}
+	s.launched++
+	s.owner.share.launched++
 	c.demand.update(s, before)
-	c.occupy(s)
 	a := c.newAttempt(t, k.executor, offer)
 	k.bin.launches = append(k.bin.launches, c.describe(a))
 	c.count(MetricLaunches, 1, o.job(), o.version)
@@ -205,17 +206,19 @@ func (c *Core) describe(a *attempt) Launch {
 		RunCreated: t.rec.Created, // a check has no run
 	}
 	name := "checks " + t.owner.version
-	var labels [][2]string
+	of := strconv.Itoa(int(t.rec.Of))
+	nth := strconv.Itoa(int(t.rec.Index) + 1)
+	labels := make([][2]string, 0, 6)
 	if r := t.run; r != nil {
 		data.Job, data.Revision, data.Spec, data.Params = r.rec.Job, r.rec.Revision, r.revision.rec.Spec, r.rec.Params
 		data.RunCreated = r.rec.Created
-		name = fmt.Sprintf("%s %s %d/%d", r.rec.Job, t.rec.Stage, t.rec.Index+1, t.rec.Of)
-		labels = [][2]string{{"tidemill.job", r.rec.Job}, {"tidemill.run", r.rec.ID}}
+		name = r.rec.Job + " " + t.rec.Stage + " " + nth + "/" + of
+		labels = append(labels, [2]string{"tidemill.job", r.rec.Job}, [2]string{"tidemill.run", r.rec.ID})
 	}
 	labels = append(labels,
 		[2]string{"tidemill.stage", t.rec.Stage},
-		[2]string{"tidemill.task", fmt.Sprintf("%d of %d", t.rec.Index+1, t.rec.Of)},
-		[2]string{"tidemill.attempt", fmt.Sprint(rec.Number)},
+		[2]string{"tidemill.task", nth + " of " + of},
+		[2]string{"tidemill.attempt", strconv.Itoa(int(rec.Number))},
 		[2]string{"tidemill.version", t.owner.version})
 	return Launch{
 		MesosID:      rec.MesosID,
