@@ -56,7 +56,7 @@ func replay(t *testing.T, seed uint64) {
 	s := newSimulation(seed, nil, true)
 	broken := s.run()
 	if broken == nil {
-		t.Logf("seed %d: nothing breaks in %d steps", seed, s.steps)
+		t.Logf("%s\nseed %d: nothing breaks in %d steps", strings.Join(s.trace, "\n"), seed, s.steps)
 		return
 	}
 	shown := s.trace
@@ -90,5 +90,40 @@ func TestSimulationRepeats(t *testing.T) {
 			}
 		}
 		t.Fatalf("seed %d: %s", seed+1, fmt.Sprintf("%d lines, then %d", len(traces[0]), len(traces[1])))
+	}
+}
+
+// TestSimulationReaches: what the invariants are about does happen, so that they mean something.
+func TestSimulationReaches(t *testing.T) {
+	missing := map[string]bool{}
+	for _, what := range []string{
+		// what fails
+		"is killed before it stores", "is killed before it answers", "is killed before its call", "fails", "gets lost",
+		"a commit of scheduler", "is refused", "hears that it leads no more", "another one has subscribed", "refused with 400",
+		"arrives: true", "arrives: false", "refused with 403", "reply forgot fw-1",
+		// what agents and masters say
+		"TASK_UNREACHABLE REASON_AGENT_REMOVED", "REASON_AGENT_REREGISTERED", "REASON_AGENT_DRAINING", "REASON_AGENT_RESTARTED",
+		"TASK_GONE_BY_OPERATOR", "TASK_GONE REASON_AGENT_REMOVED", "TASK_DROPPED " + invalidOffers, memoryKill,
+		"REASON_EXECUTOR_TERMINATED", "TASK_UNKNOWN " + reconciliation, "scheduler.Failure", "maintenance of",
+		// what the core makes of it
+		"given-up", "its executor has been silent", "its agent has been unreachable", "nothing was heard of it",
+		"it did not end although it was told to", "through no fault of the job", "executor death number", "(failed 3 times)",
+		": succeeded", ": failed", ": cancelled", "clean-up=given_up", "repeat=true", "-run job", "call kill stranger",
+		"it is not sound", "cannot be read", `"role": "data/batch"`,
+	} {
+		missing[what] = true
+	}
+	for seed := uint64(1); seed <= 300 && len(missing) > 0; seed++ {
+		s := newSimulation(seed, nil, true)
+		s.run()
+		all := strings.Join(s.trace, "\n")
+		for what := range missing {
+			if strings.Contains(all, what) {
+				delete(missing, what)
+			}
+		}
+	}
+	for _, what := range sortedKeys(missing) {
+		t.Errorf("%q never happens", what)
 	}
 }

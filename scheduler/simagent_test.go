@@ -34,8 +34,10 @@ const (
 )
 
 type simWindow struct {
-	start time.Time
-	takes time.Duration
+	start   time.Time
+	takes   time.Duration
+	asked   time.Time // when the agent was asked back last
+	granted bool      // and the scheduler agreed
 }
 
 type simExecutor struct {
@@ -63,9 +65,12 @@ type simTask struct {
 	known     string // the last state that the master has seen
 	arrived   bool   // its launch has reached the agent
 	kill      bool
-	hangs     bool // never ends unless it is killed
-	finished  bool // its work was done
-	updates   []Update
+	hangs     bool      // never ends unless it is killed
+	ready     time.Time // when its work can be done
+	finished  bool      // its work was done
+	updates   []Update  // that were not acknowledged, oldest first
+	sent      string    // the UUID of the last one that was sent
+	resend    time.Time // when it is sent again
 }
 
 func final(state string) bool {
@@ -173,8 +178,13 @@ func (m *simMaster) launch(agent *simAgent, l *Launch, has jobs.Resources) jobs.
 		e.alive = true
 	}
 	m.launched = true
-	t := &simTask{id: l.MesosID, framework: m.framework, data: mustDecode(l.Data, &proto.TaskData{}), resources: l.Resources, executor: e,
-		state: "TASK_STAGING", known: "TASK_STAGING", arrived: agent.link == linkUp, hangs: s.fault(8)}
+	data := mustDecode(l.Data, &proto.TaskData{})
+	t := &simTask{id: l.MesosID, framework: m.framework, data: data, resources: l.Resources, executor: e,
+		state: "TASK_STAGING", known: "TASK_STAGING", arrived: agent.link == linkUp}
+	if s.fault(s.hangs) {
+		t.hangs = data.Timeout > 0
+		t.ready = s.now.Add(time.Duration(s.rng.IntN(600)) * time.Second)
+	}
 	e.tasks = append(e.tasks, t)
 	m.tasks[t.id] = t
 	m.taskOrder = append(m.taskOrder, t)
@@ -203,11 +213,19 @@ func (m *simMaster) report(t *simTask, state, source, reason string, data []byte
 	})
 }
 
-// sendUpdate sends the oldest update of a task that was not acknowledged.
+// sendAgain is after how long an agent sends an update again that was not acknowledged.
+const sendAgain = 10 * time.Second
+
+// sendUpdate sends the oldest update of a task that was not acknowledged, if it is time.
 func (m *simMaster) sendUpdate(t *simTask) {
 	if len(t.updates) == 0 || t.executor.agent.link != linkUp || m.stale(t.framework) {
 		return
 	}
+	again := t.sent == string(t.updates[0].UUID)
+	if again && m.s.now.Before(t.resend) && !m.s.fault(3) {
+		return
+	}
+	t.sent, t.resend = string(t.updates[0].UUID), m.s.now.Add(sendAgain)
 	t.known = t.updates[0].State
 	if !m.s.fault(10) {
 		m.send(t.updates[0])
@@ -228,6 +246,8 @@ func (m *simMaster) work(t *simTask) {
 		return
 	}
 	switch {
+	case m.s.fault(m.s.deaths):
+		m.die(e, "REASON_EXECUTOR_TERMINATED")
 	case t.kill && m.s.chance(80):
 		reason := ""
 		if e.agent.draining {
@@ -239,8 +259,8 @@ func (m *simMaster) work(t *simTask) {
 		m.report(t, "TASK_STARTING", fromExecutor, "", nil)
 	case t.state == "TASK_STARTING":
 		m.report(t, "TASK_RUNNING", fromExecutor, "", proto.Encode(&proto.Started{Directory: "/sandbox"}))
-	case t.hangs:
-	case m.s.fault(6):
+	case t.hangs, m.s.now.Before(t.ready):
+	case m.s.fault(m.s.failures):
 		m.fail(t)
 	case m.s.chance(40):
 		m.finish(t)
@@ -249,7 +269,7 @@ func (m *simMaster) work(t *simTask) {
 
 // fail ends a task without its work being done, for one reason or another.
 func (m *simMaster) fail(t *simTask) {
-	class := []proto.Class{proto.CLASS_OURS, proto.CLASS_PASSING, proto.CLASS_PASSING, proto.CLASS_FINAL}[m.s.rng.IntN(4)]
+	class := m.s.classes[m.s.rng.IntN(len(m.s.classes))]
 	failure := &proto.Failure{Class: class, Kind: []string{"internal", "not_found"}[m.s.rng.IntN(2)], Message: "made to fail"}
 	data := proto.Encode(&proto.TaskResult{Failure: failure, Unsettled: m.s.chance(20)})
 	if m.s.chance(10) {
@@ -428,7 +448,7 @@ func (m *simMaster) lose(a *simAgent, state, reason string) {
 		e.alive = false
 	}
 	m.rescind(a)
-	a.window = nil
+	m.endWindow(a)
 	if !m.s.fault(30) {
 		m.send(Failure{AgentID: a.id})
 	}

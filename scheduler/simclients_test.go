@@ -25,13 +25,17 @@ func newSimClients() simClients {
 
 var simVersions = []string{"1.5.0", "1.6.0"}
 
-// furnish registers what jobs need.
+// furnish registers what jobs need, and starts some runs.
 func (s *simulation) furnish() {
 	s.faults = false
 	for _, version := range simVersions {
 		s.command(RegisterVersion{Artifact: simArtifact(version)})
 	}
 	s.command(SetChannel{Name: "stable", Version: simVersions[0]})
+	s.leader.subscribe()
+	for range 1 + s.rng.IntN(6) {
+		s.startJob()
+	}
 	for len(s.leader.inbox) > 0 || s.leader.turn != nil {
 		s.leader.advance()
 	}
@@ -97,22 +101,23 @@ var simStages = []string{"[1]", "[2, 1]", "[1, 3, 1]", "[1, 0, 4, 1]"}
 // api is someone who wants something.
 func (s *simulation) api() {
 	switch n := s.rng.IntN(20); {
-	case n < 8 && s.started < 8:
-		s.started++
-		s.startJob()
-	case n < 10 && len(s.accepted) > 0:
+	case n < 10:
+		if s.started < 12 {
+			s.startJob()
+		}
+	case n < 11 && len(s.accepted) > 0:
 		s.command(CancelRun{Run: s.accepted[s.rng.IntN(len(s.accepted))]})
-	case n < 12:
+	case n < 13:
 		s.command(SetChannel{Name: "stable", Version: simVersions[s.rng.IntN(2)]})
-	case n < 13 && s.rng.IntN(3) == 0:
+	case n < 14 && s.rng.IntN(6) == 0:
 		s.command(DeleteJob{Name: s.anyJob()})
-	case n < 14:
+	case n < 15:
 		s.command(DeleteVersion{Version: simVersions[s.rng.IntN(2)]})
-	case n < 16:
-		s.command(RegisterVersion{Artifact: simArtifact(simVersions[s.rng.IntN(2)])})
 	case n < 17:
+		s.command(RegisterVersion{Artifact: simArtifact(simVersions[s.rng.IntN(2)])})
+	case n < 18:
 		s.command(ArchiveRuns{Runs: slices.Clone(s.accepted)})
-	case n < 19:
+	default:
 		s.command(StartRun{Job: s.anyJob(), IdempotencyKey: s.anyKey()})
 	}
 }
@@ -123,6 +128,7 @@ func (s *simulation) anyKey() string { return fmt.Sprintf("key-%d", s.rng.IntN(2
 
 // startJob puts a job, perhaps with another spec than before, and starts a run.
 func (s *simulation) startJob() {
+	s.started++
 	name := s.anyJob()
 	key := ""
 	if s.rng.IntN(3) == 0 {
@@ -140,11 +146,14 @@ func (s *simulation) startJob() {
 	if s.rng.IntN(3) == 0 {
 		more = `, "role": "data/batch"`
 	}
+	if s.rng.IntN(4) > 0 {
+		more += fmt.Sprintf(`, "timeout": "%ds"`, 60+s.rng.IntN(60))
+	}
 	if s.rng.IntN(5) == 0 {
 		more += `, "constraints": [{"attribute": "hostname", "operator": "is_not", "value": "host-1"}]`
 	}
-	s.command(PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "sim", "parallelism": %d, "retries": {"max": 2, "backoff": "1s"}, "timeout": "%ds",
+	s.command(PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "sim", "parallelism": %d, "retries": {"max": 2, "backoff": "1s"},
 		"resources": {"cpus": 0.5, "memory": "%dMiB"}%s, "sim": {"stages": %s%s}}`,
-		name, 1+s.rng.IntN(4), 60+s.rng.IntN(60), 256*(1+s.rng.IntN(3)), more, simStages[s.rng.IntN(len(simStages))], check)})
+		name, 1+s.rng.IntN(4), 256*(1+s.rng.IntN(3)), more, simStages[s.rng.IntN(len(simStages))], check)})
 	s.command(StartRun{Job: name, IdempotencyKey: key})
 }

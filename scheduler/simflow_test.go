@@ -37,7 +37,7 @@ const unheardOf = 2 * time.Minute
 // checkCalm looks at Mesos when nothing fails.
 func (s *simulation) checkCalm(sch *simScheduler) {
 	for _, id := range s.master.offerOrder {
-		if o := s.master.offers[id]; s.now.Sub(o.made) > unheardOf {
+		if o := s.master.offers[id]; s.now.Sub(later(o.made, s.calmed)) > unheardOf {
 			s.breach(offersBack, "%s of %s was not answered since %s", id, o.agent.id, o.made)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
@@ -64,7 +65,10 @@ func (s *simulation) checkSilence(sch *simScheduler, event Event, acts *Actions)
 }
 
 // checkDecided looks at what the core says when it says it: at what it knows then.
-func (s *simulation) checkDecided(sch *simScheduler, acts *Actions) {
+func (s *simulation) checkDecided(sch *simScheduler, event Event, acts *Actions) {
+	if u, ok := event.(Update); ok && speaks(u.State) && sch.core.attempts[u.MesosID] == nil && !sch.down {
+		s.checkKilled(u, acts)
+	}
 	for _, call := range acts.Calls {
 		switch call := call.(type) {
 		case Accept:
@@ -76,6 +80,10 @@ func (s *simulation) checkDecided(sch *simScheduler, acts *Actions) {
 			for _, id := range call.OfferIDs {
 				delete(sch.offers, id)
 			}
+		case AcceptInverse:
+			s.checkAnswer(sch, call.OfferIDs)
+		case DeclineInverse:
+			s.checkAnswer(sch, call.OfferIDs)
 		case Suppress:
 			for _, role := range call.Roles {
 				sch.suppressed[role] = true
@@ -87,6 +95,33 @@ func (s *simulation) checkDecided(sch *simScheduler, acts *Actions) {
 		}
 	}
 	s.checkFlow(sch)
+	for _, id := range sortedKeys(sch.asked) {
+		if asked := sch.asked[id]; sch.ticks-asked.ticks > answerTicks {
+			s.breach(askedBack, "%s for %s has waited for %d ticks for its answer", id, asked.offer.AgentID, sch.ticks-asked.ticks)
+		}
+	}
+}
+
+// checkKilled: a task that nobody knows is killed as soon as it speaks.
+func (s *simulation) checkKilled(u Update, acts *Actions) {
+	for _, call := range acts.Calls {
+		if kill, ok := call.(Kill); ok && kill.MesosID == u.MesosID {
+			return
+		}
+	}
+	s.breach(aliveUnknown, "%s is %s, nobody knows it, and it is not killed", u.MesosID, u.State)
+}
+
+// answerTicks is how often the clock may tick until an inverse offer is answered.
+const answerTicks = 10
+
+func (s *simulation) checkAnswer(sch *simScheduler, ids []string) {
+	for _, id := range ids {
+		if _, ok := sch.asked[id]; !ok {
+			s.breach(askedBack, "%s is answered although it was answered before, taken back or never made", id)
+		}
+		delete(sch.asked, id)
+	}
 }
 
 // checkSent looks at a call when it leaves the process.
@@ -163,18 +198,42 @@ func plus(a, b jobs.Resources) jobs.Resources {
 
 // checkMaintenance: what is launched has a timeout that ends before the window that the process knows of.
 func (s *simulation) checkMaintenance(sch *simScheduler, call Accept, l *Launch) {
+	begins := sch.windowOf(call)
+	if begins == nil {
+		return
+	}
+	timeout := mustDecode(l.Data, &proto.TaskData{}).Timeout
+	if end := sch.now().Add(timeout); end.After(*begins) {
+		s.breach(endsBefore, "%s may run until %s on %s, where maintenance begins at %s", l.MesosID, end, call.AgentID, begins)
+	}
+}
+
+// windowOf is when maintenance begins where an ACCEPT launches tasks, as far as the process has been told. By its clock
+// it may be over.
+func (sch *simScheduler) windowOf(call Accept) *time.Time {
+	coming := func(start time.Time, takes time.Duration) bool {
+		return takes == 0 || sch.now().Before(start.Add(takes))
+	}
 	for _, id := range call.OfferIDs {
-		begins := sch.offers[id].Unavailable
-		if begins == nil {
-			continue
+		if o := sch.offers[id]; o.Unavailable != nil && coming(*o.Unavailable, o.UnavailableFor) {
+			return o.Unavailable
 		}
-		timeout := mustDecode(l.Data, &proto.TaskData{}).Timeout
-		now := sch.core.clock(sch.core.now)
-		if over := begins.Add(sch.offers[id].UnavailableFor); over.After(*begins) && !now.Before(over) {
-			continue // by the clock that the process has
-		}
-		if end := now.Add(timeout); end.After(*begins) {
-			s.breach(endsBefore, "%s may run until %s on %s, where maintenance begins at %s", l.MesosID, end, call.AgentID, begins)
+	}
+	if o, ok := sch.windows[call.AgentID]; ok && coming(o.Start, o.Duration) {
+		return &o.Start
+	}
+	return nil
+}
+
+// checkLeft: when the maintenance of an agent begins that the scheduler has agreed to, nothing of it runs there. Its
+// clock must have been right, and nothing have failed for a while.
+func (s *simulation) checkLeft(a *simAgent) {
+	if s.faults || !a.window.granted || s.leader.core.skew != 0 {
+		return
+	}
+	for _, e := range a.executorOrder {
+		for _, t := range e.tasks {
+			s.breach(endsBefore, "%s is %s on %s when its maintenance begins, to which the scheduler has agreed", t.id, t.state, a.id)
 		}
 	}
 }

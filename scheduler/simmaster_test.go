@@ -42,10 +42,7 @@ type simOffer struct {
 	made  time.Time
 }
 
-type simInverse struct {
-	agent *simAgent
-	asked time.Time
-}
+type simInverse struct{ agent *simAgent }
 
 // filter is what was declined: nothing that is not more than that is offered again before it ends.
 type filter struct {
@@ -126,6 +123,11 @@ func (m *simMaster) voidOffers() {
 	clear(m.offers)
 	m.offerOrder = nil
 	clear(m.inverse)
+	for _, a := range m.agents {
+		if a.window != nil {
+			a.window.granted, a.window.asked = false, time.Time{} // each subscription is asked anew
+		}
+	}
 }
 
 // disconnect ends the subscription.
@@ -193,11 +195,12 @@ func (m *simMaster) offer() {
 			parts = []jobs.Resources{half, minus(free, half)}
 		}
 		for _, part := range parts {
-			role := m.roles[m.s.rng.IntN(len(m.roles))]
-			if m.suppressed[role] || a.filtered(role, part, m.s.now) {
-				continue
+			roles := slices.DeleteFunc(slices.Clone(m.roles), func(role string) bool {
+				return m.suppressed[role] || a.filtered(role, part, m.s.now)
+			})
+			if len(roles) > 0 {
+				all = append(all, m.newOffer(a, roles[m.s.rng.IntN(len(roles))], part))
 			}
-			all = append(all, m.newOffer(a, role, part))
 		}
 	}
 	if len(all) > 0 {
@@ -243,6 +246,7 @@ func (m *simMaster) rescind(a *simAgent) {
 // arrive is a call that reaches the master. A call of another subscription is refused, whatever it says.
 func (m *simMaster) arrive(sch *simScheduler, stream int, call Call) *CallFailed {
 	if stream != m.stream || m.subscriber != sch {
+		m.s.tracef("refused with 403, for it is of another subscription: scheduler %d", sch.epoch)
 		return &CallFailed{Call: call, Status: 403, Reason: "the stream ID is not the subscription's"}
 	}
 	m.s.checkEffect(sch, call)
@@ -269,16 +273,19 @@ func (m *simMaster) arrive(sch *simScheduler, stream int, call Call) *CallFailed
 	case Reconcile:
 		m.reconcile(call)
 	case AcceptInverse:
-		m.answered(call.OfferIDs)
+		m.answered(call.OfferIDs, true)
 	case DeclineInverse:
-		m.answered(call.OfferIDs)
+		m.answered(call.OfferIDs, false)
 	}
 	return nil
 }
 
-func (m *simMaster) answered(ids []string) {
+func (m *simMaster) answered(ids []string, granted bool) {
 	for _, id := range ids {
-		delete(m.inverse, id)
+		if o := m.inverse[id]; o != nil {
+			o.agent.window.granted = granted
+			delete(m.inverse, id)
+		}
 	}
 }
 
@@ -397,9 +404,13 @@ func (m *simMaster) announce(a *simAgent, start time.Time, takes time.Duration) 
 	m.askBack(a)
 }
 
-// askBack sends an inverse offer for an agent in whose maintenance something of the framework would be in the way.
+// askAgain is for how long an agent is not asked back once more.
+const askAgain = 30 * time.Second
+
+// askBack sends an inverse offer for an agent that goes into maintenance, from time to time.
 func (m *simMaster) askBack(a *simAgent) {
-	if m.subscriber == nil || a.window == nil || a.link != linkUp {
+	w := a.window
+	if m.subscriber == nil || w == nil || w.granted || a.link != linkUp || m.s.now.Before(w.asked.Add(askAgain)) {
 		return
 	}
 	for _, o := range m.inverse {
@@ -408,12 +419,18 @@ func (m *simMaster) askBack(a *simAgent) {
 		}
 	}
 	id := m.unique("inverse-")
-	m.inverse[id] = &simInverse{agent: a, asked: m.s.now}
+	w.asked = m.s.now
+	m.inverse[id] = &simInverse{agent: a}
 	m.send(InverseOffers{[]InverseOffer{{ID: id, AgentID: a.id, Start: a.window.start, Duration: a.window.takes}}})
 }
 
 // callOff ends planned maintenance that has not begun.
 func (m *simMaster) callOff(a *simAgent) {
+	m.endWindow(a)
+	m.rescind(a)
+}
+
+func (m *simMaster) endWindow(a *simAgent) {
 	a.window = nil
 	for _, id := range sortedKeys(m.inverse) {
 		if m.inverse[id].agent == a {
@@ -421,5 +438,4 @@ func (m *simMaster) callOff(a *simAgent) {
 			m.send(RescindInverse{id})
 		}
 	}
-	m.rescind(a)
 }

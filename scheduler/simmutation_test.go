@@ -150,14 +150,14 @@ func offerMutants() []mutant {
 			}
 			return Offers{larger}
 		}},
-		{name: "roles are mixed", breaks: offersKept, event: func(_ *simScheduler, event Event) Event {
+		{name: "roles are mixed", breaks: offersKept, event: func(sch *simScheduler, event Event) Event {
 			offers, ok := event.(Offers)
 			if !ok {
 				return event
 			}
 			mixed := slices.Clone(offers.Offers)
 			for i := range mixed {
-				mixed[i].Role = simRoles[(slices.Index(simRoles, mixed[i].Role)+1)%len(simRoles)]
+				mixed[i].Role = simRoles[sch.s.rng.IntN(len(simRoles))]
 			}
 			return Offers{mixed}
 		}},
@@ -176,7 +176,18 @@ func offerMutants() []mutant {
 			_, revive := call.(Revive)
 			return revive
 		})},
-		{name: "maintenance is not heard of", breaks: endsBefore, event: func(_ *simScheduler, event Event) Event {
+		{name: "inverse offers are not answered", breaks: askedBack, actions: without(func(_ *simScheduler, call Call) bool {
+			_, accept := call.(AcceptInverse)
+			_, decline := call.(DeclineInverse)
+			return accept || decline
+		})},
+		{name: "inverse offers are not heard", breaks: askedBack, event: func(_ *simScheduler, event Event) Event {
+			if _, asked := event.(InverseOffers); asked {
+				return Tick{}
+			}
+			return event
+		}},
+		{name: "maintenance is not heard of", breaks: endsBefore, event: func(sch *simScheduler, event Event) Event {
 			switch e := event.(type) {
 			case Offers:
 				deaf := slices.Clone(e.Offers)
@@ -185,10 +196,16 @@ func offerMutants() []mutant {
 				}
 				return Offers{deaf}
 			case InverseOffers:
+				sch.asked = map[string]simAsked{}
 				return Tick{}
 			}
 			return event
 		}},
+		{name: "nothing is moved before maintenance", breaks: endsBefore, actions: without(func(sch *simScheduler, call Call) bool {
+			kill, ok := call.(Kill)
+			a := sch.core.attempts[kill.MesosID]
+			return ok && a != nil && a.rec().Failure != nil && a.rec().Failure.Kind == "drained"
+		})},
 	}
 }
 

@@ -24,14 +24,17 @@ type simScheduler struct {
 	stream     int       // its subscription; 0: none
 	clock      time.Duration
 	ticked     time.Time
-	paused     time.Time        // it is stopped until then
-	offers     map[string]Offer // that it has been given and may use
-	suppressed map[string]bool  // roles for which it has asked that
-	gated      bool             // its lease says that it must not act: nothing of it goes out any more
-	failedOver bool             // another instance has subscribed: it ends when it has read what came before
-	refused    bool             // a commit was: it must do nothing any more
-	down       bool             // its core has been told that it leads no more
-	earlier    []Offer          // for mutants
+	ticks      int
+	paused     time.Time               // it is stopped until then
+	offers     map[string]Offer        // that it has been given and may use
+	windows    map[string]InverseOffer // by agent: the last one, as long as it holds
+	asked      map[string]simAsked     // inverse offers without an answer
+	suppressed map[string]bool         // roles for which it has asked that
+	gated      bool                    // its lease says that it must not act: nothing of it goes out any more
+	failedOver bool                    // another instance has subscribed: it ends when it has read what came before
+	refused    bool                    // a commit was: it must do nothing any more
+	down       bool                    // its core has been told that it leads no more
+	earlier    []Offer                 // for mutants
 }
 
 // simTurn is what followed from some events and is not stored yet.
@@ -46,6 +49,12 @@ func (t *simTurn) intends(task string, number uint32) bool {
 	return t != nil && slices.ContainsFunc(t.changes, func(change Change) bool {
 		return change.Key == Key{KindTask, task} && change.Value != nil && len(mustDecode(change.Value, &proto.Task{}).Attempts) >= int(number)
 	})
+}
+
+// simAsked is an inverse offer, and how often its scheduler's clock had ticked when it came.
+type simAsked struct {
+	offer InverseOffer
+	ticks int
 }
 
 type simCall struct {
@@ -66,7 +75,8 @@ func (s *simulation) start() *simScheduler {
 		}
 		all = s.store.records()
 	}
-	sch := &simScheduler{s: s, epoch: epoch, offers: map[string]Offer{}, suppressed: map[string]bool{}, ticked: s.now}
+	sch := &simScheduler{s: s, epoch: epoch, offers: map[string]Offer{}, suppressed: map[string]bool{},
+		asked: map[string]simAsked{}, windows: map[string]InverseOffer{}, ticked: s.now}
 	if s.faults && s.rng.IntN(4) == 0 {
 		sch.clock = time.Duration(s.rng.IntN(600)-300) * time.Second
 	}
@@ -120,7 +130,7 @@ func (sch *simScheduler) advance() {
 		sch.s.end(sch)
 	default:
 		var batch []Event
-		for n := 1 + sch.s.rng.IntN(3); n > 0 && len(sch.inbox) > 0; n-- {
+		for n := 1 + sch.s.rng.IntN(8); n > 0 && len(sch.inbox) > 0; n-- {
 			batch = append(batch, sch.next())
 		}
 		if len(batch) == 0 || sch.s.now.Sub(sch.ticked) >= time.Second {
@@ -175,6 +185,7 @@ func (sch *simScheduler) take(batch []Event) {
 		sch.learn(event)
 		if _, tick := event.(Tick); tick {
 			sch.ticked = sch.s.now
+			sch.ticks++
 		}
 		if f, failed := event.(CallFailed); failed && f.Status == 403 && sch.failedOver {
 			continue // nobody is told: the connection has ended for good
@@ -196,7 +207,7 @@ func (sch *simScheduler) take(batch []Event) {
 			s.mutant.actions(sch, &acts)
 		}
 		s.checkSilence(sch, event, &acts)
-		s.checkDecided(sch, &acts)
+		s.checkDecided(sch, event, &acts)
 		turn.changes = append(turn.changes, acts.Store...)
 		turn.calls = append(turn.calls, acts.Calls...)
 		turn.replies = append(turn.replies, acts.Replies...)
@@ -223,9 +234,24 @@ func (sch *simScheduler) learn(event Event) {
 	case Subscribed, Disconnected:
 		clear(sch.offers)
 		clear(sch.suppressed)
+		clear(sch.asked)
+		clear(sch.windows)
 	case Offers:
 		for _, o := range e.Offers {
 			sch.offers[o.ID] = o
+			delete(sch.windows, o.AgentID) // it says itself what holds now
+		}
+	case InverseOffers:
+		for _, o := range e.Offers {
+			sch.asked[o.ID] = simAsked{o, sch.ticks}
+			sch.windows[o.AgentID] = o
+		}
+	case RescindInverse:
+		delete(sch.asked, e.OfferID)
+		for _, agent := range sortedKeys(sch.windows) {
+			if sch.windows[agent].ID == e.OfferID {
+				delete(sch.windows, agent)
+			}
 		}
 	case Rescind:
 		delete(sch.offers, e.OfferID)
@@ -236,7 +262,7 @@ func (sch *simScheduler) learn(event Event) {
 func (sch *simScheduler) finishTurn() {
 	s, turn := sch.s, sch.turn
 	sch.turn = nil
-	if s.fault(1) {
+	if s.crash() {
 		s.tracef("scheduler %d is killed before it stores", sch.epoch)
 		s.end(sch)
 		return
@@ -245,7 +271,7 @@ func (sch *simScheduler) finishTurn() {
 		return
 	}
 	for _, reply := range turn.replies {
-		if s.fault(1) {
+		if s.crash() {
 			s.tracef("scheduler %d is killed before it answers", sch.epoch)
 			s.end(sch)
 			return
@@ -253,7 +279,7 @@ func (sch *simScheduler) finishTurn() {
 		s.replied(reply)
 	}
 	for i := range turn.calls {
-		if s.fault(1) {
+		if s.crash() {
 			s.tracef("scheduler %d is killed before its call %d", sch.epoch, i+1)
 			s.end(sch)
 			return
@@ -266,7 +292,7 @@ func (sch *simScheduler) finishTurn() {
 // commit says whether the process may go on. If not, its core is ahead of the store, or may be, and is thrown away.
 func (sch *simScheduler) commit(turn *simTurn) bool {
 	s := sch.s
-	if s.fault(1) {
+	if s.crash() {
 		s.tracef("a commit of scheduler %d fails", sch.epoch)
 		s.end(sch)
 		return false
@@ -284,7 +310,7 @@ func (sch *simScheduler) commit(turn *simTurn) bool {
 	}
 	sch.committed = turn
 	s.checkStored(sch, turn.changes)
-	if s.fault(1) {
+	if s.crash() {
 		s.tracef("the answer to a commit of scheduler %d gets lost", sch.epoch)
 		s.end(sch)
 		return false

@@ -21,12 +21,20 @@ type simulation struct {
 	now    time.Time
 	steps  int
 	faults bool
+	calmed time.Time // when faults ended
 	cfg    Config
 	twins  bool
 	mutant *mutant
 
 	store      *simStore
 	master     *simMaster
+	accidents  []int           // those that can happen, by the numbers of accident
+	failures   int             // per cent of the work steps of tasks
+	classes    []proto.Class   // of these failures
+	deaths     int             // per cent of the work steps of tasks: their executor dies
+	hangs      int             // per cent of the tasks
+	crashes    int             // per mille of the moments at which a scheduler may end, or its store fail
+	planned    bool            // the long task has been asked to go, if there is one
 	leader     *simScheduler   // nil while nobody leads
 	old        []*simScheduler // led before and run on
 	introduced map[string]bool // executors on which something was launched
@@ -59,6 +67,21 @@ func newSimulation(seed uint64, m *mutant, tracing bool) *simulation {
 	s.cfg.StallAfter, s.cfg.LaunchTimeout, s.cfg.UnreachableWait = 15*time.Second, 40*time.Second, 20*time.Second
 	s.cfg.Refuse = 5 * time.Minute
 	s.master = newSimMaster(s)
+	// Each world has sorrows of its own: where everything goes wrong a little, nothing goes wrong for long.
+	for n := range accidentKinds {
+		if n >= firstMending || s.rng.IntN(2) == 0 {
+			s.accidents = append(s.accidents, n)
+		}
+	}
+	s.failures = []int{0, 4, 8, 60}[s.rng.IntN(4)]
+	s.classes = [][]proto.Class{
+		{proto.CLASS_OURS, proto.CLASS_PASSING, proto.CLASS_PASSING, proto.CLASS_FINAL},
+		{proto.CLASS_OURS},
+		{proto.CLASS_PASSING},
+	}[s.rng.IntN(3)]
+	s.deaths = []int{0, 0, 2, 30}[s.rng.IntN(4)]
+	s.crashes = []int{0, 2, 5, 10}[s.rng.IntN(4)]
+	s.hangs = []int{0, 5, 10, 50}[s.rng.IntN(4)]
 	if m != nil {
 		s.twins = false
 		s.store.unfenced = m.unfenced
@@ -97,7 +120,7 @@ func (s *simulation) run() (broken *breach) {
 }
 
 // simSteps is how many things happen while faults may.
-const simSteps = 600
+const simSteps = 800
 
 func (s *simulation) tracef(format string, args ...any) {
 	if s.tracing {
@@ -122,6 +145,8 @@ func (s *simulation) traceTurn(turn *simTurn) {
 
 func (s *simulation) chance(percent int) bool { return s.rng.IntN(100) < percent }
 
+func (s *simulation) crash() bool { return s.faults && s.rng.IntN(1000) < s.crashes }
+
 // fault is a chance that is none in good times.
 func (s *simulation) fault(percent int) bool { return s.faults && s.chance(percent) }
 
@@ -136,20 +161,22 @@ func (s *simulation) random() {
 		}
 	case s.leader.stream == 0 && n < 30:
 		s.leader.subscribe()
-	case n < 30:
+	case n < 28:
 		s.leader.advance()
 	case n < 50:
 		s.leader.deliver()
-	case n < 56:
+	case n < 58:
 		m.offer()
-	case n < 80:
-		s.work(3)
+	case n < 82:
+		s.work(5)
 	case n < 88:
 		s.api()
 	case n < 91:
 		s.pass(time.Duration(s.rng.IntN(20)) * time.Second)
-	case n < 95 && len(s.old) > 0:
-		s.oldOne()
+	case n < 95:
+		if len(s.old) > 0 {
+			s.oldOne()
+		}
 	case n < 98:
 		s.accident()
 	}
@@ -209,7 +236,9 @@ func (s *simulation) everySecond() {
 				m.die(e, "") // it has lingered long enough
 			}
 		}
+		m.askBack(a)
 		if w := a.window; w != nil && s.now.After(w.start) {
+			s.checkLeft(a)
 			s.tracef("maintenance of %s begins", a.id)
 			m.lose(a, "TASK_GONE", "REASON_AGENT_REMOVED")
 			m.addAgent(a.host)
@@ -235,6 +264,12 @@ func (s *simulation) work(times int) {
 	}
 }
 
+// accidentKinds are the cases of accident; from firstMending on they mend something.
+const (
+	accidentKinds = 40
+	firstMending  = 33
+)
+
 // accident breaks something, or mends it.
 func (s *simulation) accident() {
 	m := s.master
@@ -243,7 +278,7 @@ func (s *simulation) accident() {
 	if n := len(a.executorOrder); n > 0 {
 		e = a.executorOrder[s.rng.IntN(n)]
 	}
-	n := s.rng.IntN(40)
+	n := s.accidents[s.rng.IntN(len(s.accidents))]
 	s.tracef("accident %d with %s", n, a.id)
 	switch {
 	case n < 3:
@@ -355,17 +390,20 @@ func (s *simulation) mend(a *simAgent) {
 	}
 }
 
+// leastNotice is how long before maintenance the scheduler is left in peace, so that it can do what it has agreed to.
+const leastNotice = 3 * time.Minute
+
 // settle ends all faults: from here on everything must come to an end.
 func (s *simulation) settle() {
 	s.tracef("faults end")
-	s.faults = false
+	s.faults, s.calmed = false, s.now
 	for len(s.old) > 0 {
 		s.end(s.old[0])
 	}
 	m := s.master
 	for _, a := range m.agents {
 		s.mend(a)
-		if a.window != nil && a.link == linkUp {
+		if w := a.window; w != nil && w.start.Before(s.now.Add(leastNotice)) {
 			m.callOff(a)
 		}
 	}
@@ -374,10 +412,29 @@ func (s *simulation) settle() {
 	if s.leader == nil {
 		s.leader = s.start()
 	}
-	s.leader.paused = time.Time{}
+	s.leader.paused, s.leader.clock = time.Time{}, 0
 	// What can never be launched waits for offers, too, and must not stand in the way of the rest.
 	s.command(PutJob{Spec: []byte(`{"name": "giant", "kind": "sim", "resources": {"cpus": 64}, "sim": {"stages": [1]}}`)})
 	s.command(StartRun{Job: "giant"})
+	if s.planned = s.rng.IntN(3) > 0; !s.planned {
+		s.command(PutJob{Spec: []byte(`{"name": "long", "kind": "sim", "resources": {"cpus": 0.5, "memory": "256MiB"}, "sim": {"stages": [1]}}`)})
+		s.command(StartRun{Job: long})
+	}
+}
+
+// long is a job of which one task is in the way of maintenance: it takes longer than there is time, and must be moved.
+const long = "long"
+
+// plan announces maintenance where the long task runs, as soon as it does.
+func (s *simulation) plan() {
+	for _, t := range s.master.taskOrder {
+		if t.data.Job == long && t.state == "TASK_RUNNING" && t.executor.agent.window == nil {
+			t.ready = s.now.Add(time.Hour)
+			s.master.announce(t.executor.agent, s.now.Add(leastNotice), 0)
+			s.planned = true
+			return
+		}
+	}
 }
 
 // simPatience is how long everything may take to end when nothing fails any more.
@@ -387,7 +444,7 @@ const simPatience = 3 * time.Hour
 func (s *simulation) finish() {
 	deadline := s.now.Add(simPatience)
 	quiet := 0
-	for quiet < 40 {
+	for quiet < 40 || slices.ContainsFunc(s.master.agents, func(a *simAgent) bool { return a.window != nil }) {
 		what := s.unfinished()
 		switch {
 		case what == "":
@@ -420,6 +477,9 @@ func (s *simulation) calm() {
 		l.subscribe()
 	}
 	s.everySecond()
+	if !s.planned {
+		s.plan()
+	}
 	for _, t := range slices.Clone(m.taskOrder) {
 		m.work(t)
 		m.sendUpdate(t)
