@@ -31,7 +31,8 @@ type Follower struct {
 	loaded  bool
 	fence   fence // as of which entries are
 	entries map[name]entry
-	records []scheduler.Record // entries in order; nil: to be made
+	records []scheduler.Record     // entries in order, but for those in stale; nil: to be made
+	stale   map[scheduler.Key]name // what has changed since records were made
 
 	mu    sync.Mutex
 	seen  fence         // read last with a watch
@@ -91,16 +92,67 @@ func (f *Follower) Snapshot(ctx context.Context) (Snapshot, error) {
 	return Snapshot{Epoch: f.fence.Epoch, Commit: f.fence.Commit, Records: slices.Clone(f.inOrder())}, nil
 }
 
-// inOrder are all records, sorted.
+// put notes what a record is now.
+func (f *Follower) put(n name, e entry) {
+	f.entries[n] = e
+	f.stale[e.record.Key] = n
+}
+
+// remove notes that a record is gone.
+func (f *Follower) remove(n name) {
+	if e, there := f.entries[n]; there {
+		delete(f.entries, n)
+		f.stale[e.record.Key] = n
+	}
+}
+
+// inOrder are all records, sorted. What has changed is merged into what was sorted before.
 func (f *Follower) inOrder() []scheduler.Record {
-	if f.records == nil {
+	switch {
+	case f.records == nil:
 		f.records = make([]scheduler.Record, 0, len(f.entries))
 		for _, e := range f.entries {
 			f.records = append(f.records, e.record)
 		}
-		sorted(f.records)
+		slices.SortFunc(f.records, byKey)
+	case len(f.stale) > 0:
+		changed := make([]scheduler.Record, 0, len(f.stale)) // without a value: gone
+		for key, n := range f.stale {
+			if e, there := f.entries[n]; there {
+				changed = append(changed, e.record)
+			} else {
+				changed = append(changed, scheduler.Record{Key: key})
+			}
+		}
+		slices.SortFunc(changed, byKey)
+		f.records = merge(f.records, changed)
 	}
+	f.stale = make(map[scheduler.Key]name)
 	return f.records
+}
+
+// merge replaces records by those that have changed, both in order, and leaves out those without a value.
+func merge(records, changed []scheduler.Record) []scheduler.Record {
+	out := make([]scheduler.Record, 0, len(records)+len(changed))
+	take := func(r scheduler.Record) {
+		if r.Value != nil {
+			out = append(out, r)
+		}
+	}
+	for _, r := range records {
+		for len(changed) > 0 && byKey(changed[0], r) < 0 {
+			take(changed[0])
+			changed = changed[1:]
+		}
+		if len(changed) > 0 && changed[0].Key == r.Key {
+			continue // its turn comes with the next one
+		}
+		out = append(out, r)
+	}
+	for _, r := range changed {
+		take(r)
+	}
+	return out
 }
 
 // names are those of all records, for whoever has begun to lead.
@@ -128,7 +180,7 @@ func (f *Follower) handOver(ctx context.Context) (records []scheduler.Record, ok
 		return nil, false, fmt.Errorf("load the store in ZooKeeper: %w", err)
 	}
 	records = f.inOrder()
-	f.loaded, f.entries, f.records = false, nil, nil
+	f.loaded, f.entries, f.records, f.stale = false, nil, nil, nil
 	for n := range records { // earlier snapshots have the same values
 		records[n].Value = bytes.Clone(records[n].Value)
 	}
@@ -144,7 +196,7 @@ func (f *Follower) catchUp(ctx context.Context) error {
 	for {
 		now, err := f.settled(ctx)
 		if errors.Is(err, zookeeper.ErrNoNode) {
-			f.loaded, f.fence, f.entries, f.records = false, fence{}, nil, nil
+			f.loaded, f.fence, f.entries, f.records, f.stale = false, fence{}, nil, nil, nil
 			return nil // nobody has ever led
 		}
 		if err != nil {
@@ -198,6 +250,7 @@ func (f *Follower) readAll(ctx context.Context, base fence, names []name) error 
 		return err
 	}
 	f.loaded, f.fence, f.records = true, base, nil
+	f.stale = make(map[scheduler.Key]name)
 	f.entries = make(map[name]entry, len(names))
 	for n, e := range entries {
 		if e != nil {
@@ -240,20 +293,17 @@ func (f *Follower) advance(ctx context.Context, now fence) (exact bool, err erro
 		f.loaded = false
 		return false, nil
 	}
-	if len(changed) > 0 {
-		f.records = nil
-	}
 	var names []name
 	for n, last := range changed {
 		switch {
 		case last.removed:
-			delete(f.entries, n)
+			f.remove(n)
 		case last.data != nil:
 			e, err := decodeRecord(last.data)
 			if err != nil {
 				return false, fmt.Errorf("read record %s: %w", n.path(), err)
 			}
-			f.entries[n] = e
+			f.put(n, e)
 		default:
 			names = append(names, n)
 		}
@@ -267,7 +317,7 @@ func (f *Follower) advance(ctx context.Context, now fence) (exact bool, err erro
 		if e := entries[i]; e == nil || e.commit != changed[n].commit {
 			exact = false // it is in a later slot
 		} else {
-			f.entries[n] = *e
+			f.put(n, *e)
 		}
 	}
 	f.fence = now

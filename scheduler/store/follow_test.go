@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -101,6 +102,9 @@ func TestSnapshotsAreExact(t *testing.T) {
 					t.Errorf("snapshot of commit %d (known: %v) with %d records, want %d, and at least commit %d",
 						got.Commit, known, len(got.Records), len(want), max(asked, last))
 					return
+				}
+				if !slices.IsSortedFunc(got.Records, byKey) {
+					t.Error("a snapshot is not in order")
 				}
 				if snapshots.Add(1); got.Commit != last {
 					distinct.Add(1)

@@ -305,10 +305,7 @@ func decodeJournal(data []byte) (all []step, err error) {
 	return all, nil
 }
 
-// sorted are the records in the order of Load: by kind, then by ID.
-func sorted(records []scheduler.Record) []scheduler.Record {
-	slices.SortFunc(records, func(a, b scheduler.Record) int {
-		return cmp.Or(cmp.Compare(a.Key.Kind, b.Key.Kind), cmp.Compare(a.Key.ID, b.Key.ID))
-	})
-	return records
+// byKey is the order of Load: by kind, then by ID.
+func byKey(a, b scheduler.Record) int {
+	return cmp.Or(cmp.Compare(a.Key.Kind, b.Key.Kind), cmp.Compare(a.Key.ID, b.Key.ID))
 }
