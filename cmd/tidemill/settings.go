@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemill/tidemill/cmd/internal/service"
 	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/storage"
 )
 
 // setting is one key of the configuration. "mesos.master" in the file is TIDEMILL_MESOS_MASTER in the environment and
@@ -31,6 +32,8 @@ var settings = []setting{
 	{"peer-url", "`URL` under which the other schedulers reach this one; default http:// and the address", func(c *service.Config) any { return &c.PeerURL }},
 	{"artifact-url", "`URL` under which agents fetch executors; default the url and /artifacts; it must stay the same", func(c *service.Config) any { return &c.ArtifactURL }},
 	{"data-dir", "`directory` of what is kept on this machine", func(c *service.Config) any { return &c.DataDir }},
+	{"store", "`URL` of records that several schedulers share: zk://[user:password@]host:port,host:port/path; default a file in the data-dir", func(c *service.Config) any { return &c.Store }},
+	{"store-session-timeout", "`duration` of silence after which ZooKeeper lets another scheduler lead", func(c *service.Config) any { return &c.StoreSessionTimeout }},
 	{"objects", "`URI` of executor files, ended runs and large records: s3://bucket/prefix or file:///directory; default the data-dir", func(c *service.Config) any { return &c.Objects }},
 	{"objects-connection", "`name` of the connection that reaches them", func(c *service.Config) any { return &c.ObjectsConnection }},
 	{"token-file", "`file` that holds the API's bearer token; else TIDEMILL_TOKEN is used, if set", func(c *service.Config) any { return &c.TokenFile }},
@@ -38,11 +41,14 @@ var settings = []setting{
 	{"log.level", "least `level` that is logged: debug, info, warn or error", func(c *service.Config) any { return &c.LogLevel }},
 	{"log.format", "`form` of log lines: text or json", func(c *service.Config) any { return &c.LogFormat }},
 
-	{"mesos.master", "`URL` of a Mesos master", func(c *service.Config) any { return &c.Mesos.Master }},
+	{"mesos.master", "`URL` of a Mesos master, several of them with commas between, or zk://[user:password@]host:port/path where they elect one", func(c *service.Config) any { return &c.Mesos.Master }},
+	{"mesos.ca-file", "`file` of authorities that sign certificates of masters and agents, PEM; default those of the system; makes masters found by ZooKeeper https", func(c *service.Config) any { return &c.Mesos.CAFile }},
 	{"mesos.name", "`name` of the framework, for people", func(c *service.Config) any { return &c.Mesos.Name }},
 	{"mesos.user", "`user` as whom executors run on the agents; default this process' user; it must stay the same", func(c *service.Config) any { return &c.Mesos.User }},
 	{"mesos.principal", "`principal` of the framework, if the master asks for one; it must stay the same", func(c *service.Config) any { return &c.Mesos.Principal }},
 	{"mesos.secret-file", "`file` that holds the principal's secret; else TIDEMILL_MESOS_SECRET is used, if set", func(c *service.Config) any { return &c.Mesos.SecretFile }},
+	{"mesos.agent-principal", "`principal` for reading sandboxes, if agents ask for one", func(c *service.Config) any { return &c.Mesos.AgentPrincipal }},
+	{"mesos.agent-secret-file", "`file` that holds its secret; else TIDEMILL_MESOS_AGENT_SECRET is used, if set", func(c *service.Config) any { return &c.Mesos.AgentSecretFile }},
 	{"mesos.roles", "`roles` under which Mesos offers resources, divided by commas; jobs that name none have the first one", func(c *service.Config) any { return &c.Mesos.Roles }},
 
 	{"executor.cpus", "`number` of CPUs that each executor process has beside its tasks", func(c *service.Config) any { return &c.Executor.CPUs }},
@@ -136,6 +142,8 @@ func parse(value any, field any) error {
 	switch field := field.(type) {
 	case *string:
 		*field = text
+	case *storage.Secret:
+		*field = storage.NewSecret(text)
 	case *[]string:
 		*field = nil
 		for item := range strings.SplitSeq(text, ",") {
@@ -180,6 +188,8 @@ func format(field any) string {
 	switch field := field.(type) {
 	case *string:
 		return *field
+	case *storage.Secret:
+		return "" // none has a default
 	case *[]string:
 		return strings.Join(*field, ",")
 	case *slog.Level:

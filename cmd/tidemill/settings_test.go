@@ -219,7 +219,7 @@ func TestWrongUse(t *testing.T) {
 		"no such command":    {[]string{"serv"}, `there is no command "serv"; did you mean "serve"?`},
 		"no such flag":       {[]string{"serve", "--nope"}, "unknown flag: --nope"},
 		"an argument":        {[]string{"serve", "now"}, "now"},
-		"a bad value":        {[]string{"serve", "--mesos-master", "zk://a/mesos"}, "--mesos-master"},
+		"a bad value":        {[]string{"serve", "--mesos-master", "zk://hush@a/mesos"}, "--mesos-master"},
 		"beyond loopback":    {[]string{"serve", "--listen", ":8080"}, "a token is needed"},
 		"no such token file": {[]string{"serve", "--token-file", "/does/not/exist"}, "--token-file"},
 	} {

@@ -15,24 +15,27 @@ import (
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/scheduler"
+	"github.com/tidemill/tidemill/scheduler/zookeeper"
 	"github.com/tidemill/tidemill/storage"
 	"github.com/tidemill/tidemill/storage/connections"
 )
 
 // Config is everything that the service is told. Begin with [Defaults].
 type Config struct {
-	Listen          string // host:port of the API; beyond loopback only with a token
-	URL             string // under which people reach the API; empty: http:// and the address that it listens on
-	PeerURL         string // under which the other instances reach this one; empty: http:// and the address that it listens on
-	ArtifactURL     string // under which agents fetch executors; empty: URL and /artifacts
-	DataDir         string // what is kept on this machine: records, and executor files unless Objects says otherwise
-	Objects         string // URI of the scheduler's own objects: executor files, ended runs, large records; empty: DataDir
-	TokenFile       string // holds the API's bearer token; empty: TIDEMILL_TOKEN
-	ConnectionsFile string // keys for Objects and for reading uploaded logs back; empty: the default chain of AWS
+	Listen          string         // host:port of the API; beyond loopback only with a token
+	URL             string         // under which people reach the API; empty: http:// and the address that it listens on
+	PeerURL         string         // under which the other instances reach this one; empty: http:// and the address that it listens on
+	ArtifactURL     string         // under which agents fetch executors; empty: URL and /artifacts
+	DataDir         string         // what is kept on this machine: records, and executor files unless Objects says otherwise
+	Store           storage.Secret // of the records: zk://[user:password@]host:port,…/path; empty: a file in DataDir
+	Objects         string         // URI of the scheduler's own objects: executor files, ended runs, large records; empty: DataDir
+	TokenFile       string         // holds the API's bearer token; empty: TIDEMILL_TOKEN
+	ConnectionsFile string         // keys for Objects and for reading uploaded logs back; empty: the default chain of AWS
 	LogLevel        slog.Level
 	LogFormat       string // "text" or "json"
 
-	ObjectsConnection string // the connection that reaches Objects; one of ConnectionsFile
+	ObjectsConnection   string        // the connection that reaches Objects; one of ConnectionsFile
+	StoreSessionTimeout time.Duration // after which a leader that is silent has lost ZooKeeper's session
 
 	Mesos      Mesos
 	Executor   Executor
@@ -48,14 +51,18 @@ type Config struct {
 
 // Mesos says how to present the framework to which master.
 type Mesos struct {
-	Master     string // URL
+	Master     string // URL, several URLs, or zk://[user:password@]host:port,…/path
+	CAFile     string // authorities that sign certificates of masters and agents; empty: those of the system
 	Name       string
 	User       string // empty: the user of this process
 	Principal  string
 	SecretFile string   // holds the principal's secret; empty: TIDEMILL_MESOS_SECRET
 	Roles      []string // the first is that of jobs that name none
 
-	Secret storage.Secret
+	AgentPrincipal  string // for reading sandboxes, if agents ask for it
+	AgentSecretFile string // holds its secret; empty: TIDEMILL_MESOS_AGENT_SECRET
+
+	Secret, AgentSecret storage.Secret
 }
 
 // Executor says how executor processes are started.
@@ -84,7 +91,8 @@ func Defaults() Config {
 		Listen:  "127.0.0.1:8080",
 		DataDir: "tidemill-data",
 
-		ObjectsConnection: connections.DefaultName,
+		ObjectsConnection:   connections.DefaultName,
+		StoreSessionTimeout: 10 * time.Second,
 
 		LogLevel:  slog.LevelInfo,
 		LogFormat: "text",
@@ -128,11 +136,19 @@ func (c Config) Validate() error {
 	if _, err := storage.ParseURI(c.Objects); c.Objects != "" && err != nil {
 		check(false, "objects", "%v", err)
 	}
+	if !c.Store.Empty() {
+		_, err := zookeeper.ParseURL(c.Store.Reveal())
+		check(err == nil, "store", "%v", err)
+		check(c.Objects != "", "objects", "it is empty: schedulers that share a store need a place for objects that they share, too")
+	}
+	atLeast(c.StoreSessionTimeout, time.Second, "store-session-timeout")
 	check(c.ObjectsConnection != "", "objects-connection", "it is empty")
 	check(c.LogFormat == "text" || c.LogFormat == "json", "log-format", "%q is neither text nor json", c.LogFormat)
 	check(!strings.ContainsAny(c.Token.Reveal(), " \t\r\n"), "token-file", "the token contains white space")
 
-	check(httpURL(c.Mesos.Master), "mesos-master", "%q is not of the form http://host:port", c.Mesos.Master)
+	if err := checkMaster(c.Mesos.Master); err != nil {
+		check(false, "mesos-master", "%v", err)
+	}
 	check(c.Mesos.Name != "", "mesos-name", "it is empty")
 	check(len(c.Mesos.Roles) > 0, "mesos-roles", "at least one is needed")
 	for i, role := range c.Mesos.Roles {
@@ -141,6 +157,7 @@ func (c Config) Validate() error {
 		check(!slices.Contains(c.Mesos.Roles[:i], role), "mesos-roles", "%q is named twice", role)
 	}
 	check(c.Mesos.Secret.Empty() || c.Mesos.Principal != "", "mesos-principal", "there is a secret, but no principal")
+	check(c.Mesos.AgentSecret.Empty() || c.Mesos.AgentPrincipal != "", "mesos-agent-principal", "there is a secret, but no principal")
 
 	check(c.Executor.CPUs >= 0.01 && c.Executor.CPUs <= 64, "executor-cpus", "%v is not between 0.01 and 64", c.Executor.CPUs)
 	check(c.Executor.Memory >= 32<<20, "executor-memory", "%d bytes are too little: at least 32MiB", c.Executor.Memory)
@@ -167,6 +184,32 @@ func loopback(host string) bool {
 func httpURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+// checkMaster finds what is wrong with the master's address. Its errors do not show a password.
+func checkMaster(text string) error {
+	if strings.HasPrefix(text, "zk://") {
+		_, err := zookeeper.ParseURL(text)
+		return err
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		switch {
+		case httpURL(strings.TrimSpace(one)):
+		case strings.Contains(one, "@"):
+			return errors.New("it holds credentials: give principal and secret by themselves")
+		default:
+			return fmt.Errorf("%q is not of the form http://host:port or zk://host:port/mesos", one)
+		}
+	}
+	return nil
+}
+
+// shownMaster is the master's address without a password.
+func shownMaster(text string) string {
+	if url, err := zookeeper.ParseURL(text); err == nil {
+		return url.String()
+	}
+	return text
 }
 
 // mesosUser is the configured user, or this process' own.

@@ -74,23 +74,22 @@ func (e *ensemble) expire() {
 type view struct {
 	*ensemble
 	claimed string
-	epoch   uint64
 }
 
 var errClaim = errors.New("the claim does not hold")
 
-func (v *view) Lead(_ context.Context, claim string) (uint64, error) {
+func (v *view) Lead(_ context.Context, claim string) (led, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.down != nil {
-		return 0, v.down
+		return led{}, v.down
 	}
 	if !slices.ContainsFunc(v.candidates, func(c *candidate) bool { return c.term != nil && c.term.claim == claim }) {
-		return 0, errClaim
+		return led{}, errClaim
 	}
-	v.ensemble.epoch++
-	v.claimed, v.epoch, v.claim = claim, v.ensemble.epoch, claim
-	return v.epoch, nil
+	v.epoch++
+	v.claimed, v.claim = claim, claim
+	return led{Store: v, epoch: v.epoch}, nil
 }
 
 func (v *view) all() []scheduler.Record {
@@ -107,13 +106,10 @@ func (v *view) Load(context.Context) ([]scheduler.Record, error) {
 	return v.all(), v.down
 }
 
-func (v *view) Snapshot(_ context.Context, after uint64) ([]scheduler.Record, uint64, error) {
+func (v *view) Snapshot(context.Context) (store.Snapshot, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.down != nil || after == v.commits && after != 0 {
-		return nil, v.commits, v.down
-	}
-	return v.all(), v.commits, nil
+	return store.Snapshot{Epoch: v.epoch, Commit: v.commits, Records: v.all()}, v.down
 }
 
 var errFenced = errors.New("another instance leads")

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/tidemill/tidemill/scheduler"
+	"github.com/tidemill/tidemill/scheduler/store"
 )
 
 // freshFor is how old the view of a standby may be that somebody reads.
 const freshFor = time.Second
 
-// snapshot reads all records as one commit left them, and says which, while another instance may be writing. If nothing
-// was committed after that number, it gives no records.
-type snapshot func(ctx context.Context, after uint64) (records []scheduler.Record, commit uint64, err error)
+// snapshot is records.Snapshot.
+type snapshot func(ctx context.Context) (store.Snapshot, error)
 
 // picture makes a view of records, as scheduler.Picture does.
 type picture func([]scheduler.Record) (*scheduler.View, error)
@@ -30,8 +30,9 @@ type follower struct {
 
 	mu     sync.Mutex
 	asOf   time.Time // the view has all that was stored before then; zero: there is none
-	commit uint64    // that the view shows
-	breaks uint64    // how often following was interrupted
+	commit uint64    // that the view shows; 0: not known
+	epoch  uint64
+	breaks uint64 // how often following was interrupted
 }
 
 func newFollower(read snapshot, draw picture, publish func(scheduler.View) bool) *follower {
@@ -67,16 +68,16 @@ func (f *follower) reach(ctx context.Context, since time.Time) error {
 		return nil
 	}
 	f.mu.Lock()
-	after, breaks := f.commit, f.breaks
+	shown, breaks := f.commit, f.breaks
 	f.mu.Unlock()
 	begin := time.Now()
-	records, commit, err := f.snapshot(ctx, after)
+	stored, err := f.snapshot(ctx)
 	if err != nil {
 		return err
 	}
 	var view *scheduler.View
-	if records != nil {
-		if view, err = f.draw(records); err != nil {
+	if stored.Commit == 0 || stored.Commit != shown {
+		if view, err = f.draw(stored.Records); err != nil {
 			return err
 		}
 		view.At = begin.UTC()
@@ -86,7 +87,7 @@ func (f *follower) reach(ctx context.Context, since time.Time) error {
 	if f.breaks != breaks || view != nil && !f.publish(*view) {
 		return errInterrupted
 	}
-	f.asOf, f.commit = begin, commit
+	f.asOf, f.commit, f.epoch = begin, stored.Commit, stored.Epoch
 	return nil
 }
 
@@ -112,4 +113,11 @@ func (f *follower) age() (age time.Duration, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return time.Since(f.asOf), !f.asOf.IsZero()
+}
+
+// seen is the number of the newest term that the records were written in, as far as they were read.
+func (f *follower) seen() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.epoch
 }

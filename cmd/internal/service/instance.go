@@ -151,8 +151,11 @@ func (i *instance) Standing() api.Standing {
 	i.mu.Unlock()
 	if s.Leads {
 		s.Leader = i.self.URL
-	} else if leader, known := i.lease.Leader(); known {
-		s.Leader = leader.URL
+	} else {
+		s.Epoch = max(s.Epoch, i.follower.seen())
+		if leader, known := i.lease.Leader(); known {
+			s.Leader = leader.URL
+		}
 	}
 	for _, one := range i.lease.Instances() {
 		s.Instances = append(s.Instances, wire.Instance{

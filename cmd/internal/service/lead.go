@@ -16,6 +16,7 @@ import (
 	"github.com/tidemill/tidemill/scheduler/loop"
 	"github.com/tidemill/tidemill/scheduler/mesos"
 	"github.com/tidemill/tidemill/scheduler/store"
+	"github.com/tidemill/tidemill/scheduler/zookeeper"
 )
 
 const (
@@ -74,7 +75,7 @@ func forGood(err error, term lease.Term) bool {
 		// ours, and is not to be fought.
 		return term.Valid()
 	case errors.Is(err, mesos.ErrRefused), errors.Is(err, mesos.ErrRemoved), errors.Is(err, mesos.ErrImmutable),
-		errors.Is(err, loop.ErrRecords), errors.Is(err, store.ErrFormat):
+		errors.Is(err, loop.ErrRecords), errors.Is(err, store.ErrFormat), errors.Is(err, zookeeper.ErrNoAuth):
 		return true
 	}
 	return false
@@ -86,15 +87,15 @@ func (s *service) term(ctx context.Context, term lease.Term) error {
 	defer s.numbers.LeaseChanged(false)
 	after := s.instance.claim()
 	defer s.instance.stepDown()
-	l, epoch, err := s.take(ctx, term, after)
+	l, taken, err := s.take(ctx, term, after)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	s.instance.lead(l, epoch)
-	s.log.Info("leading", "epoch", epoch)
+	s.instance.lead(l, taken.epoch)
+	s.log.Info("leading", "epoch", taken.epoch)
 	group, inner := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		s.missing(inner, l)
@@ -102,6 +103,12 @@ func (s *service) term(ctx context.Context, term lease.Term) error {
 	})
 	group.Go(func() error {
 		(&archive.Archiver{Scheduler: l, Archive: s.archive, KeepRuns: s.cfg.Scheduling.KeepRuns, Observer: s.numbers, Log: s.log}).Run(inner)
+		return nil
+	})
+	group.Go(func() error {
+		if taken.upkeep != nil {
+			taken.upkeep(inner, s.log)
+		}
 		return nil
 	})
 	group.Go(func() error { return ended(l.Run(inner)) })
@@ -122,7 +129,7 @@ func ended(err error) error {
 }
 
 // take takes the store over and makes the loop from what is there. It gives up when the term ends.
-func (s *service) take(ctx context.Context, term lease.Term, after uint64) (l *loop.Loop, epoch uint64, err error) {
+func (s *service) take(ctx context.Context, term lease.Term, after uint64) (l *loop.Loop, taken led, err error) {
 	ctx, cancel := context.WithTimeout(ctx, takeTimeout)
 	defer cancel()
 	watched := make(chan struct{})
@@ -135,12 +142,12 @@ func (s *service) take(ctx context.Context, term lease.Term, after uint64) (l *l
 		case <-ctx.Done():
 		}
 	}()
-	if epoch, err = s.records.Lead(ctx, term.Claim()); err != nil {
-		return nil, 0, err
+	if taken, err = s.records.Lead(ctx, term.Claim()); err != nil {
+		return nil, led{}, err
 	}
 	master, err := s.master(term.Valid)
 	if err != nil {
-		return nil, 0, err
+		return nil, led{}, err
 	}
 	l, err = loop.Open(ctx, loop.Config{
 		Version: build.Version(),
@@ -151,14 +158,14 @@ func (s *service) take(ctx context.Context, term lease.Term, after uint64) (l *l
 			}
 			return core, nil
 		},
-		Store:    s.records,
+		Store:    taken,
 		Master:   master,
 		Observer: s.numbers,
 		Log:      s.log,
 		Term:     term,
 		After:    after,
 	})
-	return l, epoch, err
+	return l, taken, err
 }
 
 // resign lets another instance lead at once.

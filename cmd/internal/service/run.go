@@ -116,17 +116,18 @@ func (s *service) make(ctx context.Context, open opener) error {
 }
 
 func (s *service) makeAPI(keys *connections.Set) error {
-	sandbox, err := mesos.NewSandbox(mesos.SandboxConfig{})
+	sandbox, err := mesos.NewSandbox(mesos.SandboxConfig{CAFile: s.cfg.Mesos.CAFile, Principal: s.cfg.Mesos.AgentPrincipal, Secret: s.cfg.Mesos.AgentSecret})
 	if err != nil {
 		return err
 	}
 	info := s.cfg.Info
-	info.Version, info.Mesos.Master = build.Version(), s.cfg.Mesos.Master
+	info.Version, info.Mesos.Master = build.Version(), shownMaster(s.cfg.Mesos.Master)
 	s.server = api.New(api.Config{
 		Scheduler: s.instance,
 		Peers:     s.instance,
 		Kinds:     kinds.All(),
 		Artifacts: s.files,
+		Archive:   s.archive,
 		Logs:      &logs.Reader{Sandbox: sandbox, Connections: keys, Kinds: kinds.All()},
 		Info:      info,
 		Token:     s.cfg.Token,
@@ -198,6 +199,7 @@ func (s *service) master(mayAct func() bool) (*mesos.Connection, error) {
 	}
 	return mesos.New(mesos.Config{
 		Master:    s.cfg.Mesos.Master,
+		CAFile:    s.cfg.Mesos.CAFile,
 		Name:      s.cfg.Mesos.Name,
 		User:      user,
 		Principal: s.cfg.Mesos.Principal,

@@ -14,18 +14,22 @@ import (
 const (
 	TokenVariable       = "TIDEMILL_TOKEN"
 	MesosSecretVariable = "TIDEMILL_MESOS_SECRET"
+	AgentSecretVariable = "TIDEMILL_MESOS_AGENT_SECRET"
 )
 
 // maxSecret bounds a secret's file, in bytes.
 const maxSecret = 4096
 
-// ReadSecrets fills in the token and Mesos' secret from their files or from the environment. Both at once, or a file
+// ReadSecrets fills in the token and Mesos' secrets from their files or from the environment. Both at once, or a file
 // that everybody can read, is an error. A secret never comes as a flag: others can see those.
 func (c *Config) ReadSecrets(getenv func(string) string) (err error) {
 	if c.Token, err = secret("token-file", c.TokenFile, TokenVariable, getenv); err != nil {
 		return err
 	}
-	c.Mesos.Secret, err = secret("mesos-secret-file", c.Mesos.SecretFile, MesosSecretVariable, getenv)
+	if c.Mesos.Secret, err = secret("mesos-secret-file", c.Mesos.SecretFile, MesosSecretVariable, getenv); err != nil {
+		return err
+	}
+	c.Mesos.AgentSecret, err = secret("mesos-agent-secret-file", c.Mesos.AgentSecretFile, AgentSecretVariable, getenv)
 	return err
 }
 
