@@ -137,6 +137,8 @@ func (v *view) Commit(ctx context.Context, changes []scheduler.Change) error {
 	return nil
 }
 
+func (v *view) KeepUp(context.Context, *slog.Logger) {}
+
 func (v *view) Close() error { return nil }
 
 // candidate is the lease of one instance.

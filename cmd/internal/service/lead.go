@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,7 +32,7 @@ const (
 // whatever reason passes by itself, makes it a standby again. An error is for good: it would come again.
 func (s *service) stand(ctx context.Context) error {
 	for failures := 0; ctx.Err() == nil; failures++ {
-		term, err := s.lease.Acquire(ctx)
+		term, err := s.acquire(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -59,6 +60,16 @@ func (s *service) stand(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// acquire waits until it is this instance's turn, and keeps up with the store meanwhile.
+func (s *service) acquire(ctx context.Context) (lease.Term, error) {
+	waiting, stop := context.WithCancel(ctx)
+	var reading sync.WaitGroup
+	reading.Go(func() { s.records.KeepUp(waiting, s.log) })
+	defer reading.Wait()
+	defer stop()
+	return s.lease.Acquire(ctx)
 }
 
 // retryIn doubles from retryFirst to retryMost; half of it is chance.

@@ -1,15 +1,12 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"sync"
 
-	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/scheduler/lease"
 	"github.com/tidemill/tidemill/scheduler/store"
 	"github.com/tidemill/tidemill/scheduler/zookeeper"
@@ -23,6 +20,8 @@ type records interface {
 	Lead(ctx context.Context, claim string) (led, error)
 	// Snapshot returns all records as one commit left them, while another instance may be writing.
 	Snapshot(ctx context.Context) (store.Snapshot, error)
+	// KeepUp reads along until ctx ends, so that the next Lead has little to read.
+	KeepUp(ctx context.Context, log *slog.Logger)
 }
 
 // led is the store of one term.
@@ -51,9 +50,8 @@ func openRecords(cfg Config, objects storage.Store, log *slog.Logger) (shared, e
 		return shared{}, fmt.Errorf("--store: %w", err)
 	}
 	session := zookeeper.Connect(url, zookeeper.Config{SessionTimeout: cfg.StoreSessionTimeout, Log: log})
-	place := store.NewZooKeeper(session, log)
 	return shared{
-		records: &zookeeperRecords{place: place, follower: place.Follow(), objects: objects, large: make(map[scheduler.Key]fetched)},
+		records: newZooKeeperRecords(store.NewZooKeeper(session, log), objects),
 		lease: func(self lease.Instance) (lease.Lease, error) {
 			return lease.NewZooKeeper(session, self, log)
 		},
@@ -97,6 +95,8 @@ type fileRecords struct{ file *store.File }
 
 func (f fileRecords) Lead(context.Context, string) (led, error) { return led{Store: f.file}, nil }
 
+func (fileRecords) KeepUp(context.Context, *slog.Logger) {}
+
 func (f fileRecords) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	all, err := f.file.Load(ctx)
 	return store.Snapshot{Records: all}, err
@@ -104,16 +104,17 @@ func (f fileRecords) Snapshot(ctx context.Context) (store.Snapshot, error) {
 
 // zookeeperRecords are in an ensemble, the large ones in object storage.
 type zookeeperRecords struct {
-	place    *store.ZooKeeper
-	follower *store.Follower
-	objects  storage.Store
-
-	mu    sync.Mutex
-	large map[scheduler.Key]fetched // of the last snapshot
+	place   *store.ZooKeeper
+	objects storage.Store
+	turn    chan struct{} // holds one token: whoever has it fetches
+	fetcher *store.Fetcher
 }
 
-// fetched is a value out of object storage, and what stands for it in the ensemble.
-type fetched struct{ pointer, value []byte }
+func newZooKeeperRecords(place *store.ZooKeeper, objects storage.Store) *zookeeperRecords {
+	z := &zookeeperRecords{place: place, objects: objects, turn: make(chan struct{}, 1), fetcher: store.NewFetcher(objects)}
+	z.turn <- struct{}{}
+	return z
+}
 
 func (z *zookeeperRecords) Lead(ctx context.Context, claim string) (led, error) {
 	leader, err := z.place.Lead(ctx, claim)
@@ -124,31 +125,23 @@ func (z *zookeeperRecords) Lead(ctx context.Context, claim string) (led, error) 
 	return led{Store: large, epoch: leader.Epoch(), upkeep: large.Run}, nil
 }
 
-// Snapshot reads each large value once: a standby takes one snapshot a second.
 func (z *zookeeperRecords) Snapshot(ctx context.Context) (store.Snapshot, error) {
-	snapshot, err := z.follower.Snapshot(ctx)
+	snapshot, err := z.place.Follower().Snapshot(ctx)
 	if err != nil {
 		return store.Snapshot{}, err
 	}
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	records := snapshot.Records
-	pointers := make([][]byte, len(records))
-	for i := range records {
-		pointers[i] = records[i].Value
-		if known, ok := z.large[records[i].Key]; ok && bytes.Equal(known.pointer, records[i].Value) {
-			records[i].Value = known.value
-		}
+	select {
+	case <-z.turn:
+		defer func() { z.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return store.Snapshot{}, ctx.Err()
 	}
-	// What was fetched before is no pointer any more, and is left alone.
-	if err := store.NewLarge(nil, z.objects, store.LargeLimit).Fetch(ctx, records); err != nil {
+	if err := z.fetcher.Fetch(ctx, snapshot.Records); err != nil {
 		return store.Snapshot{}, err
 	}
-	z.large = make(map[scheduler.Key]fetched)
-	for i := range records {
-		if !bytes.Equal(pointers[i], records[i].Value) {
-			z.large[records[i].Key] = fetched{pointer: pointers[i], value: records[i].Value}
-		}
-	}
 	return snapshot, nil
+}
+
+func (z *zookeeperRecords) KeepUp(ctx context.Context, log *slog.Logger) {
+	z.place.Follower().Run(ctx, log)
 }
