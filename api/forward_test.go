@@ -228,3 +228,23 @@ func TestStandbyThatCannotReadTheStore(t *testing.T) {
 	want[wire.Health](t, own.get("/readyz"), 503)
 	want[wire.Health](t, own.get("/healthz"), 200)
 }
+
+// What is newer than the standby's view is found all the same: whoever was told of it by another instance asks for it.
+func TestStandbyLooksAgain(t *testing.T) {
+	own, leader, p := standby(t)
+	refresh, times := p.refresh, 0
+	p.refresh = func() { times++; refresh() }
+	want[wire.Job](t, leader.do("POST", "/v1/jobs", specOf("flights")), http.StatusCreated)
+	want[wire.Job](t, own.get("/v1/jobs/flights"), 200)
+	if times != 1 {
+		t.Errorf("the store was read %d times", times)
+	}
+	want[wire.Job](t, own.get("/v1/jobs/flights"), 200)
+	if times != 1 {
+		t.Errorf("the store was read %d times for what is known", times)
+	}
+	a := own.get("/v1/jobs/none")
+	if got := want[wire.Error](t, a, 404); !strings.Contains(got.Detail, `there is no job "none"`) || len(a.header.Values("Content-Length")) != 1 {
+		t.Errorf("got %+v, %v", got, a.header)
+	}
+}

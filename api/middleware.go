@@ -73,6 +73,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route string) {
 		r.Body = io.NopCloser(body) // closing it would end the connection of a client that is still sending
 		defer drain(body)
 	}
+	if reads(r) && strings.HasPrefix(r.URL.Path, "/v1/") && !h.cfg.Peers.Standing().Leads && !h.missed(w, r) {
+		return
+	}
 	h.mux.ServeHTTP(w, r)
 }
 

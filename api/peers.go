@@ -65,3 +65,43 @@ func (h *Handler) readable(w http.ResponseWriter, r *http.Request) error {
 	}
 	return nil
 }
+
+// missed answers a read of a standby, unless the answer would be that something is not there: that may be because it is
+// newer than the view. Then it makes the view newer, and the request is to be answered once more.
+func (h *Handler) missed(w http.ResponseWriter, r *http.Request) bool {
+	first := &missWriter{ResponseWriter: w}
+	h.mux.ServeHTTP(first, r)
+	if !first.missed {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), freshTimeout)
+	defer cancel()
+	if err := h.cfg.Peers.Refresh(ctx); err != nil {
+		h.cfg.Logger.WarnContext(ctx, "read the store for what was not found", "path", r.URL.Path, "error", err)
+	}
+	return true
+}
+
+// missWriter keeps a 404 back.
+type missWriter struct {
+	http.ResponseWriter
+	missed bool
+}
+
+func (w *missWriter) WriteHeader(status int) {
+	if status == http.StatusNotFound {
+		w.missed = true
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *missWriter) Write(p []byte) (int, error) {
+	if w.missed {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *missWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

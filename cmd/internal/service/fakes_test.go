@@ -51,16 +51,6 @@ func (e *ensemble) do(change func()) {
 	e.changed = make(chan struct{})
 }
 
-// leader is the URL of the one that leads.
-func (e *ensemble) leader() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.candidates) == 0 || e.candidates[0].term == nil {
-		return ""
-	}
-	return e.candidates[0].self.URL
-}
-
 // expire takes the lease away from whoever leads, as when its session is lost.
 func (e *ensemble) expire() {
 	e.do(func() {

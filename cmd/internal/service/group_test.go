@@ -27,7 +27,8 @@ import (
 // group is several services in this process that share a store.
 type group struct {
 	*lab
-	ensemble *ensemble
+	ensemble *ensemble // nil: there is a real one
+	open     opener
 	members  []*member
 }
 
@@ -57,15 +58,22 @@ func (b *syncBuffer) String() string {
 
 func newGroup(t *testing.T, n int) *group {
 	t.Helper()
-	g := &group{lab: newLab(t, nil), ensemble: newEnsemble()}
-	g.cfg.Objects = "file://" + filepath.Join(g.dir, "objects")
-	if err := os.Mkdir(filepath.Join(g.dir, "objects"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	e := newEnsemble()
+	g := &group{lab: newLab(t, nil), ensemble: e, open: e.open}
+	g.shareObjects()
 	for range n {
 		g.join()
 	}
 	return g
+}
+
+// shareObjects gives the members a place that they share.
+func (g *group) shareObjects() {
+	g.t.Helper()
+	g.cfg.Objects = "file://" + filepath.Join(g.dir, "objects")
+	if err := os.Mkdir(filepath.Join(g.dir, "objects"), 0o700); err != nil {
+		g.t.Fatal(err)
+	}
 }
 
 // join starts one more service, and returns when it knows who leads.
@@ -79,7 +87,7 @@ func (g *group) join() *member {
 	cfg.Logger = slog.New(slog.NewTextHandler(m.log, nil))
 	cfg.Ready = func(url string) { ready <- url }
 	go func() {
-		m.ended <- run(ctx, cfg, g.ensemble.open, func(int) time.Duration { return 10 * time.Millisecond })
+		m.ended <- run(ctx, cfg, g.open, func(int) time.Duration { return 10 * time.Millisecond })
 	}()
 	select {
 	case m.url = <-ready:
@@ -110,9 +118,8 @@ func (g *group) split() (leader *member, others []*member) {
 	limit := time.Now().Add(20 * time.Second)
 	for leader == nil {
 		others = nil
-		url := g.ensemble.leader()
 		for _, m := range g.members {
-			if m.url == url && g.info(m).Role == "leader" {
+			if g.info(m).Role == "leader" {
 				leader = m
 			} else {
 				others = append(others, m)
