@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -37,8 +38,21 @@ type condition struct {
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-// fields reads the tags of a struct type; fields without a json tag are not part of the spec.
+// knownFields are the results of readFields by type: a scheduler that starts decodes every stored spec.
+var knownFields sync.Map
+
+// fields describes the fields of a struct type. The answer is shared and must not be changed.
 func fields(t reflect.Type) []field {
+	if known, ok := knownFields.Load(t); ok {
+		return known.([]field)
+	}
+	all := readFields(t)
+	knownFields.Store(t, all)
+	return all
+}
+
+// readFields reads the tags of a struct type; fields without a json tag are not part of the spec.
+func readFields(t reflect.Type) []field {
 	var all []field
 	for i := range t.NumField() {
 		sf := t.Field(i)

@@ -26,7 +26,7 @@ func TestSimulation(t *testing.T) {
 		replay(t, *simSeed)
 		return
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // many small worlds
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // many small worlds
 	first := uint64(time.Now().UnixNano())%1e12 + 1
 	begin := time.Now()
 	var played, failed atomic.Int64
@@ -107,13 +107,13 @@ func TestSimulationReaches(t *testing.T) {
 		"REASON_EXECUTOR_TERMINATED", "TASK_UNKNOWN " + reconciliation, "scheduler.Failure", "maintenance of",
 		// what the core makes of it
 		"given-up", "its executor has been silent", "its agent has been unreachable", "nothing was heard of it",
-		"it did not end although it was told to", "through no fault of the job", "executor death number", "(failed 3 times)",
+		"it did not end although it was told to", "through no fault of the job", "executor death number", "(failed 2 times)",
 		": succeeded", ": failed", ": cancelled", "clean-up=given_up", "repeat=true", "-run job", "call kill stranger",
 		"it is not sound", "cannot be read", `"role": "data/batch"`,
 	} {
 		missing[what] = true
 	}
-	for seed := uint64(1); seed <= 300 && len(missing) > 0; seed++ {
+	for seed := uint64(1); seed <= 1000 && len(missing) > 0; seed++ {
 		s := newSimulation(seed, nil, true)
 		s.run()
 		all := strings.Join(s.trace, "\n")

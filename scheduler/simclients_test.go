@@ -134,7 +134,7 @@ func (s *simulation) startJob() {
 	if s.rng.IntN(3) == 0 {
 		key = s.anyKey()
 	}
-	if s.put[name] && s.rng.IntN(2) == 0 {
+	if s.put[name] && s.rng.IntN(4) > 0 {
 		s.command(StartRun{Job: name, IdempotencyKey: key})
 		return
 	}
@@ -152,7 +152,7 @@ func (s *simulation) startJob() {
 	if s.rng.IntN(5) == 0 {
 		more += `, "constraints": [{"attribute": "hostname", "operator": "is_not", "value": "host-1"}]`
 	}
-	s.command(PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "sim", "parallelism": %d, "retries": {"max": 2, "backoff": "1s"},
+	s.command(PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "sim", "parallelism": %d, "retries": {"max": 1, "backoff": "1s"},
 		"resources": {"cpus": 0.5, "memory": "%dMiB"}%s, "sim": {"stages": %s%s}}`,
 		name, 1+s.rng.IntN(4), 256*(1+s.rng.IntN(3)), more, simStages[s.rng.IntN(len(simStages))], check)})
 	s.command(StartRun{Job: name, IdempotencyKey: key})

@@ -361,7 +361,7 @@ func (s *simulation) checkRun(rec *proto.Run) {
 
 // checkAfter looks at the core when what it decided is stored.
 func (s *simulation) checkAfter(sch *simScheduler) {
-	if s.rng.IntN(150) == 0 && sch.leads() {
+	if s.rng.IntN(250) == 0 && sch.leads() {
 		s.checkLoaded(sch)
 	}
 }

@@ -74,7 +74,7 @@ func taskChange(change Change) *proto.Task {
 }
 
 func mutants() []mutant {
-	return slices.Concat(storeMutants(), offerMutants(), taskMutants(), leaderMutants())
+	return slices.Concat(storeMutants(), offerMutants(), taskMutants(), leaderMutants(), coreMutants())
 }
 
 func storeMutants() []mutant {
@@ -270,5 +270,20 @@ func leaderMutants() []mutant {
 		{name: "a refused commit stops nobody", breaks: oldLeader, goesOn: true},
 		{name: "who leads no more subscribes again", breaks: oldLeader, comesBack: true},
 		{name: "nobody steps down", breaks: oldLeader, actions: func(sch *simScheduler, _ *Actions) { sch.core.leading = true }},
+	}
+}
+
+func coreMutants() []mutant {
+	return []mutant{
+		{name: "the core rolls dice of its own", breaks: deterministic, event: func(sch *simScheduler, event Event) Event {
+			sch.core.cfg.Refuse = time.Duration(sch.s.rng.IntN(1000)) * time.Second
+			return event
+		}},
+		{name: "the core panics", breaks: unharmed, event: func(sch *simScheduler, event Event) Event {
+			if _, ok := event.(CallFailed); ok {
+				sch.core.attempts = nil // the next launch writes to it
+			}
+			return event
+		}},
 	}
 }

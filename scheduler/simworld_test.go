@@ -63,7 +63,7 @@ func newSimulation(seed uint64, m *mutant, tracing bool) *simulation {
 	}
 	s.cfg.Kinds = jobs.Kinds{simKind{}}
 	s.cfg.Roles = simRoles
-	s.cfg.FreeRetries = 5
+	s.cfg.FreeRetries = 3
 	s.cfg.StallAfter, s.cfg.LaunchTimeout, s.cfg.UnreachableWait = 15*time.Second, 40*time.Second, 20*time.Second
 	s.cfg.Refuse = 5 * time.Minute
 	s.master = newSimMaster(s)
@@ -83,7 +83,7 @@ func newSimulation(seed uint64, m *mutant, tracing bool) *simulation {
 	s.crashes = []int{0, 2, 5, 10}[s.rng.IntN(4)]
 	s.hangs = []int{0, 5, 10, 50}[s.rng.IntN(4)]
 	if m != nil {
-		s.twins = false
+		s.twins = m.breaks == deterministic
 		s.store.unfenced = m.unfenced
 	}
 	return s
@@ -120,7 +120,7 @@ func (s *simulation) run() (broken *breach) {
 }
 
 // simSteps is how many things happen while faults may.
-const simSteps = 800
+const simSteps = 550
 
 func (s *simulation) tracef(format string, args ...any) {
 	if s.tracing {
@@ -509,20 +509,28 @@ func (s *simulation) unfinished() string {
 }
 
 func (s *simulation) unfinishedRun() string {
-	for _, id := range sortedKeys(s.store.tasks) {
-		if rec := s.store.tasks[id]; rec.Stage == jobs.StageCheck {
-			return "check " + id
+	first := ""
+	earlier := func(id string) bool { return first == "" || id < first }
+	for id, rec := range s.store.tasks {
+		if rec.Stage == jobs.StageCheck && earlier(id) {
+			first = id
 		}
 	}
+	if first != "" {
+		return "check " + first
+	}
 	giant := ""
-	for _, id := range sortedKeys(s.store.runs) {
-		switch rec := s.store.runs[id]; {
+	for id, rec := range s.store.runs {
+		switch {
 		case jobs.Terminal(rec.State) && rec.CleanUp != proto.CLEAN_UP_PENDING:
 		case rec.Job == "giant":
 			giant = rec.Job
-		default:
-			return "run " + id + " " + describeRun(rec)
+		case earlier(id):
+			first = id
 		}
+	}
+	if first != "" {
+		return "run " + first + " " + describeRun(s.store.runs[first])
 	}
 	return giant
 }
