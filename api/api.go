@@ -71,6 +71,9 @@ type Config struct {
 	Metrics http.Handler
 	// Observe is told of each request after it. The route is its pattern ("GET /v1/runs/{id}"), or empty if none fits. May be nil.
 	Observe func(method, route string, status int, took time.Duration)
+	// Export writes all records as one commit left them, as store.Import reads them. Nothing is written when it fails
+	// before that. Nil: there is no export.
+	Export func(ctx context.Context, w io.Writer) error
 	// Forwarded is told of each request that was passed on to the leader, with the status of its answer; 0: there was
 	// none. May be nil.
 	Forwarded func(status int)
@@ -122,6 +125,9 @@ func (h *Handler) routes() huma.API {
 	h.executorRoutes(described)
 	h.channelRoutes(described)
 	h.infoRoutes(described)
+	if h.cfg.Export != nil {
+		h.exportRoute(described)
+	}
 
 	h.mux.Handle(artifactRoute, http.StripPrefix("/artifacts", h.cfg.Artifacts))
 	h.mux.HandleFunc("GET /openapi.json", h.openAPI)

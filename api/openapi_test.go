@@ -95,7 +95,7 @@ func (d *description) check(t testing.TB, method, path string, a answer) {
 		t.Errorf("%s %s: status %s has content type %q, which is not described", method, pattern, status, mediaType)
 		return
 	}
-	if strings.HasSuffix(mediaType, "json") {
+	if mediaType == "application/json" || strings.HasSuffix(mediaType, "+json") {
 		escape := strings.NewReplacer("~", "~0", "/", "~1").Replace
 		pointer := fmt.Sprintf("/paths/%s/%s/responses/%s/content/%s/schema", escape(pattern), strings.ToLower(method), status, escape(mediaType))
 		d.validate(t, method+" "+path, pointer, a.body)

@@ -1,14 +1,18 @@
 package api_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tidemill/tidemill/api"
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/scheduler"
 )
@@ -117,5 +121,47 @@ func TestInfoAndProbes(t *testing.T) {
 	}
 	if info := want[wire.Info](t, s.get("/v1/info"), 200); info.Mesos.Connected {
 		t.Error("it says that it is connected")
+	}
+}
+
+// An export that breaks off half-way is not taken for a whole one; one that cannot begin is a problem.
+func TestExport(t *testing.T) {
+	failing := errors.New("no quorum")
+	for name, test := range map[string]struct {
+		pieces []string
+		err    error
+		status int
+	}{
+		"whole":      {[]string{"one\n", "two\n"}, nil, 200},
+		"not begun":  {nil, failing, 503},
+		"broken off": {[]string{"one\n"}, failing, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(cfg *api.Config) {
+				cfg.Export = func(_ context.Context, w io.Writer) error {
+					for _, piece := range test.pieces {
+						if _, err := io.WriteString(w, piece); err != nil {
+							return err
+						}
+					}
+					return test.err
+				}
+			})
+			if test.status == 0 {
+				response, err := s.server.Client().Get(s.server.URL + "/v1/store/export")
+				if err == nil {
+					_, err = io.ReadAll(response.Body)
+					response.Body.Close()
+				}
+				if err == nil {
+					t.Error("the answer looks whole")
+				}
+				return
+			}
+			a := s.get("/v1/store/export")
+			if a.status != test.status || a.status == 200 && string(a.body) != "one\ntwo\n" || a.status == 503 && a.header.Get("Retry-After") == "" {
+				t.Errorf("got %d %v %s", a.status, a.header, a.body)
+			}
+		})
 	}
 }

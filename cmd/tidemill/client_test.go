@@ -46,6 +46,9 @@ func TestVerbs(t *testing.T) {
 			"succeed":   changeRun(succeedRun),
 			"fail":      changeRun(failRun),
 			"has-token": hasToken,
+
+			"same-records": sameRecords,
+			"serve":        serveFor,
 		},
 	})
 }
@@ -81,7 +84,7 @@ func startService(env *testscript.Env) error {
 	}
 	env.Values[serviceKey{}] = fake
 	env.Setenv("TZ", "UTC")
-	return nil
+	return writeBackup(env)
 }
 
 type cannedLogs struct{}

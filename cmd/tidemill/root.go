@@ -76,6 +76,7 @@ func newRootCommand() *cobra.Command {
 		return usageError(fmt.Errorf("%w (see %q)", err, cmd.CommandPath()+" --help"))
 	})
 	root.AddCommand(newServeCommand())
+	root.AddCommand(newOperatorCommands()...)
 	root.AddCommand(newClientCommands()...)
 	return root
 }

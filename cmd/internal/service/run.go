@@ -23,6 +23,7 @@ import (
 	"github.com/tidemill/tidemill/scheduler/lease"
 	"github.com/tidemill/tidemill/scheduler/mesos"
 	"github.com/tidemill/tidemill/scheduler/metrics"
+	"github.com/tidemill/tidemill/storage"
 	"github.com/tidemill/tidemill/storage/connections"
 )
 
@@ -36,6 +37,8 @@ type service struct {
 	pace     func(failures int) time.Duration // how long to wait after a term that ended
 	listener net.Listener
 	url      string // for people
+	keys     *connections.Set
+	objects  storage.Store
 	records  records
 	lease    lease.Lease
 	files    *artifacts.Store
@@ -75,32 +78,39 @@ func newLogger(cfg Config) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
-// make puts the parts together. The store comes first: a file keeps a second process out.
-func (s *service) make(ctx context.Context, open opener) error {
+// openStore opens what is stored: objects first, as large records lie there. It keeps a second process out of a file.
+func (s *service) openStore(ctx context.Context, open opener) (lease func(lease.Instance) (lease.Lease, error), err error) {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("--data-dir: %w", err)
+		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
-	keys, err := connections.Load(s.cfg.ConnectionsFile)
-	if err != nil {
-		return fmt.Errorf("--connections-file: %w", err)
+	if s.keys, err = connections.Load(s.cfg.ConnectionsFile); err != nil {
+		return nil, fmt.Errorf("--connections-file: %w", err)
 	}
-	s.closers = append(s.closers, func() error { keys.Close(); return nil })
-	objects, err := openObjects(ctx, s.cfg, keys)
-	if err != nil {
-		return err
+	s.closers = append(s.closers, func() error { s.keys.Close(); return nil })
+	if s.objects, err = openObjects(ctx, s.cfg, s.keys); err != nil {
+		return nil, err
 	}
-	s.files, s.archive = artifacts.New(objects, s.cfg.DataDir), archive.New(objects, s.log)
-	shared, err := open(s.cfg, objects, s.log)
+	shared, err := open(s.cfg, s.objects, s.log)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.records = shared.records
 	s.closers = append(s.closers, shared.close)
+	return shared.lease, nil
+}
+
+// make puts the parts together.
+func (s *service) make(ctx context.Context, open opener) error {
+	newLease, err := s.openStore(ctx, open)
+	if err != nil {
+		return err
+	}
+	s.files, s.archive = artifacts.New(s.objects, s.cfg.DataDir), archive.New(s.objects, s.log)
 	if err := s.listen(); err != nil {
 		return err
 	}
 	self := s.self()
-	if s.lease, err = shared.lease(self); err != nil {
+	if s.lease, err = newLease(self); err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.lease.Close)
@@ -112,10 +122,10 @@ func (s *service) make(ctx context.Context, open opener) error {
 	if _, err := s.master(nil); err != nil { // what is wrong with it is to be known from the start
 		return err
 	}
-	return s.makeAPI(keys)
+	return s.makeAPI()
 }
 
-func (s *service) makeAPI(keys *connections.Set) error {
+func (s *service) makeAPI() error {
 	sandbox, err := mesos.NewSandbox(mesos.SandboxConfig{CAFile: s.cfg.Mesos.CAFile, Principal: s.cfg.Mesos.AgentPrincipal, Secret: s.cfg.Mesos.AgentSecret})
 	if err != nil {
 		return err
@@ -128,12 +138,13 @@ func (s *service) makeAPI(keys *connections.Set) error {
 		Kinds:     kinds.All(),
 		Artifacts: s.files,
 		Archive:   s.archive,
-		Logs:      &logs.Reader{Sandbox: sandbox, Connections: keys, Kinds: kinds.All()},
+		Logs:      &logs.Reader{Sandbox: sandbox, Connections: s.keys, Kinds: kinds.All()},
 		Info:      info,
 		Token:     s.cfg.Token,
 		Metrics:   s.numbers.Handler(),
 		Observe:   s.numbers.Request,
 		Forwarded: s.numbers.Forwarded,
+		Export:    s.export,
 		Logger:    s.log,
 	}).Server()
 	s.server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)
@@ -193,23 +204,29 @@ func ownURL(address net.Addr) string {
 
 // master makes the connection for one term. mayAct is asked before each call that it sends.
 func (s *service) master(mayAct func() bool) (*mesos.Connection, error) {
-	user, err := s.cfg.mesosUser()
+	cfg, err := s.mesos()
 	if err != nil {
 		return nil, err
 	}
-	return mesos.New(mesos.Config{
+	cfg.Roles, cfg.MayAct = s.roles, mayAct
+	return mesos.New(cfg)
+}
+
+// mesos is what the connection needs of the configuration.
+func (s *service) mesos() (mesos.Config, error) {
+	user, err := s.cfg.mesosUser()
+	return mesos.Config{
 		Master:    s.cfg.Mesos.Master,
 		CAFile:    s.cfg.Mesos.CAFile,
 		Name:      s.cfg.Mesos.Name,
 		User:      user,
 		Principal: s.cfg.Mesos.Principal,
 		Secret:    s.cfg.Mesos.Secret,
-		Roles:     s.roles,
+		Roles:     func() []string { return s.cfg.Mesos.Roles },
 		Hostname:  s.host(),
 		WebUIURL:  s.url,
-		MayAct:    mayAct,
 		Log:       s.log,
-	})
+	}, err
 }
 
 // roles are what to subscribe with: those of runs that go on may be configured no more.
