@@ -20,7 +20,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newDemoCommand(), newUpCommand(), newBuildCommand(), newMasterCommand(), newAgentCommand())
+	root.AddCommand(newDemoCommand(), newUpCommand(), newBuildCommand(), newMasterCommand(), newAgentCommand(), newZooKeeperCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		if errors.Is(err, context.Canceled) {
 			err = errors.New("interrupted")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,17 @@ Secrets never come as flags: the API's bearer token is in TIDEMILL_TOKEN or --to
 principal in TIDEMILL_MESOS_SECRET or --mesos-secret-file. Without a token the service listens on loopback only.
 
 SIGTERM and SIGINT stop it; a second one at once. What runs on Mesos goes on, and the next start takes it up: keep the
-data directory, it holds the framework's ID.`
+data directory, it holds the framework's ID.
+
+Exit codes:
+  0  stopped by a signal
+  1  something failed that may pass
+  2  the command line or the configuration is wrong
+  3  something that does not pass by itself, and that an operator has to decide about: Mesos or ZooKeeper refuses the
+     credentials, Mesos has removed the framework or will not change it as configured, the records cannot be used`
+
+// exitFinal is for what another start would not mend.
+const exitFinal = 3
 
 const serveExample = `  tidemill serve --mesos-master http://master.example:5050
   tidemill serve --config /etc/tidemill/tidemill.yaml
@@ -43,7 +54,11 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return usageError(err)
 			}
-			return service.Run(cmd.Context(), cfg)
+			err = service.Run(cmd.Context(), cfg)
+			if final := (*service.FinalError)(nil); errors.As(err, &final) {
+				return &exitError{code: exitFinal, err: err}
+			}
+			return err
 		},
 	}
 	command.Flags().SortFlags = false

@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -42,5 +45,20 @@ func TestServeStops(t *testing.T) {
 		}
 	case <-limit:
 		t.Fatal("the service did not stop")
+	}
+}
+
+// TestServeRefused: what another start would not mend has an exit code of its own, which systemd is told about.
+func TestServeRefused(t *testing.T) {
+	clean(t)
+	master := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	defer master.Close()
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	var out, errs bytes.Buffer
+	code := execute(ctx, []string{"serve", "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error",
+		"--mesos-master", master.URL, "--mesos-user", "nobody"}, nil, &out, &errs)
+	if code != exitFinal || !strings.Contains(errs.String(), "--mesos-principal") {
+		t.Errorf("got %d, %q, want %d and the flags", code, errs.String(), exitFinal)
 	}
 }

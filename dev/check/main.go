@@ -79,6 +79,7 @@ func steps(quick bool) []step {
 		single("browser for the dashboard's test", install("chromium", "chromium", "fonts-dejavu-core")),
 		single("java for ZooKeeper", install("java", "openjdk-17-jre-headless")),
 		single("maven to fetch ZooKeeper", install("mvn", "maven")),
+		single("promtool for the alert rules", promtool),
 		vet,
 		single("staticcheck", func(ctx context.Context) error { return command(ctx, "go", "tool", "staticcheck", "./...") }),
 		single("scheduler without cgo", buildWithoutCgo),
@@ -145,6 +146,22 @@ func install(program string, packages ...string) func(context.Context) error {
 		}
 		return command(ctx, "apt-get", append([]string{"install", "-y", "-q", "--no-install-recommends"}, packages...)...)
 	}
+}
+
+// promtool gets the program out of Debian's package, where that is possible and it is missing. Installing the package
+// would start a Prometheus, too.
+func promtool(ctx context.Context) error {
+	if _, err := exec.LookPath("promtool"); err == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return nil
+	}
+	if err := command(ctx, "apt-get", "update", "-q"); err != nil {
+		return err
+	}
+	return command(ctx, "sh", "-euc", `dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT; cd "$dir"
+		apt-get download -q prometheus; dpkg-deb -x prometheus_*.deb . ; install usr/bin/promtool /usr/local/bin/promtool`)
 }
 
 // buildWithoutCgo proves that the scheduler needs neither the engine nor an embedded service.

@@ -28,8 +28,19 @@ const (
 	retrySettled  = time.Minute // a term that lasted so long starts the back-off anew
 )
 
+// FinalError is what ends [Run] although nothing was wrong from the start: something that would come again, and that an
+// operator has to decide about. Mesos will not have the framework as it is configured, or has removed it; the records
+// cannot be used, or their ensemble refuses the credentials.
+type FinalError struct{ err error }
+
+// Error implements error.
+func (e *FinalError) Error() string { return e.err.Error() }
+
+// Unwrap is for errors.Is and errors.As.
+func (e *FinalError) Unwrap() error { return e.err }
+
 // stand takes part in the election until ctx ends, and leads whenever it is this instance's turn. A term that ends, for
-// whatever reason passes by itself, makes it a standby again. An error is for good: it would come again.
+// whatever reason passes by itself, makes it a standby again. An error is a [FinalError].
 func (s *service) stand(ctx context.Context) error {
 	for failures := 0; ctx.Err() == nil; failures++ {
 		term, err := s.acquire(ctx)
@@ -37,7 +48,7 @@ func (s *service) stand(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("acquire leadership: %w", err)
+			return &FinalError{fmt.Errorf("acquire leadership: %w", err)}
 		}
 		begin := time.Now()
 		err = s.term(ctx, term)
@@ -45,7 +56,7 @@ func (s *service) stand(ctx context.Context) error {
 		s.resign(term)
 		switch {
 		case final:
-			return err
+			return &FinalError{err}
 		case ctx.Err() != nil:
 			return nil
 		}

@@ -50,9 +50,9 @@ type service struct {
 }
 
 // Run runs the service until ctx ends, then stops in order (requests, loop, leadership, store) and returns nil. It returns
-// an error when something is wrong from the start, or goes wrong in a way that does not pass by itself: Mesos refuses the
-// framework for good, or the stored records cannot be used. What it started has stopped when it returns; what runs on
-// Mesos goes on.
+// an error when something is wrong from the start, and a [FinalError] when something goes wrong that does not pass by
+// itself: Mesos refuses the framework for good, or the stored records cannot be used. What it started has stopped when it
+// returns; what runs on Mesos goes on.
 func Run(ctx context.Context, cfg Config) error { return run(ctx, cfg, openRecords, retryIn) }
 
 func run(ctx context.Context, cfg Config, open opener, pace func(int) time.Duration) (err error) {
