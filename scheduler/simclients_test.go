@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 )
 
@@ -116,10 +117,18 @@ func (s *simulation) api() {
 	case n < 17:
 		s.command(RegisterVersion{Artifact: simArtifact(simVersions[s.rng.IntN(2)])})
 	case n < 18:
-		s.command(ArchiveRuns{Runs: slices.Clone(s.accepted)})
+		s.command(ArchiveRuns{Runs: s.settled()})
 	default:
 		s.command(StartRun{Job: s.anyJob(), IdempotencyKey: s.anyKey()})
 	}
+}
+
+// settled are runs that an archiver may have written away: the core trusts it in that.
+func (s *simulation) settled() []string {
+	return slices.DeleteFunc(slices.Clone(s.accepted), func(id string) bool {
+		rec := s.store.runs[id]
+		return rec == nil || !jobs.Terminal(rec.State) || rec.CleanUp == proto.CLEAN_UP_PENDING
+	})
 }
 
 func (s *simulation) anyJob() string { return fmt.Sprintf("job-%d", s.rng.IntN(3)) }

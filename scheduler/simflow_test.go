@@ -21,8 +21,8 @@ func (s *simulation) checkFlow(sch *simScheduler) {
 		return
 	}
 	for _, role := range simRoles {
-		f := c.demand.share(role)
-		if c.now.Before(f.revived.Add(reviveGap)) || c.now.Before(f.notBefore) {
+		f := c.demand.shares[role] // looking must not make one
+		if f == nil || c.now.Before(f.revived.Add(reviveGap)) || c.now.Before(f.notBefore) {
 			continue
 		}
 		if sch.suppressed[role] && wanting(c, role) {
