@@ -99,6 +99,7 @@ func TestFaults(t *testing.T) {
 			s.stay()
 		}, refused: true},
 		"does not lead":    {script: func(s *stream) { s.WriteHeader(http.StatusServiceUnavailable) }, refused: true},
+		"is starting":      {script: func(s *stream) { s.WriteHeader(http.StatusNotFound) }, refused: true},
 		"fails":            {script: func(s *stream) { s.WriteHeader(http.StatusInternalServerError) }, refused: true},
 		"answers as a web": {script: func(s *stream) { s.Header().Set("Content-Type", "text/html"); s.raw("<p>") }, refused: true},
 		"redirects in circles": {script: func(s *stream) {
@@ -151,7 +152,6 @@ func TestFatal(t *testing.T) {
 		"unauthenticated":     {status(401, "401 Unauthorized."), ErrRefused, "check --mesos-principal and its secret"},
 		"forbidden":           {status(403, ""), ErrRefused, "403"},
 		"not valid":           {status(400, "Failed to validate scheduler::Call"), ErrRefused, "Failed to validate"},
-		"no such path":        {status(404, ""), ErrRefused, "404"},
 		"another framework's": {func(s *stream) { s.subscribed(0) }, ErrRefused, `"fw-0"`},
 	} {
 		t.Run(name, func(t *testing.T) {

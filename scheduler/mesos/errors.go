@@ -22,6 +22,7 @@ var (
 	errSilent     = errors.New("the master has been silent for too long")
 	errNoAnswer   = errors.New("the master did not answer SUBSCRIBE in time")
 	errCallLost   = errors.New("the answer to an ACCEPT was lost")
+	errUpdateLost = errors.New("the answer to UPDATE_FRAMEWORK was lost")
 	errEnded      = errors.New("the master closed the stream")
 	errNotForCall = errors.New("the subscription has ended")
 	errMayNotAct  = errors.New("this instance does not lead any more")

@@ -161,6 +161,42 @@ func TestRefusedChange(t *testing.T) {
 	}
 }
 
+// A change that got no answer was not refused: it is asked for again, under a new subscription.
+func TestLostChange(t *testing.T) {
+	m := newMaster(t, good)
+	m.answer = func(c *sched.Call) (int, string) {
+		if c.Type == sched.Call_UPDATE_FRAMEWORK && len(m.received(sched.Call_UPDATE_FRAMEWORK)) <= tries {
+			panic(http.ErrAbortHandler)
+		}
+		return http.StatusOK, ""
+	}
+	cfg := configured(m.URL, nil)
+	s := connectAs(t, cfg, registered(t, configured(m.URL, func(c *Config) { c.Roles = roles("a") })), nil)
+	s.subscriptions(2)
+	eventually(t, "the update", func() bool { return len(s.frameworkUpdates()) == 1 })
+	if got := s.frameworkUpdates()[0]; got.Refused != "" || !bytes.Equal(got.Info, registered(t, cfg).Info) {
+		t.Errorf("got %+v, want what is configured to be accepted", got)
+	}
+	down, ok := s.events()[slices.IndexFunc(s.events(), func(e scheduler.Event) bool { _, is := e.(scheduler.Disconnected); return is })].(scheduler.Disconnected)
+	if !ok || !strings.Contains(down.Reason, "UPDATE_FRAMEWORK") {
+		t.Errorf("got %+v", down)
+	}
+}
+
+// Mesos was not asked at all if the subscription has ended before: that is no refusal either.
+func TestChangeAfterTheSubscription(t *testing.T) {
+	c, err := New(configured("http://127.0.0.1:1", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, end := context.WithCancel(t.Context())
+	end()
+	s := &subscription{connection: c, ctx: over}
+	c.handle(t.Context(), envelope{name: "UPDATE_FRAMEWORK", subscription: s, answered: func(_ int, _ string, err error) {
+		t.Errorf("got the answer %v", err)
+	}}, nil)
+}
+
 // What is registered is refused, such as a role that was taken away meanwhile: what is configured now gets a chance.
 func TestConfigurationMendsWhatIsRegistered(t *testing.T) {
 	m := newMaster(t, func(s *stream) { s.open(); s.fail("Not authorized to use role 'z'"); s.stay() }, good)

@@ -23,7 +23,8 @@ type envelope struct {
 	lane         lane
 	subscription *subscription // under which it was sent; nil: there was none
 
-	// answered is told what became of what this package sends by itself, unless the subscription ended meanwhile.
+	// answered is told what became of what this package sends by itself. If the subscription ended before there was an
+	// answer it is not: then nobody was asked, or nobody knows.
 	answered func(status int, text string, err error)
 }
 
@@ -90,7 +91,9 @@ func (c *Connection) handle(ctx context.Context, e envelope, deliver func(schedu
 	switch {
 	case ctx.Err() != nil || errors.Is(err, errUnknown):
 	case e.answered != nil:
-		e.answered(status, text, err)
+		if err == nil || e.subscription.ctx.Err() == nil {
+			e.answered(status, text, err)
+		}
 	case err != nil:
 		deliver(scheduler.CallFailed{Call: e.call, Reason: err.Error()})
 	case !taken(status):

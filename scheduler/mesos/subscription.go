@@ -196,13 +196,15 @@ func (s *subscription) update() error {
 	return nil
 }
 
-// updated tells what Mesos said to an update. One that is refused is tried again with the next subscription.
+// updated tells what Mesos said to an update. One that is refused is tried again with the next subscription. Without an
+// answer that begins at once: until Mesos knows the roles that are wanted, no offers come for the new ones.
 func (s *subscription) updated(status int, text string, err error) {
+	if err != nil {
+		s.drop(fmt.Errorf("%w: %w", errUpdateLost, err))
+		return
+	}
 	event := scheduler.FrameworkUpdated{Info: s.wanted}
-	switch {
-	case err != nil:
-		event.Refused = err.Error()
-	case !taken(status):
+	if !taken(status) {
 		event.Refused = fmt.Sprintf("the master answered %d %s", status, text)
 	}
 	if event.Refused == "" {
@@ -306,6 +308,8 @@ func subscribeError(host string, status int, text string) error {
 		return fmt.Errorf("%w: %s answered %d %s; check --mesos-principal and its secret (--mesos-secret-file)", ErrRefused, host, status, text)
 	case http.StatusServiceUnavailable:
 		return fmt.Errorf("subscribe at %s: it does not lead, or is recovering", host)
+	case http.StatusNotFound: // a master that starts listens before it knows its own paths
+		return fmt.Errorf("subscribe at %s: it answered 404: it is starting, or it is no Mesos master", host)
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 	default:
 		if status >= 400 && status < 500 {
