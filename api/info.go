@@ -67,7 +67,7 @@ func (h *Handler) info(ctx context.Context, in *infoInput) (*infoOutput, error) 
 	if info.Instances == nil {
 		info.Instances = []wire.Instance{}
 	}
-	info.FrameworkID = view.Framework.ID
+	info.FrameworkID, info.FrameworkProblem = view.Framework.ID, view.FrameworkProblem
 	info.Mesos.Connected = view.Master != ""
 	if view.Master != "" {
 		info.Mesos.Master = view.Master
@@ -76,7 +76,8 @@ func (h *Handler) info(ctx context.Context, in *infoInput) (*infoOutput, error) 
 	info.Queue = wire.Queue{Pending: view.Queue.Pending, Launched: view.Queue.Launched, OldestPending: moment(view.Queue.OldestPending)}
 	if in.ForwardedBy == "" {
 		if leader, ok := h.leaderInfo(ctx, now, in.Authorization); ok {
-			info.FrameworkID, info.Mesos, info.Agents, info.Queue = leader.FrameworkID, leader.Mesos, leader.Agents, leader.Queue
+			info.FrameworkID, info.FrameworkProblem = leader.FrameworkID, leader.FrameworkProblem
+			info.Mesos, info.Agents, info.Queue = leader.Mesos, leader.Agents, leader.Queue
 		}
 	}
 	return &infoOutput{Body: info}, nil

@@ -4,18 +4,20 @@ import "time"
 
 // Info is about this instance and what it is connected to.
 type Info struct {
-	Version     string     `json:"version" doc:"Of the scheduler"`
-	FrameworkID string     `json:"framework_id" doc:"Empty until Mesos has given one"`
-	Leader      string     `json:"leader" doc:"URL of the instance that schedules; empty while none does"`
-	Role        string     `json:"role" enum:"leader,standby" doc:"Of this instance"`
-	Epoch       uint64     `json:"epoch,omitempty" doc:"Number of the leader's term; each new leader counts one on"`
-	Instances   []Instance `json:"instances" doc:"That share the store, in the order in which they would lead; this one alone if it has a store of its own"`
-	Mesos       Mesos      `json:"mesos"`
-	Agents      []Agent    `json:"agents" doc:"As offers and launches showed them"`
-	Queue       Queue      `json:"queue"`
-	S3          *S3        `json:"s3,omitempty" doc:"Only on the development platform"`
-	Kafka       *Kafka     `json:"kafka,omitempty" doc:"Only on the development platform"`
-	Warehouse   *Warehouse `json:"warehouse,omitempty" doc:"Only on the development platform"`
+	Version          string `json:"version" doc:"Of the scheduler"`
+	FrameworkID      string `json:"framework_id" doc:"Empty until Mesos has given one"`
+	FrameworkProblem string `json:"framework_problem,omitempty" doc:"Why Mesos refused to change the framework to what is configured; it goes on as it was"`
+
+	Leader    string     `json:"leader" doc:"URL of the instance that schedules; empty while none does"`
+	Role      string     `json:"role" enum:"leader,standby" doc:"Of this instance"`
+	Epoch     uint64     `json:"epoch,omitempty" doc:"Number of the leader's term; each new leader counts one on"`
+	Instances []Instance `json:"instances" doc:"That share the store, in the order in which they would lead; this one alone if it has a store of its own"`
+	Mesos     Mesos      `json:"mesos"`
+	Agents    []Agent    `json:"agents" doc:"As offers and launches showed them"`
+	Queue     Queue      `json:"queue"`
+	S3        *S3        `json:"s3,omitempty" doc:"Only on the development platform"`
+	Kafka     *Kafka     `json:"kafka,omitempty" doc:"Only on the development platform"`
+	Warehouse *Warehouse `json:"warehouse,omitempty" doc:"Only on the development platform"`
 }
 
 // Instance is one of several schedulers.

@@ -34,6 +34,9 @@ func newInfoCommand() *cobra.Command {
 		if leader == "" {
 			leader = "none at present"
 		}
+		if info.FrameworkProblem != "" {
+			info.FrameworkID += " (Mesos refuses a change: " + info.FrameworkProblem + ")"
+		}
 		err = writeFields(s.out, [][2]string{
 			{"version", info.Version}, {"role", info.Role}, {"leader", leader}, {"framework", info.FrameworkID},
 			{"mesos", strings.TrimSpace(info.Mesos.Master + " " + connected)},

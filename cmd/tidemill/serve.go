@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tidemill/tidemill/cmd/internal/service"
+	"github.com/tidemill/tidemill/scheduler/mesos"
 )
 
 // configVariable names the configuration file in the environment.
@@ -20,6 +22,10 @@ key and its default is cmd/tidemill/tidemill.yaml of the source.
 
 Secrets never come as flags: the API's bearer token is in TIDEMILL_TOKEN or --token-file, the secret of the Mesos
 principal in TIDEMILL_MESOS_SECRET or --mesos-secret-file. Without a token the service listens on loopback only.
+
+Several of them may share a store in ZooKeeper (--store): one leads, the others answer reads, pass writes on to it, and one
+of them leads when it is gone. The password in --store or --mesos-master is better given by TIDEMILL_STORE,
+TIDEMILL_MESOS_MASTER or the file: others can see flags.
 
 SIGTERM and SIGINT stop it; a second one at once. What runs on Mesos goes on, and the next start takes it up: keep the
 data directory, it holds the framework's ID.
@@ -54,7 +60,7 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return usageError(err)
 			}
-			err = service.Run(cmd.Context(), cfg)
+			err = withdrawn(service.Run(cmd.Context(), cfg))
 			if final := (*service.FinalError)(nil); errors.As(err, &final) {
 				return &exitError{code: exitFinal, err: err}
 			}
@@ -65,4 +71,12 @@ func newServeCommand() *cobra.Command {
 	command.Flags().StringVar(&file, "config", "", "configuration `file`, YAML; else TIDEMILL_CONFIG is used, if set")
 	addFlags(command.Flags())
 	return command
+}
+
+// withdrawn adds what to do when Mesos has removed the framework.
+func withdrawn(err error) error {
+	if errors.Is(err, mesos.ErrRemoved) {
+		return fmt.Errorf("%w; \"tidemill framework show\" says what ran under it, \"tidemill framework forget\" gives it up", err)
+	}
+	return err
 }

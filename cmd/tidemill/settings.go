@@ -61,6 +61,7 @@ var settings = []setting{
 	{"scheduling.launch-timeout", "`duration` after which a launched task that was never heard of is replaced", func(c *service.Config) any { return &c.Scheduling.LaunchTimeout }},
 	{"scheduling.unreachable-wait", "`duration` for which a task on an unreachable agent may come back", func(c *service.Config) any { return &c.Scheduling.UnreachableWait }},
 	{"scheduling.decline-for", "`duration` for which offers are declined while nothing fits", func(c *service.Config) any { return &c.Scheduling.DeclineFor }},
+	{"scheduling.reconcile-every", "`duration` between two questions to Mesos for everything that it knows of", func(c *service.Config) any { return &c.Scheduling.ReconcileEvery }},
 	{"scheduling.free-retries", "`number` of attempts that a task may lose through no fault of the job", func(c *service.Config) any { return &c.Scheduling.FreeRetries }},
 	{"scheduling.keep-runs", "`number` of ended runs that stay in the store; older ones are read from the archive", func(c *service.Config) any { return &c.Scheduling.KeepRuns }},
 }

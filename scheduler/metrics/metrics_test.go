@@ -146,13 +146,16 @@ func TestState(t *testing.T) {
 			t.Errorf("of a standby: %q is not shown", want)
 		}
 	}
-	for _, name := range []string{"tidemill_tasks_", "tidemill_runs{", "tidemill_jobs", "tidemill_agents"} {
+	for _, name := range []string{"tidemill_framework_", "tidemill_tasks_", "tidemill_runs{", "tidemill_jobs", "tidemill_agents"} {
 		if strings.Contains(text, "\n"+name) {
 			t.Errorf("of a standby: %s is shown, too: sums over instances would count it twice", name)
 		}
 	}
 	if text = scrape(t, newMetrics(&scheduler.View{Leading: true})); !strings.Contains(text, "tidemill_tasks_oldest_pending_seconds 0\n") {
 		t.Error("of an empty queue: its age is not shown")
+	}
+	if text = scrape(t, newMetrics(&scheduler.View{Leading: true, FrameworkProblem: "no"})); !strings.Contains(text, "tidemill_framework_update_refused 1\n") {
+		t.Error("that Mesos refused a change is not shown")
 	}
 }
 

@@ -22,13 +22,14 @@ var (
 	jobsDesc       = prometheus.NewDesc("tidemill_jobs", "Jobs that are not deleted.", nil, nil)
 	agentsDesc     = prometheus.NewDesc("tidemill_agents", "Agents as offers and launches showed them.", nil, nil)
 	connectedDesc  = prometheus.NewDesc("tidemill_mesos_connected", "1 while subscribed to a Mesos master.", nil, nil)
+	refusedDesc    = prometheus.NewDesc("tidemill_framework_update_refused", "1 while Mesos has the framework otherwise than it is configured, because it refused the change.", nil, nil)
 	leadingDesc    = prometheus.NewDesc("tidemill_leading", "1 while this instance schedules.", nil, nil)
 )
 
 // Describe implements prometheus.Collector. There need not be a view yet.
 func (s *state) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		pendingDesc, launchedDesc, suppressedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, connectedDesc, leadingDesc,
+		pendingDesc, launchedDesc, suppressedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, connectedDesc, leadingDesc, refusedDesc,
 	} {
 		out <- desc
 	}
@@ -56,6 +57,7 @@ func (s *state) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(oldestDesc, age)
 	gauge(agentsDesc, float64(len(view.Agents)))
+	gauge(refusedDesc, oneIf(view.FrameworkProblem != ""))
 
 	states := make(map[string]int)
 	for _, run := range view.Runs {

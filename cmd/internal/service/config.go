@@ -80,6 +80,7 @@ type Scheduling struct {
 	LaunchTimeout   time.Duration
 	UnreachableWait time.Duration
 	DeclineFor      time.Duration
+	ReconcileEvery  time.Duration
 	FreeRetries     int
 	KeepRuns        int
 }
@@ -108,6 +109,7 @@ func Defaults() Config {
 			LaunchTimeout:   core.LaunchTimeout,
 			UnreachableWait: core.UnreachableWait,
 			DeclineFor:      core.Refuse,
+			ReconcileEvery:  core.ReconcileEvery,
 			FreeRetries:     core.FreeRetries,
 			KeepRuns:        100,
 		},
@@ -167,6 +169,7 @@ func (c Config) Validate() error {
 	atLeast(c.Scheduling.LaunchTimeout, time.Second, "scheduling-launch-timeout")
 	atLeast(c.Scheduling.UnreachableWait, 0, "scheduling-unreachable-wait")
 	atLeast(c.Scheduling.DeclineFor, time.Second, "scheduling-decline-for")
+	atLeast(c.Scheduling.ReconcileEvery, time.Minute, "scheduling-reconcile-every")
 	check(c.Scheduling.FreeRetries >= 0, "scheduling-free-retries", "%d is negative", c.Scheduling.FreeRetries)
 	check(c.Scheduling.KeepRuns >= 1, "scheduling-keep-runs", "%d is too little: at least 1", c.Scheduling.KeepRuns)
 	return errors.Join(errs...)

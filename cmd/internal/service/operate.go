@@ -25,7 +25,7 @@ var ErrNotEmpty = errors.New("the store is not empty")
 
 // leaseTimeout is how long an operator's command waits for the lease, which is free if no scheduler leads: a session
 // that has just ended may keep it for a session timeout.
-func (c Config) leaseTimeout() time.Duration { return c.StoreSessionTimeout + 5*time.Second }
+func (c Config) leaseTimeout() time.Duration { return c.StoreSessionTimeout + 2*time.Second }
 
 // Export writes all records of the store to w, as store.Import reads them. It blocks. Beside a scheduler it works with a
 // store that can be shared; one in a file is taken, which is store.ErrInUse: its scheduler exports it over the API.

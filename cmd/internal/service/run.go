@@ -251,6 +251,7 @@ func (s *service) core() scheduler.Config {
 	c.LaunchTimeout = s.cfg.Scheduling.LaunchTimeout
 	c.UnreachableWait = s.cfg.Scheduling.UnreachableWait
 	c.Refuse = s.cfg.Scheduling.DeclineFor
+	c.ReconcileEvery = s.cfg.Scheduling.ReconcileEvery
 	c.FreeRetries = s.cfg.Scheduling.FreeRetries
 	if c.ArtifactURL = s.cfg.ArtifactURL; c.ArtifactURL == "" {
 		c.ArtifactURL = strings.TrimRight(s.url, "/") + "/artifacts"
