@@ -20,6 +20,7 @@ bench: ## the benchmarks
 	go test -run '^$$' -bench . -benchmem ./scheduler/...
 	go run ./bench/aggregate
 	go run ./bench/latency
+	go run ./bench/scale
 
 generate: ## proto/*.pb.go, with protoc
 	cd proto && go generate .

@@ -94,7 +94,7 @@ func TestEngineStaysInItsRoom(t *testing.T) {
 	only := map[string][]string{
 		"github.com/duckdb/duckdb-go":         {"executor/aggregate", "bench", "dev/endtoend"},
 		"github.com/versity/versitygw":        {"dev/s3"},
-		"github.com/mesos/mesos-go":           {"scheduler/mesos", "executor", "dev/mesos"},
+		"github.com/mesos/mesos-go":           {"scheduler/mesos", "executor", "dev/mesos", "bench/scale"},
 		"github.com/go-zookeeper/zk":          {"scheduler/zookeeper", "dev/mesos"},
 		"go.etcd.io/bbolt":                    {"scheduler/store", "dev/mesos"},
 		"github.com/danielgtaylor/huma":       {"api"},
