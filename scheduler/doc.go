@@ -34,7 +34,7 @@
 //
 // Where to look: core.go (Step), event.go and action.go (in and out), run.go, plan.go and task.go (what runs), life.go (what becomes
 // of an attempt), classify.go (the table of failures), place.go, demand.go and queue.go (offers), flow.go (suppress, revive),
-// reconcile.go, check.go, clean.go, load.go and migrate.go (restart), forget.go and key.go (what
+// reconcile.go, check.go, clean.go, load.go, ahead.go and migrate.go (restart), forget.go and key.go (what
 // remains of old runs), explain.go, snapshot.go and stageview.go (what readers see).
 //
 // Adapters (scheduler/mesos, scheduler/store, api) import this package's types, never the other way round.

@@ -353,6 +353,11 @@ func (c *Core) checkStages() error {
 
 // resume takes up, in the first step, what was going on when the records were written.
 func (c *Core) resume() {
+	for _, e := range c.executors {
+		if e.idle.After(c.now) { // see rewind
+			e.idle = c.now
+		}
+	}
 	for _, ck := range c.checking {
 		c.resumeTask(ck.task)
 	}
@@ -434,6 +439,7 @@ func (c *Core) resumeStart(r *run) {
 
 // resumeTask puts a task back to where it waits. Attempts are asked about when the master has been found.
 func (c *Core) resumeTask(t *task) {
+	c.rewind(t)
 	if t.rec.State != proto.TASK_PENDING || t.queued || t.delayed() {
 		return
 	}
