@@ -26,6 +26,7 @@ const (
 	dialTimeout   = 3 * time.Second
 	leaderTimeout = 45 * time.Second // for the leader to answer, once it has the whole request
 	askTimeout    = 2 * time.Second  // for what the leader alone knows, beside what is known here
+	deposedEvery  = 100 * time.Millisecond
 )
 
 // explainRoute is answered from the leader's memory: why tasks wait is not stored.
@@ -110,7 +111,25 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, now Standing, 
 	for _, name := range []string{"X-Content-Type-Options", "Cache-Control"} {
 		w.Header().Del(name) // the leader's answer has its own
 	}
+	go h.whileLeading(ctx, cancel, now.Leader)
 	h.proxy(leader, now.Self).ServeHTTP(w, r.WithContext(ctx))
+}
+
+// whileLeading gives a request up once another instance leads, or none, than the one that was asked: one whose machine
+// hangs would never answer, and its successor could be asked instead. It blocks until then or until ctx ends.
+func (h *Handler) whileLeading(ctx context.Context, giveUp func(), leader string) {
+	ticker := time.NewTicker(deposedEvery)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		if h.cfg.Peers.Standing().Leader != leader {
+			giveUp()
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // proxy passes a request on and waits, before it gives the answer, until this instance sees what the leader has stored:

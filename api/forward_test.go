@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -154,10 +155,33 @@ func TestStandbyWithoutLeader(t *testing.T) {
 			if retry := a.header.Get("Retry-After"); (retry == "") == (test.status == 503) {
 				t.Errorf("Retry-After: got %q", retry)
 			}
+			want[wire.Error](t, own.do("POST", "/v1/jobs/flights/runs", ""), test.status) // there is nothing to pass on
 			if a := own.get("/v1/jobs"); a.status != 200 {
 				t.Errorf("a read: got %d", a.status)
 			}
 		})
+	}
+}
+
+// A leader whose machine hangs takes requests and never answers; when another instance leads, nobody waits for it longer.
+func TestStandbyDoesNotWaitForAnOldLeader(t *testing.T) {
+	own, _, p := standby(t)
+	hangs := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil { // it notices that nobody waits once it has read all
+			t.Error(err)
+		}
+		p.set(func() { p.standing.Leader = "http://127.0.0.1:2" })
+		select {
+		case <-r.Context().Done():
+		case <-time.After(20 * time.Second):
+			t.Error("it was waited for")
+		}
+	}))
+	defer hangs.Close()
+	p.set(func() { p.standing.Leader = hangs.URL })
+	a := own.do("POST", "/v1/jobs", specOf("flights"))
+	if got := want[wire.Error](t, a, 502); !strings.Contains(got.Detail, "may have been carried out") {
+		t.Errorf("got %q", got.Detail)
 	}
 }
 

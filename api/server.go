@@ -58,8 +58,11 @@ func after(d time.Duration) time.Time {
 }
 
 // drain reads what is left of a body: a client that is still sending would otherwise see a broken connection instead of
-// the answer. It gives up at maxDrain or when the read deadline has passed.
+// the answer. It gives up at maxDrain or when the read deadline has passed. There may be none.
 func drain(body io.Reader) {
+	if body == nil {
+		return
+	}
 	if _, err := io.CopyN(io.Discard, body, maxDrain); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return // the client has gone away: nobody waits for the answer
 	}
