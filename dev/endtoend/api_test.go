@@ -21,7 +21,11 @@ import (
 
 // call sends a request as curl would and decodes the answer into value unless that is nil. It returns the status.
 func (c *cluster) call(method, path string, body io.Reader, value any, headers ...string) (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	patience := c.patience
+	if patience == 0 {
+		patience = time.Minute
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.api+path, body)
 	if err != nil {

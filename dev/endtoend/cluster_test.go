@@ -33,6 +33,7 @@ type cluster struct {
 	scheduler *process
 	agents    []*process
 	masterLog *tail
+	patience  time.Duration // for the answer to one request; a minute if zero
 }
 
 // options change what a cluster is started with.

@@ -48,6 +48,7 @@ func (p *process) launch(ready bool) string {
 	p.t.Helper()
 	p.cmd = exec.Command(filepath.Join(bin, p.name), p.args...)
 	p.cmd.Env = append(os.Environ(), p.env...)
+	p.cmd.Dir = top // not this process's, which the embedded S3 has moved
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
