@@ -20,6 +20,7 @@ import (
 func TestTearDown(t *testing.T) {
 	l := newLab(t, nil)
 	l.cfg.Logger = slog.New(slog.DiscardHandler)
+	l.cfg.Executor.KillGrace = 100 * time.Millisecond // which the cluster waits for in the end
 	url, stop := l.run()
 	c := l.client(url)
 	l.register(c)
