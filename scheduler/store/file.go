@@ -2,12 +2,14 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -154,9 +156,10 @@ func (f *File) Commit(ctx context.Context, changes []scheduler.Change) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("commit %d changes: %w", len(changes), err)
 	}
+	ordered := inOrder(changes)
 	err := f.db.Update(func(tx *bolt.Tx) error {
 		all := tx.Bucket(recordsBucket)
-		for _, change := range changes {
+		for _, change := range ordered {
 			if err := apply(all, change); err != nil {
 				return fmt.Errorf("%s %q: %w", change.Key.Kind, change.Key.ID, err)
 			}
@@ -167,6 +170,16 @@ func (f *File) Commit(ctx context.Context, changes []scheduler.Change) error {
 		return fmt.Errorf("commit %d changes to store %q: %w", len(changes), f.path, closed(err))
 	}
 	return nil
+}
+
+// inOrder sorts changes by key; those of one key stay in their order. A leaf of bbolt grows without bounds until the end of
+// the transaction, and each key that goes into its middle moves all behind it: 100,000 in no order take many seconds.
+func inOrder(changes []scheduler.Change) []scheduler.Change {
+	ordered := slices.Clone(changes)
+	slices.SortStableFunc(ordered, func(a, b scheduler.Change) int {
+		return cmp.Or(cmp.Compare(a.Key.Kind, b.Key.Kind), cmp.Compare(a.Key.ID, b.Key.ID))
+	})
+	return ordered
 }
 
 func apply(all *bolt.Bucket, change scheduler.Change) error {

@@ -258,3 +258,27 @@ func BenchmarkCommit(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkCommitMany is one commit of many new records, whose keys come in no order.
+func BenchmarkCommitMany(b *testing.B) {
+	s, err := store.Open(filepath.Join(b.TempDir(), "tidemill.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	value := make([]byte, 700)
+	changes := make([]scheduler.Change, 50_000)
+	round := 0
+	for b.Loop() {
+		round++
+		for i := range changes {
+			id := fmt.Sprintf("%d-%05d", round, i*7919%len(changes))
+			changes[i] = scheduler.Change{Key: scheduler.Key{Kind: scheduler.KindTask, ID: id}, Value: value}
+		}
+		if err := s.Commit(b.Context(), changes); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
