@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -132,9 +131,9 @@ func (g *group) newMember(number int, artifacts string) *member {
 	m.process = &process{t: g.t, name: "tidemill", log: &tail{},
 		args: append([]string{"serve", "--listen", listen, "--artifact-url", artifacts, "--data-dir", filepath.Join(g.dir, fmt.Sprintf("scheduler-%d", number)),
 			"--executor-connections-file", g.connectionsFile(),
-			"--executor-linger", "1s", "--scheduling-unreachable-wait", "1s", "--scheduling-keep-runs", "10"},
+			"--executor-linger", "1s", "--executor-kill-grace", "1s", "--scheduling-unreachable-wait", "1s", "--scheduling-keep-runs", "10"},
 			g.shared(m.mesos.urls)...),
-		env: g.environment(m.zk.Address(), storePassword, mesosSecret),
+		env: environment(m.zk.Address(), storePassword, "/tidemill", mesosSecret),
 	}
 	g.t.Cleanup(func() {
 		if m.cmd == nil {
@@ -159,8 +158,8 @@ func (g *group) shared(masters string) []string {
 }
 
 // environment holds what must not be on a command line.
-func (g *group) environment(ensemble, password, secret string) []string {
-	return []string{fmt.Sprintf("TIDEMILL_STORE=zk://tidemill:%s@%s/tidemill", password, ensemble), "TIDEMILL_MESOS_SECRET=" + secret}
+func environment(ensemble, password, path, secret string) []string {
+	return []string{fmt.Sprintf("TIDEMILL_STORE=zk://tidemill:%s@%s%s", password, ensemble, path), "TIDEMILL_MESOS_SECRET=" + secret}
 }
 
 // via is the cluster as a client of that scheduler sees it.
@@ -257,17 +256,3 @@ func (g *group) leadingMaster() int {
 // pause stops the process as if the machine hung; resume lets it go on.
 func (p *process) pause()  { syscall.Kill(p.cmd.Process.Pid, syscall.SIGSTOP) } //nolint:errcheck // it may have ended
 func (p *process) resume() { syscall.Kill(p.cmd.Process.Pid, syscall.SIGCONT) } //nolint:errcheck // it may have ended
-
-// says waits until a line of the process's log holds all of the words.
-func (p *process) says(words ...string) bool {
-	for line := range strings.Lines(p.log.String()) {
-		all := true
-		for _, w := range words {
-			all = all && strings.Contains(line, w)
-		}
-		if all {
-			return true
-		}
-	}
-	return false
-}
