@@ -44,6 +44,20 @@ func TestDeployedQueriesAskForWhatIsShown(t *testing.T) {
 	}
 }
 
+// Prometheus sees no increase in a counter that begins with 1.
+func TestRareFailuresBeginWithZero(t *testing.T) {
+	text := scrape(t, newMetrics(&scheduler.View{}))
+	for _, want := range []string{
+		`tidemill_store_commit_seconds_count{outcome="failed"} 0`,
+		`tidemill_lease_changes_total{change="acquired"} 0`,
+		`tidemill_agent_backoffs_total 0`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("%s is not shown", want)
+		}
+	}
+}
+
 // shownLabels are the labels of everything that Prometheus can be shown, histograms under the names of their parts.
 func shownLabels(t *testing.T) map[string][]string {
 	t.Helper()

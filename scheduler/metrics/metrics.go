@@ -71,8 +71,12 @@ func New(version string, view func() *scheduler.View, log *slog.Logger) *Metrics
 			Name: "tidemill_requests_forwarded_total", Help: "Requests that this instance passed on to the leader, by HTTP status; none: there was no answer.",
 		}, []string{"code"}),
 	}
+	// What alerts look at is shown as 0 from the start: Prometheus sees no increase in a counter that begins with 1.
 	for _, change := range []string{leaseAcquired, leaseLost} {
-		m.leases.WithLabelValues(change) // shown as 0 from the start
+		m.leases.WithLabelValues(change)
+	}
+	for _, outcome := range []string{commitOK, commitFailed} {
+		m.commits.WithLabelValues(outcome)
 	}
 	m.archive = newArchive()
 	m.registry.MustRegister(
@@ -139,11 +143,17 @@ func (m *Metrics) Count(c scheduler.Count) {
 	m.counters[c.Metric].WithLabelValues(values...).Add(c.Value)
 }
 
+// Values of the label outcome.
+const (
+	commitOK     = "ok"
+	commitFailed = "failed"
+)
+
 // Committed takes the outcome of a store write.
 func (m *Metrics) Committed(events, changes int, took time.Duration, err error) {
-	outcome := "ok"
+	outcome := commitOK
 	if err != nil {
-		outcome = "failed"
+		outcome = commitFailed
 	}
 	m.commits.WithLabelValues(outcome).Observe(took.Seconds())
 	m.events.Observe(float64(events))
