@@ -187,7 +187,9 @@ func TestSystemdUnit(t *testing.T) {
 	if !regexp.MustCompile(`(?m)^RestartPreventExitStatus=2 3$`).MatchString(unit) {
 		t.Error("it is started again after exit codes 2 and 3, of which an operator has to know")
 	}
-	tool(t, "systemd-analyze")
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip(err) // not installed for this alone, as promtool is: it comes with an init
+	}
 	file := filepath.Join(t.TempDir(), "tidemill.service")
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(unit, "ExecStart=/usr/local/bin/tidemill", "ExecStart=/bin/true")), 0o600); err != nil {
 		t.Fatal(err)
