@@ -188,6 +188,21 @@ func TestZooKeeperNamesTheLeader(t *testing.T) {
 	if closed(first) {
 		t.Error("the leader was given up although no other one leads")
 	}
+	e.set(map[string]string{"json.info_0000000009": info("10.0.0.1", 5051)}, nil)
+	if next("http://10.0.0.1:5051"); closed(first) {
+		t.Error("the leader was given up although it is back")
+	}
+	// ZooKeeper is set up anew and counts from the beginning: another master's node may have the number of one before.
+	e.set(nil, nil)
+	none()
+	e.set(map[string]string{"json.info_0000000009": info("10.0.0.3", 5050)}, nil)
+	anew := next("http://10.0.0.3:5050")
+	if !closed(first) || closed(anew) {
+		t.Errorf("given up: got %v and %v, want the first one only", closed(first), closed(anew))
+	}
+	first = anew
+	e.set(map[string]string{}, nil)
+	none()
 	e.set(map[string]string{"json.info_0000000012": info("10.0.0.2", 5050)}, nil)
 	second := next("http://10.0.0.2:5050")
 	if !closed(first) || closed(second) {

@@ -130,16 +130,12 @@ func (z *zooKeeper) look(ctx context.Context, nodes nodes) (zookeeper.Watch, err
 	return changed, nil
 }
 
-// still says that a node leads that is known already.
+// still says whether a node leads that is known already and has not been away. One that was may be another master's: an
+// ensemble that was set up anew counts from the beginning.
 func (z *zooKeeper) still(node string) bool {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if z.node != node {
-		return false
-	}
-	z.leads = true
-	z.announce()
-	return true
+	return z.node == node && z.leads
 }
 
 // nobody says that no master leads. The one that did is not given up: it may not be told apart from one that leads
@@ -154,6 +150,11 @@ func (z *zooKeeper) nobody() {
 func (z *zooKeeper) elect(node string, master *url.URL) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	if z.node == node && *z.leader.master == *master { // it is back
+		z.leads = true
+		z.announce()
+		return
+	}
 	if z.lost != nil {
 		close(z.lost)
 	}
