@@ -89,7 +89,7 @@ func (e *executor) idleSince(c *Core, silent time.Time) {
 // usable says whether a task may still be launched on e, going by what the offer says of the agent.
 func (e *executor) usable(c *Core, running []string) bool {
 	switch {
-	case e.rec.Dead, e.rec.Role != e.owner.role: // the role of checks may have changed
+	case e.rec.Dead, e.rec.Role != e.owner.role: // that of checks may have changed, and that of old records is not known
 		return false
 	case e.living() > 0:
 		return true

@@ -225,9 +225,6 @@ func (c *Core) loadExecutor(rec *proto.Executor) error {
 	if err != nil {
 		return err
 	}
-	if rec.Role == "" {
-		rec.Role = o.role
-	}
 	e := &executor{rec: rec, owner: o, idle: rec.Created}
 	c.addExecutor(e)
 	o.number = max(o.number, n)

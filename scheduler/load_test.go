@@ -153,3 +153,30 @@ func TestKindIsGone(t *testing.T) {
 		})
 	}
 }
+
+// TestExecutorOfUnknownRole: which role an executor was started under that is older than roles of jobs is written in its
+// Info only. Mesos would refuse each task that joins it under another one, so a new one is started.
+func TestExecutorOfUnknownRole(t *testing.T) {
+	s := newScript(t)
+	s.setup(`"parallelism": 2, "work": {"stages": [2]}`)
+	s.run(block{command: "offers", input: "a1 cpus=0.7 mem=1GiB disk=10GiB\n"})
+	for key, value := range s.store {
+		switch key.Kind {
+		case KindExecutor:
+			rec := mustDecode(value, &proto.Executor{})
+			rec.Role = ""
+			s.store[key] = proto.Encode(rec)
+		case KindRun:
+			rec := mustDecode(value, &proto.Run{})
+			rec.Role = ""
+			s.store[key] = proto.Encode(rec)
+		}
+	}
+	s.cfg.Roles = []string{"data/batch"}
+	s.restart()
+	s.run(block{command: "subscribe"})
+	got := s.run(block{command: "offers", input: "a1 role=data/batch cpus=4 mem=4GiB disk=10GiB\n"})
+	if !strings.Contains(got, "by r1_1.5.0_2") {
+		t.Errorf("got:\n%swant the second task on an executor of its own", got)
+	}
+}
