@@ -104,8 +104,12 @@ type Suppress struct{ Roles []string }
 // Revive asks for offers for roles and clears their filters.
 type Revive struct{ Roles []string }
 
-// AcceptInverse agrees to give agents back: nothing of ours will run there when their maintenance begins.
-type AcceptInverse struct{ OfferIDs []string }
+// AcceptInverse agrees to give agents back: nothing of ours will run there when their maintenance begins. It is asked
+// again after Refuse, too.
+type AcceptInverse struct {
+	OfferIDs []string
+	Refuse   time.Duration
+}
 
 // DeclineInverse says that something may still run there then. It is asked again after Refuse.
 type DeclineInverse struct {

@@ -167,7 +167,7 @@ func describeCall(call Call) string {
 		}
 		return "reconcile " + strings.Join(ids, " ")
 	case AcceptInverse:
-		return "accept inverse " + strings.Join(call.OfferIDs, ",")
+		return fmt.Sprintf("accept inverse %s refuse %s", strings.Join(call.OfferIDs, ","), call.Refuse)
 	case DeclineInverse:
 		return fmt.Sprintf("decline inverse %s refuse %s", strings.Join(call.OfferIDs, ","), call.Refuse)
 	case Suppress:

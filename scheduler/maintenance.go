@@ -13,7 +13,8 @@ const (
 	maintenanceMargin = 10 * time.Minute
 	// drainSlack is how much earlier than needed what runs on an agent is told to go.
 	drainSlack = 10 * time.Second
-	// inverseAgain is for how long an inverse offer that was declined is not made again.
+	// inverseAgain is for how long an inverse offer that was answered is not made again: Mesos' own five seconds would bring
+	// those of a maintenance that is days ahead all the time.
 	inverseAgain = 30 * time.Second
 )
 
@@ -87,7 +88,7 @@ func (c *Core) inverseOffered(offers []InverseOffer) {
 		}
 	}
 	if len(gone) > 0 {
-		c.call(AcceptInverse{OfferIDs: gone})
+		c.call(AcceptInverse{OfferIDs: gone, Refuse: inverseAgain})
 		c.count(MetricInverseOffers, float64(len(gone)), "accepted")
 	}
 	if len(staying) > 0 {

@@ -27,7 +27,7 @@ func message(call scheduler.Call, frameworkID string) (*sched.Call, error) {
 	case scheduler.Decline:
 		out = calls.Decline(offerIDs(c.OfferIDs)...).With(calls.RefuseSeconds(c.Refuse))
 	case scheduler.AcceptInverse:
-		out = calls.AcceptInverseOffers(offerIDs(c.OfferIDs)...)
+		out = calls.AcceptInverseOffers(offerIDs(c.OfferIDs)...).With(calls.RefuseSeconds(c.Refuse))
 	case scheduler.DeclineInverse:
 		out = calls.DeclineInverseOffers(offerIDs(c.OfferIDs)...).With(calls.RefuseSeconds(c.Refuse))
 	case scheduler.Kill:

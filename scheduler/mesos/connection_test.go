@@ -484,7 +484,7 @@ func TestInverseOffers(t *testing.T) {
 		t.Errorf("rescind: got %#v", got)
 	}
 	s.Send([]scheduler.Call{
-		scheduler.AcceptInverse{OfferIDs: []string{"i1"}},
+		scheduler.AcceptInverse{OfferIDs: []string{"i1"}, Refuse: time.Second},
 		scheduler.DeclineInverse{OfferIDs: []string{"i2"}, Refuse: time.Minute},
 	})
 	eventually(t, "the answers", func() bool {
@@ -492,6 +492,7 @@ func TestInverseOffers(t *testing.T) {
 	})
 	accept, decline := m.received(sched.Call_ACCEPT_INVERSE_OFFERS)[0], m.received(sched.Call_DECLINE_INVERSE_OFFERS)[0]
 	if accept.FrameworkID.GetValue() != "fw-1" || accept.AcceptInverseOffers.InverseOfferIDs[0].Value != "i1" ||
+		accept.AcceptInverseOffers.Filters.GetRefuseSeconds() != 1 ||
 		decline.DeclineInverseOffers.InverseOfferIDs[0].Value != "i2" || decline.DeclineInverseOffers.Filters.GetRefuseSeconds() != 60 {
 		t.Errorf("got %v and %v", accept, decline)
 	}
