@@ -135,12 +135,16 @@ func TestSnapshotsAreExact(t *testing.T) {
 			}
 			now, number = next, number+1
 			newest.Store(number)
+			for number%10 == 0 && distinct.Load() < int64(number/10) && ctx.Err() == nil && !t.Failed() { // a busy machine may leave the followers behind
+				pause(ctx, time.Millisecond)
+			}
 		}
 	}
 	stop()
 	following.Wait()
+	t.Logf("%d snapshots of %d commits", snapshots.Load(), distinct.Load())
 	if distinct.Load() < 10 {
-		t.Errorf("only %d snapshots of %d commits", distinct.Load(), snapshots.Load())
+		t.Errorf("the followers saw %d commits of %d only", distinct.Load(), number)
 	}
 }
 
