@@ -14,6 +14,9 @@ import (
 // freshFor is how old the view of a standby may be that somebody reads.
 const freshFor = time.Second
 
+// tryFor is how long one reader tries again to read a store that could not be read.
+const tryFor = time.Second
+
 // snapshot is records.Snapshot.
 type snapshot func(ctx context.Context) (store.Snapshot, error)
 
@@ -32,7 +35,8 @@ type follower struct {
 	asOf   time.Time // the view has all that was stored before then; zero: there is none
 	commit uint64    // that the view shows; 0: not known
 	epoch  uint64
-	breaks uint64 // how often following was interrupted
+	breaks uint64    // how often following was interrupted
+	failed time.Time // when the store could not be read; zero: it could, the last time
 }
 
 func newFollower(read snapshot, draw picture, publish func(scheduler.View) bool) *follower {
@@ -42,9 +46,10 @@ func newFollower(read snapshot, draw picture, publish func(scheduler.View) bool)
 }
 
 // read makes sure that the view has all that was stored before since, and says how old it is. When that cannot be had,
-// an older view is good enough, and says its age; without any, it is an error.
-func (f *follower) read(ctx context.Context, since time.Time) (age time.Duration, err error) {
-	err = f.reach(ctx, since)
+// an older view is good enough, and says its age; without any, it is an error. While the store cannot be read most
+// readers do not wait for it, unless they insist.
+func (f *follower) read(ctx context.Context, since time.Time, insist bool) (age time.Duration, err error) {
+	err = f.reach(ctx, since, insist)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.asOf.IsZero() {
@@ -54,19 +59,66 @@ func (f *follower) read(ctx context.Context, since time.Time) (age time.Duration
 }
 
 // reach reads if nobody else has done so since. Readers queue up; the one who reads does it for all who wait.
-func (f *follower) reach(ctx context.Context, since time.Time) error {
+func (f *follower) reach(ctx context.Context, since time.Time, insist bool) error {
 	if f.has(since) {
 		return nil
+	}
+	ctx, leave, err := f.enter(ctx, insist)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if f.has(since) {
+		return nil
+	}
+	err = f.take(ctx)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil:
+		f.failed = time.Time{}
+	case !errors.Is(err, errInterrupted) && !errors.Is(ctx.Err(), context.Canceled): // and nobody waits any more
+		f.failed = time.Now()
+	}
+	return err
+}
+
+// enter waits for the turn to read. While the store cannot be read nobody queues up for what will not come: one reader
+// tries, not long and not often, and the others do with what there is. Those who insist have their turn.
+func (f *follower) enter(ctx context.Context, insist bool) (limited context.Context, leave func(), err error) {
+	if blind, lately := f.blind(); blind && !insist {
+		select {
+		case <-f.turn:
+			if !lately {
+				ctx, cancel := context.WithTimeout(ctx, tryFor)
+				return ctx, func() { cancel(); f.turn <- struct{}{} }, nil
+			}
+			f.turn <- struct{}{}
+		default:
+		}
+		return nil, nil, errBlind
 	}
 	select {
 	case <-f.turn:
-		defer func() { f.turn <- struct{}{} }()
 	case <-ctx.Done():
-		return fmt.Errorf("wait for the store: %w", ctx.Err())
+		return nil, nil, fmt.Errorf("wait for the store: %w", ctx.Err())
 	}
-	if f.has(since) {
-		return nil
+	if blind, _ := f.blind(); blind && !insist { // whoever was first has waited in vain
+		f.turn <- struct{}{}
+		return nil, nil, errBlind
 	}
+	return ctx, func() { f.turn <- struct{}{} }, nil
+}
+
+// blind says whether the store could not be read the last time, but before; and whether that was a moment ago.
+func (f *follower) blind() (blind, lately bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.failed.IsZero() && !f.asOf.IsZero(), time.Since(f.failed) < freshFor
+}
+
+// take reads and publishes. The caller has the turn.
+func (f *follower) take(ctx context.Context) error {
 	f.mu.Lock()
 	shown, breaks := f.commit, f.breaks
 	f.mu.Unlock()
@@ -91,6 +143,9 @@ func (f *follower) reach(ctx context.Context, since time.Time) error {
 	return nil
 }
 
+// errBlind: the store could not be read a moment ago.
+var errBlind = errors.New("the store cannot be read")
+
 // errInterrupted: this instance has led, or is about to, since reading began.
 var errInterrupted = errors.New("the instance is about to lead")
 
@@ -104,7 +159,7 @@ func (f *follower) has(since time.Time) bool {
 func (f *follower) resume(led time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asOf, f.commit = led, 0
+	f.asOf, f.commit, f.failed = led, 0, time.Time{}
 	f.breaks++
 }
 

@@ -170,7 +170,7 @@ func (i *instance) Fresh(ctx context.Context) (time.Duration, error) {
 	if l, _, _ := i.now(); l != nil {
 		return 0, nil
 	}
-	return i.follower.read(ctx, time.Now().Add(-freshFor))
+	return i.follower.read(ctx, time.Now().Add(-freshFor), false)
 }
 
 // Refresh implements api.Peers.
@@ -179,7 +179,7 @@ func (i *instance) Refresh(ctx context.Context) error {
 		return nil
 	}
 	begin := time.Now()
-	age, err := i.follower.read(ctx, begin)
+	age, err := i.follower.read(ctx, begin, true)
 	if err == nil && age > time.Since(begin) {
 		err = errors.New("the store could not be read")
 	}

@@ -60,6 +60,8 @@ func TestSharedThroughZooKeeper(t *testing.T) {
 	}
 	for _, m := range g.members {
 		g.await(func() bool { return g.info(m).Role == "standby" }, "all to stand by")
+	}
+	for _, m := range g.members {
 		status, retry, err := send(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, http.MethodDelete, m.url+"/v1/jobs/none", "")
 		if err != nil || status != http.StatusServiceUnavailable || retry == "" {
 			t.Errorf("a write to %s: got %d, Retry-After %q, %v", m.url, status, retry, err)
