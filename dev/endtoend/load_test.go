@@ -240,7 +240,7 @@ func (l *load) end(c *cluster) {
 		if again := c.startRun(a.job, a.key); again.ID != a.id {
 			c.t.Errorf("key %s of %s stands for run %s, then %s", a.key, a.job, a.id, again.ID)
 		}
-		if run := c.await(a.id, time.Second); run.State != "succeeded" {
+		if run := c.await(a.id, runWithin); run.State != "succeeded" {
 			c.t.Errorf("run %s %s: %+v", a.id, run.State, run.Error)
 		}
 	}
