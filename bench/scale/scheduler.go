@@ -246,6 +246,9 @@ func inFile(dir string) records {
 	}
 }
 
+// zookeeperHeap is for 200,000 records and the last 500 requests of up to half a MiB, which ZooKeeper keeps; in MiB.
+const zookeeperHeap = 3072
+
 // sessionTimeout is the service's default.
 const sessionTimeout = 10 * time.Second
 
@@ -256,7 +259,7 @@ func inZooKeeper(ctx context.Context, dir string, log *slog.Logger) (records, *z
 	if err != nil {
 		return nil, nil, err
 	}
-	server, err := zookeeper.Start(ctx, zookeeper.Config{Dir: filepath.Join(dir, "zookeeper"), TickTime: time.Second, HeapMiB: 1024})
+	server, err := zookeeper.Start(ctx, zookeeper.Config{Dir: filepath.Join(dir, "zookeeper"), TickTime: time.Second, HeapMiB: zookeeperHeap})
 	if err != nil {
 		return nil, nil, err
 	}
