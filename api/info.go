@@ -97,6 +97,12 @@ func showAgents(view *scheduler.View) []wire.Agent {
 				row.Attributes[name] = value
 			}
 		}
+		if agent.BackOff.After(view.At) {
+			row.BackOff = moment(agent.BackOff)
+		}
+		if m := agent.Maintenance; m != nil {
+			row.Maintenance = &wire.Maintenance{Start: m.Start, End: moment(m.End)}
+		}
 		if row.Versions == nil {
 			row.Versions = map[string]int{}
 		}

@@ -16,11 +16,13 @@ func (c *Core) waiting(r *run) []Waiting {
 	var all []Waiting
 	if ck := r.waits; ck != nil {
 		text := "waits for the checks of its expressions with executor version " + ck.version
+		reasons := []Turndown{{Reason: "checks", Text: "checks: executor version " + ck.version + " has not passed its expressions yet"}}
 		if ck.task != nil && ck.task.current == nil {
 			w := c.waitingFor(ck.task.shape)
 			text += ": the check " + w.Reason
+			reasons = append(reasons, w.Reasons...)
 		}
-		all = append(all, Waiting{Stage: jobs.StageCheck, Resources: checkResources, Since: r.rec.Created, Reason: text})
+		all = append(all, Waiting{Stage: jobs.StageCheck, Resources: checkResources, Since: r.rec.Created, Reason: text, Reasons: reasons})
 	}
 	for _, st := range r.stages {
 		if st.shape.pending() > 0 {
@@ -128,12 +130,20 @@ func (c *Core) waitingToEnd(r *run) Waiting {
 	}
 	w.Stage = stage
 	w.Reason = fmt.Sprintf("is ending, and waits for %s to stop", count(w.Tasks, "task"))
+	w.Reasons = []Turndown{{Reason: "ending", Text: fmt.Sprintf("ending: %s not stopped yet", areTasks(w.Tasks))}}
 	return w
 }
 
 // number writes cpus as Mesos counts them, in thousandths.
 func number(x float64) string {
 	return strconv.FormatFloat(math.Round(x*1000)/1000, 'f', -1, 64)
+}
+
+func areTasks(n int) string {
+	if n == 1 {
+		return "1 task has"
+	}
+	return fmt.Sprintf("%d tasks have", n)
 }
 
 func count(n int, what string) string {

@@ -186,7 +186,7 @@ func (e *example) running() {
 	}
 	view.Waiting = []scheduler.Waiting{{
 		Stage: "map", Tasks: 5, Resources: jobs.Resources{CPUs: 0.5, Memory: 512 << 20, Disk: 1 << 30}, Since: view.Run.Created.Add(2 * time.Second),
-		Reason: "waits for its parallelism (4 of 4 run)",
+		Reason: "waits for its parallelism (4 of 4 run)", Reasons: []scheduler.Turndown{{Reason: "parallelism", Text: "parallelism: 4 of 4 run"}},
 	}}
 }
 
@@ -197,5 +197,9 @@ func (e *example) waiting() {
 		Stage: "plan", Tasks: 1, Resources: jobs.Resources{CPUs: 64, Memory: 256 << 30, Disk: 1 << 30}, Since: view.Run.Created,
 		Offers: 412, TurnedDown: map[string]int{"cpus": 389, "constraint zone": 23},
 		Reason: "needs 64 cpus; the largest offer so far had 8",
+		Reasons: []scheduler.Turndown{
+			{Reason: "cpus", Offers: 389, Of: 412, Text: "cpus: largest free 8 of 64 asked, and 0.1 for its executor"},
+			{Reason: "constraint zone", Offers: 23, Of: 412, Text: "zone: 23 of 412 offers are in b (20), without it (3)"},
+		},
 	}}
 }

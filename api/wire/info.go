@@ -44,6 +44,15 @@ type Agent struct {
 	Tasks      int               `json:"tasks" doc:"Launched there and not ended"`
 	Versions   map[string]int    `json:"versions" doc:"The same by executor version"`
 	Seen       time.Time         `json:"seen" doc:"When it was last heard of"`
+
+	BackOff     *time.Time   `json:"back_off,omitempty" doc:"Until when nothing is launched there, because attempts kept failing"`
+	Maintenance *Maintenance `json:"maintenance,omitempty" doc:"Announced, or going on"`
+}
+
+// Maintenance is when an agent will be away.
+type Maintenance struct {
+	Start time.Time  `json:"start"`
+	End   *time.Time `json:"end,omitempty" doc:"Missing: for ever"`
 }
 
 // Queue sums up what waits.

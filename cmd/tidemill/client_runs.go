@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -181,7 +181,7 @@ func newExplainCommand() *cobra.Command {
 		for _, w := range explanation.Waiting {
 			_, err := fmt.Fprintf(s.out, "\n%d tasks of stage %s, each %g cpus, %s memory, %s disk, since %s\n  %s\n  offers looked at: %d%s\n",
 				w.Tasks, w.Stage, w.Resources.CPUs, formatBytes(w.Resources.Memory), formatBytes(w.Resources.Disk), formatTime(&w.Since),
-				w.Reason, w.Offers, turnedDown(w.TurnedDown))
+				w.Reason, w.Offers, listReasons(w.Reasons))
 			if err != nil {
 				return err
 			}
@@ -190,15 +190,15 @@ func newExplainCommand() *cobra.Command {
 	})
 }
 
-// turnedDown lists reasons, the most frequent first.
-func turnedDown(reasons map[string]int) string {
-	var parts []string
-	for reason, n := range reasons {
-		parts = append(parts, fmt.Sprintf("%8d  %s", n, reason))
+// listReasons gives each reason a line, with the number of offers that were turned down for it.
+func listReasons(reasons []wire.Turndown) string {
+	var out strings.Builder
+	for _, r := range reasons {
+		number := ""
+		if r.Offers > 0 {
+			number = strconv.Itoa(r.Offers)
+		}
+		fmt.Fprintf(&out, "\n%8s  %s", number, r.Text)
 	}
-	slices.SortFunc(parts, func(a, b string) int { return strings.Compare(b[:8], a[:8])*2 + strings.Compare(a[8:], b[8:]) })
-	if len(parts) == 0 {
-		return ""
-	}
-	return ", turned down for\n" + strings.Join(parts, "\n")
+	return out.String()
 }

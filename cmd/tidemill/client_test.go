@@ -238,7 +238,7 @@ func TestFormats(t *testing.T) {
 		formatCount(0): "0", formatCount(999): "999", formatCount(1234567): "1,234,567", formatCount(-1234): "-1,234", formatCount(-123): "-123",
 		formatDuration(90 * time.Millisecond): "0.1s", formatDuration(75 * time.Second): "1m15s", formatDuration(3*time.Hour + 59*time.Second): "3h1m",
 		formatPercent(0.999): "99 %", formatPercent(1): "100 %",
-		turnedDown(map[string]int{"cpus": 3, "zone": 12, "disk": 3}): ", turned down for\n      12  zone\n       3  cpus\n       3  disk",
+		listReasons([]wire.Turndown{{Offers: 12, Text: "zone: all"}, {Text: "parallelism: 4 of 4 run"}}): "\n      12  zone: all\n          parallelism: 4 of 4 run",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

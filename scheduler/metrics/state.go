@@ -14,22 +14,24 @@ import (
 type state struct{ view func() *scheduler.View }
 
 var (
-	pendingDesc    = prometheus.NewDesc("tidemill_tasks_pending", "Tasks that wait to be launched, by role.", []string{"role"}, nil)
-	launchedDesc   = prometheus.NewDesc("tidemill_tasks_launched", "Tasks that are launching, starting or running, by role.", []string{"role"}, nil)
-	suppressedDesc = prometheus.NewDesc("tidemill_role_suppressed", "1 while Mesos sends the role no offers, because nothing waits for them.", []string{"role"}, nil)
-	oldestDesc     = prometheus.NewDesc("tidemill_tasks_oldest_pending_seconds", "How long the oldest task has waited that back-off and parallelism let go; 0 if none waits.", nil, nil)
-	runsDesc       = prometheus.NewDesc("tidemill_runs", "Runs that are kept, by state.", []string{"state"}, nil)
-	jobsDesc       = prometheus.NewDesc("tidemill_jobs", "Jobs that are not deleted.", nil, nil)
-	agentsDesc     = prometheus.NewDesc("tidemill_agents", "Agents as offers and launches showed them.", nil, nil)
-	connectedDesc  = prometheus.NewDesc("tidemill_mesos_connected", "1 while subscribed to a Mesos master.", nil, nil)
-	refusedDesc    = prometheus.NewDesc("tidemill_framework_update_refused", "1 while Mesos has the framework otherwise than it is configured, because it refused the change.", nil, nil)
-	leadingDesc    = prometheus.NewDesc("tidemill_leading", "1 while this instance schedules.", nil, nil)
+	pendingDesc     = prometheus.NewDesc("tidemill_tasks_pending", "Tasks that wait to be launched, by role.", []string{"role"}, nil)
+	launchedDesc    = prometheus.NewDesc("tidemill_tasks_launched", "Tasks that are launching, starting or running, by role.", []string{"role"}, nil)
+	suppressedDesc  = prometheus.NewDesc("tidemill_role_suppressed", "1 while Mesos sends the role no offers, because nothing waits for them.", []string{"role"}, nil)
+	oldestDesc      = prometheus.NewDesc("tidemill_tasks_oldest_pending_seconds", "How long the oldest task has waited that back-off and parallelism let go; 0 if none waits.", nil, nil)
+	runsDesc        = prometheus.NewDesc("tidemill_runs", "Runs that are kept, by state.", []string{"state"}, nil)
+	jobsDesc        = prometheus.NewDesc("tidemill_jobs", "Jobs that are not deleted.", nil, nil)
+	agentsDesc      = prometheus.NewDesc("tidemill_agents", "Agents as offers and launches showed them.", nil, nil)
+	backOffDesc     = prometheus.NewDesc("tidemill_agents_in_back_off", "Agents on which nothing is launched for a while, because attempts kept failing there.", nil, nil)
+	maintenanceDesc = prometheus.NewDesc("tidemill_agents_in_maintenance", "Agents whose maintenance is announced or goes on.", nil, nil)
+	refusedDesc     = prometheus.NewDesc("tidemill_framework_update_refused", "1 while Mesos has the framework otherwise than it is configured, because it refused the change.", nil, nil)
+	connectedDesc   = prometheus.NewDesc("tidemill_mesos_connected", "1 while subscribed to a Mesos master.", nil, nil)
+	leadingDesc     = prometheus.NewDesc("tidemill_leading", "1 while this instance schedules.", nil, nil)
 )
 
 // Describe implements prometheus.Collector. There need not be a view yet.
 func (s *state) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		pendingDesc, launchedDesc, suppressedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, connectedDesc, leadingDesc, refusedDesc,
+		pendingDesc, launchedDesc, suppressedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, backOffDesc, maintenanceDesc, refusedDesc, connectedDesc, leadingDesc,
 	} {
 		out <- desc
 	}
@@ -57,6 +59,17 @@ func (s *state) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(oldestDesc, age)
 	gauge(agentsDesc, float64(len(view.Agents)))
+	backOff, maintenance := 0, 0
+	for _, agent := range view.Agents {
+		if agent.BackOff.After(time.Now()) {
+			backOff++
+		}
+		if agent.Maintenance != nil {
+			maintenance++
+		}
+	}
+	gauge(backOffDesc, float64(backOff))
+	gauge(maintenanceDesc, float64(maintenance))
 	gauge(refusedDesc, oneIf(view.FrameworkProblem != ""))
 
 	states := make(map[string]int)

@@ -58,7 +58,7 @@ function waiting(run, explanation) {
       h("p", { class: "quiet" },
         `each ${w.resources.cpus} cpus, ${format.bytes(w.resources.memory)} memory, ${format.bytes(w.resources.disk)} disk; `,
         `for ${format.took(w.since)}; ${format.count(w.offers)} offers looked at`, w.not_before && ["; not before ", moment(w.not_before)]),
-      Object.keys(w.turned_down).length > 0 && h("p", { class: "quiet" }, "turned down: ", counts(w.turned_down, " × ")))));
+      h("ul", { class: "quiet" }, w.reasons.map((r) => h("li", {}, r.text))))));
 }
 
 const columns = [["Task", "task"], ["State", "short"], ["Progress", "grow"], ["", "wide quiet"], ["Host", "short"], ["Version", "short wide"], ["Attempts", "number wide"], ["Rows", "number wide"], ["Read", "number wide"], ["CPU", "number wide"], ["Memory", "number wide"], ["Log", "short"]];
