@@ -1,7 +1,7 @@
 // Command scale measures the scheduler under load: 100,000 pending tasks of 20 shapes in two roles, 1,000 and 10,000
 // simulated agents, with the records in a file and in a real ZooKeeper that waits for its disk.
 //
-//	go run ./bench/scale [-agents 1000,10000] [-tasks 100000] [-store file,zookeeper]
+//	go run ./bench/scale [-agents 1000,10000] [-tasks 100000] [-store file,zookeeper] [-dir DIR] [-cpuprofile FILE] [-v]
 //
 // The decision core is measured by itself first, on one core. Then the whole scheduler, made of what the service makes it
 // of (scheduler/loop, scheduler/mesos, scheduler/store, scheduler/lease), talks HTTP to a simulated master: SUBSCRIBE,
@@ -17,6 +17,6 @@
 // case, in which two records are written for each launch. Jobs and runs are made by commands to the loop, not through
 // the API.
 //
-// Master and scheduler share the process and its cores; what the master uses is not taken off. The answer of a failing
-// check is an error; the numbers are printed with their ratio to the aim, where 2.0 is twice as good as aimed at.
+// Master and scheduler share the process and its cores; what the master uses is not taken off. The numbers are printed with
+// their ratio to the aim, where 2.0 is twice as good as aimed at.
 package main
