@@ -187,9 +187,34 @@ func (f *Follower) handOver(ctx context.Context) (records []scheduler.Record, ok
 	return records, true, nil
 }
 
-// catchUp makes entries those of one commit. What is read while the leader goes on writing may be newer than that commit;
-// the fence, read later, then tells so, and the slots of the ring what was changed in between.
+// catchUp makes entries those of one commit.
 func (f *Follower) catchUp(ctx context.Context) error {
+	for {
+		lost := f.session.Lost()
+		err := f.catchUpWithin(ctx)
+		if !over(lost) {
+			return err
+		}
+		// Within a session no read is older than one before it, whatever server answers. Between two sessions it may be.
+		if f.loaded = false; err != nil {
+			return err
+		}
+	}
+}
+
+// over says whether a session was lost.
+func over(lost <-chan struct{}) bool {
+	select {
+	case <-lost:
+		return true
+	default:
+		return false
+	}
+}
+
+// catchUpWithin is catchUp within a session. What is read while the leader goes on writing may be newer than that commit;
+// the fence, read later, then tells so, and the slots of the ring what was changed in between.
+func (f *Follower) catchUpWithin(ctx context.Context) error {
 	if err := f.session.Sync(ctx); err != nil {
 		return err
 	}

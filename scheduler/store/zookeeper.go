@@ -30,6 +30,7 @@ type session interface {
 	EnsurePath(ctx context.Context, path string) error
 	Multi(ctx context.Context, ops ...zookeeper.Op) error
 	Size(op zookeeper.Op) int
+	Lost() <-chan struct{}
 }
 
 // ZooKeeper is a place for records in an ensemble. One instance leads it and writes; others follow what it writes.
@@ -243,10 +244,14 @@ func (l *Leader) Load(ctx context.Context) ([]scheduler.Record, error) {
 	l.mu.Lock()
 	base, names := l.fence, slices.Collect(maps.Keys(l.there))
 	l.mu.Unlock()
-	once := newFollower(l.session)
+	if base.Journal != nil {
+		base.Commit-- // it is not in all records yet
+	}
+	once, lost := newFollower(l.session), l.session.Lost()
 	if err := once.readAll(ctx, base, names); err != nil {
 		return nil, fmt.Errorf("load the store in ZooKeeper: %w", err)
 	}
+	once.loaded = !over(lost)
 	snapshot, err := once.Snapshot(ctx)
 	return snapshot.Records, err
 }
