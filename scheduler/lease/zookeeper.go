@@ -131,18 +131,39 @@ func (l *ZooKeeper) follow() {
 			continue
 		}
 		l.show(l.read(names, known))
-		select {
-		case <-watch:
-		case <-l.ctx.Done():
-		}
+		l.awaitChange(l.ctx, names, watch)
 	}
 }
 
 // list returns the names of the candidates, the leader first, with a watch of them.
 func (l *ZooKeeper) list(ctx context.Context) ([]string, zookeeper.Watch, error) {
 	names, watch, err := l.session.ChildrenWatch(ctx, candidates)
-	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(number(a), number(b)) })
+	inOrder(names)
 	return names, watch, err
+}
+
+func inOrder(names []string) {
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(number(a), number(b)) })
+}
+
+// awaitChange returns when the candidates may be others than those, or ctx ends. It looks once a session timeout, too: a
+// watch tells nothing of a change during a disconnection if the next connection breaks while the watch is set again.
+func (l *ZooKeeper) awaitChange(ctx context.Context, names []string, watch zookeeper.Watch) {
+	look := time.NewTicker(l.session.Timeout())
+	defer look.Stop()
+	for {
+		select {
+		case <-watch:
+			return
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		now, err := l.session.Children(ctx, candidates)
+		if inOrder(now); err != nil || !slices.Equal(now, names) {
+			return
+		}
+	}
 }
 
 // number is what ZooKeeper put behind the name.
@@ -323,12 +344,13 @@ func (l *ZooKeeper) wait(ctx context.Context, path string, lost <-chan struct{})
 		case -1:
 			return false, nil
 		}
+		l.awaitChange(ctx, names, watch) // which a lost session ends as well: it breaks the watch
 		select {
-		case <-watch:
 		case <-lost:
 			return false, nil
 		case <-ctx.Done():
 			return false, ctx.Err()
+		default:
 		}
 	}
 }

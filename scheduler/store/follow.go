@@ -42,6 +42,10 @@ type Follower struct {
 // keepUpEvery is how often a follower that keeps up reads, at most: the ring must not go round meanwhile.
 const keepUpEvery = time.Second
 
+// lookEvery is how often the fence is read although its watch has told nothing. A watch tells nothing of a change during
+// a disconnection if the next connection breaks while the watch is set again.
+const lookEvery = 5 * time.Second
+
 func newFollower(s session) *Follower {
 	f := &Follower{session: s, turn: make(chan struct{}, 1)}
 	f.turn <- struct{}{}
@@ -403,12 +407,31 @@ func (f *Follower) wait(ctx context.Context, after uint64, settled bool) error {
 		if now.Commit > after || settled && now.Journal == nil {
 			return nil
 		}
+		look := time.NewTimer(lookEvery)
 		select {
 		case <-newer:
+		case <-look.C:
+			if now, err = f.glance(ctx); err != nil || now.Commit > after || settled && now.Journal == nil {
+				return err
+			}
 		case <-ctx.Done():
+			look.Stop()
 			return ctx.Err()
 		}
+		look.Stop()
 	}
+}
+
+// glance reads the fence without a watch; it is that of nothing if it is not there yet.
+func (f *Follower) glance(ctx context.Context) (fence, error) {
+	data, _, err := f.session.Get(ctx, fencePath)
+	if errors.Is(err, zookeeper.ErrNoNode) {
+		return fence{}, nil
+	}
+	if err != nil {
+		return fence{}, err
+	}
+	return decodeFence(data)
 }
 
 // watch returns the fence and a channel that is closed when it is another one. ZooKeeper's watches cannot be called off:
