@@ -89,19 +89,65 @@ func (e *ensemble) watch() zookeeper.Watch {
 func (e *ensemble) ChildrenWatch(_ context.Context, path string) ([]string, zookeeper.Watch, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	names, err := e.names(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return names, e.watch(), nil
+}
+
+func (e *ensemble) Children(_ context.Context, path string) ([]string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.names(path)
+}
+
+func (e *ensemble) names(path string) ([]string, error) {
 	switch {
 	case path != "/":
-		return nil, nil, fmt.Errorf("asked for the children of %q", path)
+		return nil, fmt.Errorf("asked for the children of %q", path)
 	case e.fails != nil:
-		return nil, nil, e.fails
+		return nil, e.fails
 	case e.nodes == nil:
-		return nil, nil, zookeeper.ErrNoNode
+		return nil, zookeeper.ErrNoNode
 	}
 	var names []string
 	for name := range e.nodes {
 		names = append(names, name)
 	}
-	return names, e.watch(), nil
+	return names, nil
+}
+
+// The watch of a change is lost; the change is found all the same.
+func TestZooKeeperIsAskedAgain(t *testing.T) {
+	found, err := newZooKeeper(Config{Master: "zk://a/mesos"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found.again = time.Millisecond
+	e := &ensemble{nodes: map[string]string{"json.info_1": info("10.0.0.1", 5050)}}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	followed := make(chan error, 1)
+	go func() { followed <- found.follow(ctx, e) }()
+	first, err := found.next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.mu.Lock()
+	e.nodes, e.watches = map[string]string{"json.info_2": info("10.0.0.2", 5050)}, nil
+	e.mu.Unlock()
+	select {
+	case <-first.lost:
+	case <-ctx.Done():
+		t.Error("nothing was told")
+	}
+	if second, err := found.next(ctx); err != nil || second.master.Host != "10.0.0.2:5050" {
+		t.Errorf("leader: got %v, %v", second.master, err)
+	}
+	cancel()
+	if err := <-followed; err != nil {
+		t.Error(err)
+	}
 }
 
 func (e *ensemble) ExistsWatch(context.Context, string) (bool, zookeeper.Watch, error) {

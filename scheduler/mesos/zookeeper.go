@@ -22,6 +22,7 @@ import (
 // nodes is what is needed of zookeeper.Session. All methods block until ZooKeeper has answered; paths are below the
 // URL's. Watches tell once.
 type nodes interface {
+	Children(ctx context.Context, path string) ([]string, error)
 	ChildrenWatch(ctx context.Context, path string) ([]string, zookeeper.Watch, error)
 	ExistsWatch(ctx context.Context, path string) (bool, zookeeper.Watch, error)
 	Get(ctx context.Context, path string) ([]byte, zookeeper.Stat, error)
@@ -34,6 +35,7 @@ type zooKeeper struct {
 	scheme string // of the masters
 	log    *slog.Logger
 	pause  time.Duration // before ZooKeeper is asked again after an error
+	again  time.Duration // after which it is asked although no watch has told anything
 
 	mu      sync.Mutex
 	node    string // of the master that led last; empty before the first
@@ -48,7 +50,7 @@ func newZooKeeper(cfg Config) (*zooKeeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mesos master: %w", err)
 	}
-	z := &zooKeeper{url: where, scheme: "http", log: cfg.Log, pause: time.Second, changed: make(chan struct{})}
+	z := &zooKeeper{url: where, scheme: "http", log: cfg.Log, pause: time.Second, again: 15 * time.Second, changed: make(chan struct{})}
 	if cfg.MasterTLS || cfg.CAFile != "" {
 		z.scheme = "https"
 	}
@@ -83,11 +85,41 @@ func (z *zooKeeper) follow(ctx context.Context, nodes nodes) error {
 			}
 			continue
 		}
+		z.await(ctx, nodes, changed)
+	}
+}
+
+// await returns when the watch tells something, or another master leads although it does not: a watch tells nothing of a
+// change during a disconnection if the next connection breaks while the watch is set again.
+func (z *zooKeeper) await(ctx context.Context, nodes nodes, changed zookeeper.Watch) {
+	look := time.NewTicker(z.again)
+	defer look.Stop()
+	for {
 		select {
 		case <-changed:
+			return
 		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		names, err := nodes.Children(ctx, "/")
+		if err != nil && !errors.Is(err, zookeeper.ErrNoNode) {
+			return
+		}
+		if leader, _ := leaderOf(names); leader != z.leading() {
+			return
 		}
 	}
+}
+
+// leading is the node of the master that leads, as far as is known; empty if none does.
+func (z *zooKeeper) leading() string {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if !z.leads {
+		return ""
+	}
+	return z.node
 }
 
 // look finds out who leads and returns a watch that tells when that may have changed.
