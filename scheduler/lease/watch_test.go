@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	devserver "github.com/tidemill/tidemill/dev/zookeeper"
 	"github.com/tidemill/tidemill/dev/zookeeper/zookeepertest"
 	"github.com/tidemill/tidemill/scheduler/lease"
 )
@@ -124,8 +125,9 @@ func (p *trap) carry(to, from net.Conn, answered, await chan struct{}) {
 // for the lease gets it all the same.
 func TestLostWatch(t *testing.T) {
 	t.Parallel()
-	g := newGroup(t, zookeepertest.Shared(t))
-	g.timeout = 20 * tick
+	// The session outlasts some connections, on a slow machine, too.
+	g := newGroup(t, zookeepertest.Start(t, devserver.Config{Volatile: true, TickTime: 5 * tick}))
+	g.timeout = 50 * tick
 	a := g.join("a")
 	p := newTrap(t, g.server.Address())
 	b := &member{session: connect(t, "zk://user:secret@"+p.listener.Addr().String()+g.path, g.timeout)}
@@ -145,7 +147,7 @@ func TestLostWatch(t *testing.T) {
 	led := b.acquireLater(t)
 	awaitInstances(t, a, "http://a", "http://b")
 	awaitInstances(t, b, "http://a", "http://b")
-	for range 4 { // what the store asks meanwhile
+	for range 16 { // what the store asks meanwhile
 		asking.Go(func() {
 			for b.session.Sync(t.Context()) == nil {
 				time.Sleep(time.Millisecond) // not to be right: to leave the processor to others
