@@ -109,6 +109,10 @@ func (s *service) make(ctx context.Context, open opener) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
+	if !s.cfg.Store.Empty() && s.cfg.ArtifactURL == "" && s.cfg.URL == "" {
+		s.log.Warn("agents will fetch executors from whichever scheduler led when their version was first launched, also when it is gone: "+
+			"set --artifact-url to an address that all schedulers share", "artifact_url", s.core().ArtifactURL)
+	}
 	self := s.self()
 	if s.lease, err = newLease(self); err != nil {
 		return err
