@@ -18,7 +18,7 @@ func (c *Core) placeAgain(s *shape, fits *candidates) {
 	s.held = time.Time{}
 	var known []string // agents that would do, two at most; looked up when needed
 	s.queue.sift(func(t *task) bool {
-		if s.launched >= s.limit || len(*fits) == 0 {
+		if s.launched >= s.limit || len(*fits) == 0 || c.launches >= mostLaunches {
 			return false
 		}
 		agent, failed := t.failedOn()

@@ -13,11 +13,12 @@ type Core struct {
 	cfg Config
 
 	// The step that is being done.
-	now     time.Time
-	skew    time.Duration // by which now is ahead of the caller's clock
-	random  uint64
-	out     *Actions
-	changes changes
+	now      time.Time
+	skew     time.Duration // by which now is ahead of the caller's clock
+	random   uint64
+	launches int // of this step
+	out      *Actions
+	changes  changes
 
 	leading   bool
 	resumed   bool // the first step after New has looked at everything that was loaded
@@ -95,6 +96,7 @@ func (c *Core) Step(in Input) Actions {
 	c.out = &out
 	c.advanceClock(in.Now)
 	c.random = in.Random
+	c.launches = 0
 	if !c.resumed {
 		c.resumed = true
 		c.resume()

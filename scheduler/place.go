@@ -34,7 +34,13 @@ const (
 	constraint  = "constraint"  // of the job
 	elsewhere   = "retry"       // a task failed on its agent, and waits a little for another one
 	platform    = "platform"    // the executor version has no file for it
+	enough      = "enough"      // the step has launched as many tasks as one may
 )
+
+// mostLaunches is how many tasks one step may launch. They are stored together, before any of them is sent: without a
+// bound, a large cluster that comes back would make a write of which no store knows how long it takes. What is left
+// gets the offers of the next step, for which Mesos is asked at once.
+const mostLaunches = 5000
 
 // refusal is why an offer is of no use to a shape.
 type refusal struct {
@@ -60,8 +66,14 @@ func (c *Core) offered(offers []Offer) {
 		unwanted[role] = c.whyUnwanted(role)
 	}
 	for _, s := range slices.Clone(c.demand.shapes) {
-		if there := byRole[s.owner.role]; s.wanting && len(there) > 0 {
+		if there := byRole[s.owner.role]; s.wanting && len(there) > 0 && c.launches < mostLaunches {
 			c.place(s, there)
+		}
+	}
+	if c.launches >= mostLaunches {
+		for role := range byRole {
+			unwanted[role] = enough
+			c.demand.share(role).grow()
 		}
 	}
 	unused := map[string][]string{}
@@ -139,7 +151,7 @@ func (c *Core) place(s *shape, bins []*bin) {
 	c.touchShape(s)
 	heap.Init(&fits)
 	c.placeAgain(s, &fits)
-	for s.fresh() > 0 && len(fits) > 0 {
+	for s.fresh() > 0 && len(fits) > 0 && c.launches < mostLaunches {
 		c.launch(s, nil, fits[0])
 		fits.took(0)
 	}

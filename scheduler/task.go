@@ -114,6 +114,7 @@ func (c *Core) launch(s *shape, t *task, k *candidate) {
 	c.demand.update(s, before)
 	a := c.newAttempt(t, k.executor, offer)
 	k.bin.launches = append(k.bin.launches, c.describe(a))
+	c.launches++
 	c.count(MetricLaunches, 1, o.job(), o.version)
 	c.count(MetricPendingToLaunch, c.now.Sub(s.waits(t.ready)).Seconds())
 	c.runStarted(t.run)

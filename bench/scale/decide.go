@@ -65,17 +65,20 @@ func decide(l load) (d decided, err error) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	offers := l.offers(l.agent())
+	offers := l.offers(l.agent()) // room for all tasks in each step, which launches a bounded number of them
 	begin, cpu := time.Now(), cpuTime()
-	acts, err := a.step(offers)
-	if err != nil {
-		return d, err
+	for n := 0; n < l.tasks(); {
+		acts, err := a.step(offers)
+		if err != nil {
+			return d, err
+		}
+		more := launches(acts)
+		if n += more; more == 0 || n > l.tasks() {
+			return d, fmt.Errorf("%d tasks were launched, of %d", n, l.tasks())
+		}
 	}
 	took, used := time.Since(begin), cpuTime()-cpu
 	runtime.ReadMemStats(&after)
-	if n := launches(acts); n != l.tasks() {
-		return d, fmt.Errorf("%d tasks were launched, of %d", n, l.tasks())
-	}
 	d.rate = float64(l.tasks()) / used.Seconds()
 	d.clock = float64(l.tasks()) / took.Seconds()
 	d.perTask = float64(after.TotalAlloc-before.TotalAlloc) / float64(l.tasks())
