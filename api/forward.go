@@ -89,7 +89,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, now Standing, 
 		refuse(unavailable("no instance leads at present. Try again"))
 		return
 	case now.Leader == now.Self:
-		refuse(unavailable("this instance is about to lead. Try again"))
+		refuse(unavailable("this instance does not lead yet, or not any more, and knows of no other that does. Try again"))
 		return
 	case err != nil || leader.Host == "":
 		refuse(unavailable(fmt.Sprintf("the instance that leads gives %q as its address, which is none", now.Leader)))

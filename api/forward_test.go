@@ -142,7 +142,7 @@ func TestStandbyWithoutLeader(t *testing.T) {
 		"none":        {"", 503, "no instance leads"},
 		"gone":        {"http://" + closed.Addr().String(), 503, "cannot be reached; nothing was changed"},
 		"breaks off":  {broken.URL, 502, "may have been carried out"},
-		"this one":    {"http://127.0.0.1:1", 503, "about to lead"},
+		"this one":    {"http://127.0.0.1:1", 503, "knows of no other that does"},
 		"not a URL":   {"nowhere", 503, "which is none"},
 		"not a URL 2": {"http://%zz", 503, "which is none"},
 	} {

@@ -149,7 +149,7 @@ func TestFatal(t *testing.T) {
 		"failed over":         {func(s *stream) { s.subscribed(0); s.fail("Framework failed over"); s.stay() }, ErrFailedOver, ""},
 		"removed":             {func(s *stream) { s.open(); s.fail("Framework has been removed"); s.stay() }, ErrRemoved, "never be used again"},
 		"bad role":            {func(s *stream) { s.open(); s.fail("'FrameworkInfo.roles' contains invalid role"); s.stay() }, ErrRefused, "invalid role"},
-		"unauthenticated":     {status(401, "401 Unauthorized."), ErrRefused, "check --mesos-principal and its secret"},
+		"unauthenticated":     {status(401, "401 Unauthorized."), ErrRefused, "answered 401 Unauthorized.; check --mesos-principal and its secret"},
 		"forbidden":           {status(403, ""), ErrRefused, "403"},
 		"not valid":           {status(400, "Failed to validate scheduler::Call"), ErrRefused, "Failed to validate"},
 		"another framework's": {func(s *stream) { s.subscribed(0) }, ErrRefused, `"fw-0"`},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -303,6 +304,7 @@ func (s *subscription) accepted(response *http.Response, target *url.URL) (*http
 
 // subscribeError tells a master that waits from one that will not have this scheduler.
 func subscribeError(host string, status int, text string) error {
+	text = strings.TrimPrefix(text, strconv.Itoa(status)+" ") // some of Mesos' answers begin with it
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%w: %s answered %d %s; check --mesos-principal and its secret (--mesos-secret-file)", ErrRefused, host, status, text)

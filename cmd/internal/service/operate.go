@@ -33,8 +33,13 @@ func Export(ctx context.Context, cfg Config, w io.Writer) error {
 	return offline(ctx, cfg, openRecords, func(s *service, _ newLease) error { return s.export(ctx, w) })
 }
 
+// exportTimeout is for reading all records: a store that does not answer is said to be away, not waited for.
+const exportTimeout = time.Minute
+
 func (s *service) export(ctx context.Context, w io.Writer) error {
-	snapshot, err := s.records.Snapshot(ctx)
+	within, cancel := context.WithTimeout(ctx, exportTimeout)
+	defer cancel()
+	snapshot, err := s.records.Snapshot(within)
 	if err != nil {
 		return err
 	}

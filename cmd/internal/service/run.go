@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -114,6 +115,9 @@ func (s *service) make(ctx context.Context, open opener) error {
 			"set --artifact-url to an address that all schedulers share", "artifact_url", s.core().ArtifactURL)
 	}
 	self := s.self()
+	if own, err := url.Parse(self.URL); !s.cfg.Store.Empty() && err == nil && loopback(own.Hostname()) {
+		s.log.Warn("schedulers on other machines cannot reach this one when it leads: set --peer-url, or listen on another address", "peer_url", self.URL)
+	}
 	if s.lease, err = newLease(self); err != nil {
 		return err
 	}
