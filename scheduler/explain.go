@@ -16,7 +16,7 @@ func (c *Core) waiting(r *run) []Waiting {
 	var all []Waiting
 	if ck := r.waits; ck != nil {
 		text := "waits for the checks of its expressions with executor version " + ck.version
-		reasons := []Turndown{{Reason: "checks", Text: "checks: executor version " + ck.version + " has not passed its expressions yet"}}
+		reasons := []Turndown{{Reason: "checks", Text: "checks: not done yet with executor version " + ck.version}}
 		if ck.task != nil && ck.task.current == nil {
 			w := c.waitingFor(ck.task.shape)
 			text += ": the check " + w.Reason

@@ -123,7 +123,10 @@ func TestState(t *testing.T) {
 		Leading: true,
 		Master:  "http://127.0.0.1:5050",
 		Queue:   scheduler.Queue{Pending: 4, Launched: 2, Roles: []scheduler.RoleQueue{{Role: "a/b", Pending: 3, Launched: 2}, {Role: "c", Pending: 1, Suppressed: true}}, OldestPending: time.Now().Add(-time.Minute)},
-		Agents:  map[string]*scheduler.AgentView{"a": {}},
+		Agents: map[string]*scheduler.AgentView{
+			"a": {}, "b": {BackOff: time.Now().Add(time.Minute)}, "c": {BackOff: time.Now().Add(-time.Minute), Maintenance: &scheduler.Maintenance{}},
+		},
+		FrameworkProblem: "the principal cannot change",
 		Runs: map[string]*scheduler.RunView{
 			"r1": {Run: &proto.Run{State: proto.RUN_RUNNING}}, "r2": {Run: &proto.Run{State: proto.RUN_RUNNING}}, "r3": {Run: &proto.Run{State: proto.RUN_FAILED}},
 		},
@@ -134,7 +137,7 @@ func TestState(t *testing.T) {
 		"tidemill_tasks_pending{role=\"a/b\"} 3\n", "tidemill_tasks_pending{role=\"c\"} 1\n", "tidemill_tasks_launched{role=\"a/b\"} 2\n",
 		"tidemill_role_suppressed{role=\"a/b\"} 0\n", "tidemill_role_suppressed{role=\"c\"} 1\n", "tidemill_tasks_oldest_pending_seconds 60.",
 		`tidemill_runs{state="running"} 2`, `tidemill_runs{state="failed"} 1`, `tidemill_runs{state="succeeded"} 0`,
-		"tidemill_jobs 1\n", "tidemill_agents 1\n", "tidemill_mesos_connected 1\n", "tidemill_leading 1\n",
+		"tidemill_jobs 1\n", "tidemill_agents 3\n", "tidemill_agents_in_back_off 1\n", "tidemill_agents_in_maintenance 1\n", "tidemill_framework_update_refused 1\n", "tidemill_mesos_connected 1\n", "tidemill_leading 1\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not shown", want)
