@@ -176,7 +176,7 @@ func (h *Handler) explain(ctx context.Context, in *runPath) (*explainOutput, err
 	}
 	switch {
 	case jobs.Terminal(run.Run.State):
-		out.Body.Summary = "the run has ended: " + out.Body.State
+		out.Body.Summary = "nothing waits: the run has ended"
 	case len(run.Waiting) == 0:
 		out.Body.Summary = "nothing waits"
 	default:

@@ -99,6 +99,12 @@ func showRun(ctx context.Context, s *shell, id string) error {
 	if err != nil {
 		return err
 	}
+	if run.Waiting == "" && !wire.Ended(run.State) {
+		// A standby does not know why tasks wait; the leader, which it asks, does.
+		if explanation, err := s.Explain(ctx, id); err == nil && len(explanation.Waiting) > 0 {
+			run.Waiting = explanation.Summary
+		}
+	}
 	if s.json {
 		return writeJSON(s.out, runWithTasks{run, tasks})
 	}
@@ -179,8 +185,8 @@ func newExplainCommand() *cobra.Command {
 			return err
 		}
 		for _, w := range explanation.Waiting {
-			_, err := fmt.Fprintf(s.out, "\n%d tasks of stage %s, each %g cpus, %s memory, %s disk, since %s\n  %s\n  offers looked at: %d%s\n",
-				w.Tasks, w.Stage, w.Resources.CPUs, formatBytes(w.Resources.Memory), formatBytes(w.Resources.Disk), formatTime(&w.Since),
+			_, err := fmt.Fprintf(s.out, "\n%s of stage %s, each %g cpus, %s memory, %s disk, since %s\n  %s\n  offers looked at: %d%s\n",
+				plural(int64(w.Tasks), "task"), w.Stage, w.Resources.CPUs, formatBytes(w.Resources.Memory), formatBytes(w.Resources.Disk), formatTime(&w.Since),
 				w.Reason, w.Offers, listReasons(w.Reasons))
 			if err != nil {
 				return err

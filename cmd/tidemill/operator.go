@@ -188,7 +188,8 @@ func newFrameworkShowCommand() *cobra.Command {
 func showFramework(w io.Writer, f service.Framework) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "framework %s, registered %s\n", f.ID, f.Registered.UTC().Format("2006-01-02 15:04:05 MST"))
-	fmt.Fprintf(&b, "%d runs have not ended; %d attempts have not, as far as is known\n", f.Runs, len(f.Attempts))
+	fmt.Fprintf(&b, "%s and %s have not ended, as far as is known\n",
+		plural(int64(f.Runs), "run"), plural(int64(len(f.Attempts)), "attempt"))
 	for _, a := range f.Attempts {
 		fmt.Fprintf(&b, "  %s on %s (agent %s, executor %s)\n", a.MesosID, a.Host, a.AgentID, a.ExecutorID)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -15,6 +16,8 @@ import (
 
 const (
 	redialPause = 100 * time.Millisecond // between two attempts to connect, so that a refusing server meets no storm
+	// complainAgain is the time between two log lines about servers that cannot be reached.
+	complainAgain = 30 * time.Second
 	// maxFrame is more than the largest answer that a server with the usual jute.maxbuffer of 1 MiB gives.
 	maxFrame      = 4 << 20
 	minGreeting   = 36 // bytes: protocol, timeout, session ID and password
@@ -32,6 +35,7 @@ type hosts struct {
 	next    int
 	tried   int // since the last success or pause
 	stopped func() bool
+	failed  func() // called after each fruitless round
 }
 
 func (h *hosts) Init(servers []string) error {
@@ -46,14 +50,18 @@ func (h *hosts) Len() int { return len(h.servers) }
 // looks at its own flag for that in such a pause.
 func (h *hosts) Next() (server string, rest bool) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	server = h.servers[h.next]
 	h.next = (h.next + 1) % len(h.servers)
 	if h.tried == len(h.servers) {
 		h.tried, rest = 0, true
 	}
 	h.tried++
-	return server, rest || h.stopped()
+	h.mu.Unlock()
+	stopped := h.stopped()
+	if rest && !stopped {
+		h.failed()
+	}
+	return server, rest || stopped
 }
 
 func (h *hosts) Connected() {
@@ -68,7 +76,19 @@ type dialer struct {
 	session context.Context // ends with the session
 	wanted  time.Duration   // session timeout that was asked for
 	granted atomic.Int64    // session timeout that the server gave, in nanoseconds; 0 before
-	last    time.Time       // attempt; used by the library's one goroutine
+
+	// Used by the library's one goroutine.
+	last    time.Time // attempt
+	problem error     // why the last attempt failed; nil if it did not say
+	told    time.Time // when that was logged last
+}
+
+// complain logs why no server takes us, now and then: who waits for a connection waits in silence.
+func (d *dialer) complain(log *slog.Logger) {
+	if now := time.Now(); d.told.IsZero() || now.Sub(d.told) >= complainAgain {
+		d.told = now
+		log.Warn("no ZooKeeper server can be reached", "error", d.problem)
+	}
 }
 
 // timeout is the session timeout as far as it is known.
@@ -85,6 +105,7 @@ func (d *dialer) dial(network, address string, limit time.Duration) (net.Conn, e
 	}
 	d.last = time.Now()
 	inner, err := (&net.Dialer{Timeout: limit}).DialContext(d.session, network, address)
+	d.problem = err
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +152,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 func (c *conn) Read(p []byte) (int, error) {
 	if !c.greeted {
 		if err := c.greet(); err != nil {
+			c.dialer.problem = fmt.Errorf("connect to %s: %w", c.RemoteAddr(), err)
 			return 0, err
 		}
 		c.greeted = true

@@ -127,7 +127,7 @@ func (s *Session) begin() *incarnation {
 	i := &incarnation{known: s.url.User == "", made: make(chan struct{})}
 	i.ctx, i.lose = context.WithCancel(context.Background())
 	i.dialer = &dialer{session: i.ctx, wanted: s.timeout}
-	servers := &hosts{stopped: func() bool { return i.ctx.Err() != nil }}
+	servers := &hosts{stopped: func() bool { return i.ctx.Err() != nil }, failed: func() { i.dialer.complain(s.log) }}
 	var err error
 	i.conn, i.events, err = zk.Connect(s.url.Hosts, s.timeout,
 		zk.WithHostProvider(servers),

@@ -1,13 +1,16 @@
 package zookeeper_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -325,6 +328,36 @@ func nobody(t *testing.T) string {
 	}
 	defer listener.Close()
 	return listener.Addr().String()
+}
+
+// TestUnreachableIsSaid: whoever waits for an ensemble that is not there finds out why in the log.
+func TestUnreachableIsSaid(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	u, err := zookeeper.ParseURL("zk://user:hush@" + address + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, in := io.Pipe()
+	s := zookeeper.Connect(u, zookeeper.Config{SessionTimeout: time.Second, Log: slog.New(slog.NewTextHandler(in, nil))})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil { // what is logged from here on goes nowhere
+		t.Fatal(err)
+	}
+	s.Close()
+	if !strings.Contains(line, "no ZooKeeper server can be reached") || !strings.Contains(line, address) ||
+		!strings.Contains(line, "refused") || strings.Contains(line, "hush") {
+		t.Errorf("got %q", line)
+	}
 }
 
 func TestNoStormOfConnections(t *testing.T) {

@@ -48,7 +48,7 @@ func (s *service) stand(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return &FinalError{fmt.Errorf("acquire leadership: %w", err)}
+			return &FinalError{unknownUser(fmt.Errorf("acquire leadership: %w", err))}
 		}
 		begin := time.Now()
 		err = s.term(ctx, term)
@@ -56,7 +56,7 @@ func (s *service) stand(ctx context.Context) error {
 		s.resign(term)
 		switch {
 		case final:
-			return &FinalError{err}
+			return &FinalError{unknownUser(err)}
 		case ctx.Err() != nil:
 			return nil
 		}
@@ -101,6 +101,14 @@ func forGood(err error, term lease.Term) bool {
 		return true
 	}
 	return false
+}
+
+// unknownUser adds what to do to an error of a store that refuses the credentials. Those of the masters say it themselves.
+func unknownUser(err error) error {
+	if errors.Is(err, zookeeper.ErrNoAuth) && !errors.Is(err, mesos.ErrRefused) {
+		return fmt.Errorf("%w: check user and password in --store (TIDEMILL_STORE), and the ACL of its path", err)
+	}
+	return err
 }
 
 // term leads: it blocks until the term is over, ctx ends (when it returns nil), or something fails.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/tidemill/tidemill/cmd/internal/build"
@@ -30,6 +31,9 @@ func (c Config) leaseTimeout() time.Duration { return c.StoreSessionTimeout + 2*
 // Export writes all records of the store to w, as store.Import reads them. It blocks. Beside a scheduler it works with a
 // store that can be shared; one in a file is taken, which is store.ErrInUse: its scheduler exports it over the API.
 func Export(ctx context.Context, cfg Config, w io.Writer) error {
+	if err := cfg.existing(); err != nil {
+		return err
+	}
 	return offline(ctx, cfg, openRecords, func(s *service, _ newLease) error { return s.export(ctx, w) })
 }
 
@@ -94,6 +98,9 @@ var ErrNoFramework = errors.New("the store knows of no framework")
 // ShowFramework reads what is known of the framework, and changes nothing. It blocks. Errors as those of Export, and
 // ErrNoFramework.
 func ShowFramework(ctx context.Context, cfg Config) (f Framework, err error) {
+	if err := cfg.existing(); err != nil {
+		return f, err
+	}
 	err = offline(ctx, cfg, openRecords, func(s *service, _ newLease) error {
 		snapshot, err := s.records.Snapshot(ctx)
 		if err != nil {
@@ -109,6 +116,9 @@ func ShowFramework(ctx context.Context, cfg Config) (f Framework, err error) {
 // Mesos has not removed the framework; it is taken for lost, and its tasks run again. It blocks. Errors as those of
 // Import, and ErrNoFramework.
 func ForgetFramework(ctx context.Context, cfg Config) (f Framework, err error) {
+	if err := cfg.existing(); err != nil {
+		return f, err
+	}
 	err = leading(ctx, cfg, openRecords, func(s *service, taken led) error {
 		f, err = s.giveUp(ctx, taken)
 		return err
@@ -119,6 +129,9 @@ func ForgetFramework(ctx context.Context, cfg Config) (f Framework, err error) {
 // Teardown makes Mesos kill everything that runs under the framework and remove it, and then forgets it. It blocks.
 // Errors as those of ForgetFramework, and mesos.Teardown's.
 func Teardown(ctx context.Context, cfg Config) (f Framework, err error) {
+	if err := cfg.existing(); err != nil {
+		return f, err
+	}
 	err = leading(ctx, cfg, openRecords, func(s *service, taken led) error {
 		records, err := taken.Load(ctx)
 		if err != nil {
@@ -190,6 +203,18 @@ func registered(records []scheduler.Record) (*proto.Framework, error) {
 	return nil, ErrNoFramework
 }
 
+// existing says that there is a store to be read. One in a file would be made, and an export from the wrong directory
+// would be a backup of nothing.
+func (c Config) existing() error {
+	if !c.Store.Empty() {
+		return nil
+	}
+	if _, err := os.Stat(c.recordsFile()); err != nil {
+		return fmt.Errorf("--data-dir: there are no records: %w", err)
+	}
+	return nil
+}
+
 type newLease = func(lease.Instance) (lease.Lease, error)
 
 // offline does something with a store that is opened for it.
@@ -201,7 +226,7 @@ func offline(ctx context.Context, cfg Config, open opener, do func(*service, new
 	if s.log == nil {
 		s.log = newLogger(cfg)
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(unknownUser(err), s.close()) }()
 	newLease, err := s.openStore(ctx, open)
 	if err != nil {
 		return err

@@ -59,8 +59,11 @@ func openRecords(cfg Config, objects storage.Store, log *slog.Logger) (shared, e
 	}, nil
 }
 
+// recordsFile is where the records of a scheduler that is alone lie.
+func (c Config) recordsFile() string { return filepath.Join(c.DataDir, "tidemill.db") }
+
 func openFile(cfg Config) (shared, error) {
-	file, err := store.Open(filepath.Join(cfg.DataDir, "tidemill.db"))
+	file, err := store.Open(cfg.recordsFile())
 	if err != nil {
 		return shared{}, err
 	}
