@@ -40,12 +40,18 @@ func Export(ctx context.Context, cfg Config, w io.Writer) error {
 // exportTimeout is for reading all records: a store that does not answer is said to be away, not waited for.
 const exportTimeout = time.Minute
 
+// teardownTimeout is for finding the leading master, subscribing, and the answer.
+const teardownTimeout = 2 * time.Minute
+
 func (s *service) export(ctx context.Context, w io.Writer) error {
 	within, cancel := context.WithTimeout(ctx, exportTimeout)
 	defer cancel()
 	snapshot, err := s.records.Snapshot(within)
 	if err != nil {
 		return err
+	}
+	if len(snapshot.Records) == 0 {
+		return fmt.Errorf("export: %w", ErrNoRecords)
 	}
 	return store.Export(w, store.Header{Version: build.Version(), Exported: time.Now().UTC(), Epoch: snapshot.Epoch}, snapshot.Records)
 }
@@ -91,6 +97,9 @@ type Framework struct {
 	Attempts   []scheduler.ForgottenAttempt // that have not ended, as far as is known
 	Runs       int                          // that have not ended
 }
+
+// ErrNoRecords: no scheduler has ever used the store, or it is another one than was meant. Look at --store and --data-dir.
+var ErrNoRecords = errors.New("the store holds no records: is it the right one")
 
 // ErrNoFramework: none is registered. There is nothing to be done.
 var ErrNoFramework = errors.New("the store knows of no framework")
@@ -145,7 +154,12 @@ func Teardown(ctx context.Context, cfg Config) (f Framework, err error) {
 		if err != nil {
 			return err
 		}
-		if err := mesos.Teardown(ctx, connection, scheduler.Identity{ID: identity.ID, Info: identity.Info}); err != nil {
+		within, cancel := context.WithTimeout(ctx, teardownTimeout)
+		defer cancel()
+		if err := mesos.Teardown(within, connection, scheduler.Identity{ID: identity.ID, Info: identity.Info}); err != nil {
+			if within.Err() != nil && ctx.Err() == nil {
+				err = fmt.Errorf("tear down: Mesos has not confirmed it within %s, and the records are as they were; try again when a master leads: %w", teardownTimeout, err)
+			}
 			return err
 		}
 		f, err = s.giveUp(ctx, taken)
