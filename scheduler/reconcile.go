@@ -151,8 +151,13 @@ func (c *Core) reconcile(attempts []*attempt) {
 // callRepeats are offers to be given back once more, because the call that did so failed: Mesos would wait for ever.
 type callRepeats struct {
 	alarm
-	offers []string
+	offers  []string
+	refused map[string]int // how often giving an offer back was refused
 }
+
+// mostRefused is how often giving an offer back may be refused until it is taken for gone. A master refuses what it does
+// not understand, so that one refusal says little of the offer.
+const mostRefused = 5
 
 func (r *callRepeats) fire(c *Core) {
 	if len(r.offers) == 0 || !c.mesos.up() {
@@ -176,9 +181,10 @@ func (c *Core) callFailed(f CallFailed) {
 		}
 		c.giveBack(call.OfferIDs)
 	case Decline:
-		if call.Reason != repeated || !refused {
-			c.giveBack(call.OfferIDs)
+		if refused {
+			call.OfferIDs = c.mesos.calls.stillThere(call.OfferIDs)
 		}
+		c.giveBack(call.OfferIDs)
 	case Suppress:
 		c.flowFailed(call.Roles)
 	case Revive:
@@ -196,9 +202,25 @@ func (c *Core) callFailed(f CallFailed) {
 	}
 }
 
+// stillThere counts a refusal, and leaves out the offers that are taken for gone.
+func (r *callRepeats) stillThere(offers []string) []string {
+	if r.refused == nil {
+		r.refused = map[string]int{}
+	}
+	var there []string
+	for _, id := range offers {
+		if r.refused[id]++; r.refused[id] < mostRefused {
+			there = append(there, id)
+		} else {
+			delete(r.refused, id)
+		}
+	}
+	return there
+}
+
 // giveBack declines offers once more after a moment, if they are still this subscription's.
 func (c *Core) giveBack(offers []string) {
-	if !c.mesos.up() {
+	if !c.mesos.up() || len(offers) == 0 {
 		return
 	}
 	r := &c.mesos.calls
