@@ -29,13 +29,16 @@
 //     or is cancelled gets its final state at once if all of its attempts are settled. Otherwise one may still commit, so
 //     the run stays running until its clean-up task has claimed the commit point, or has found the result there. A run is
 //     settled when it has ended and its clean-up is over: then it may go to the archive, and is forgotten when it lies there.
+//   - share: what waits for one role's offers. Each is suppressed and revived by itself.
+//   - window: maintenance of an agent, announced or going on. Work that would still run then is moved: it is drained.
 //   - stalled: a running attempt whose executor has said nothing for long. What the master answers to reconciliation is no
 //     sign of life.
 //
-// Where to look: core.go (Step), event.go and action.go (in and out), run.go, plan.go and task.go (what runs), life.go (what becomes
-// of an attempt), classify.go (the table of failures), place.go, demand.go and queue.go (offers), flow.go (suppress, revive),
-// reconcile.go, check.go, clean.go, load.go, ahead.go and migrate.go (restart), forget.go and key.go (what
-// remains of old runs), explain.go, snapshot.go and stageview.go (what readers see).
+// Where to look: core.go (Step), event.go and action.go (in and out), run.go, plan.go and task.go (what runs), life.go (what
+// becomes of an attempt), classify.go (the table of failures), place.go, again.go, demand.go and queue.go (offers), role.go
+// and flow.go (suppress, revive), agent.go, maintenance.go and trouble.go (what is known of agents, and keeps work off
+// them), framework.go, reconcile.go, check.go, clean.go, load.go, ahead.go and migrate.go (restart), forget.go and key.go
+// (what remains of old runs), explain.go, trial.go, snapshot.go and stageview.go (what readers see).
 //
 // Adapters (scheduler/mesos, scheduler/store, api) import this package's types, never the other way round.
 package scheduler
