@@ -196,12 +196,31 @@ func (z *ZooKeeper) follow(ctx context.Context, conn *zk.Conn, candidate func() 
 			return err
 		}
 		tell(leader)
+		if err := z.changed(ctx, conn, children, changes); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// changed blocks until the candidates are others than known. The client may lose a change that came while a connection was
+// broken, for it sets its watches again relative to the newest that it has seen: so it looks by itself from time to time.
+func (z *ZooKeeper) changed(ctx context.Context, conn *zk.Conn, known []string, changes <-chan zk.Event) error {
+	again := time.NewTicker(z.SessionTimeout)
+	defer again.Stop()
+	slices.Sort(known)
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case event := <-changes:
-			if event.Err != nil {
-				return event.Err
+			return event.Err
+		case <-again.C:
+			now, _, err := conn.Children(z.path)
+			if err != nil {
+				return fmt.Errorf("list candidates: %w", err)
+			}
+			if slices.Sort(now); !slices.Equal(now, known) {
+				return nil
 			}
 		}
 	}
