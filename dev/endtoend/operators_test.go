@@ -89,7 +89,7 @@ func TestOperatorCommands(t *testing.T) {
 			{"teardown", "--yes-kill-everything"}} {
 			g.want(1, here, with(verb...), "a scheduler leads this store", leader.url)
 		}
-		g.want(0, here, with("framework", "show"), "0 runs have not ended")
+		g.want(0, here, with("framework", "show"), "0 runs and 0 attempts have not ended")
 	})
 
 	// From here on a task hangs, and no scheduler runs.
@@ -109,7 +109,7 @@ func TestOperatorCommands(t *testing.T) {
 	})
 	t.Run("teardown", func(t *testing.T) {
 		g := g.in(t)
-		g.want(0, here, with("framework", "show"), "1 runs have not ended", "flights-by-carrier-")
+		g.want(0, here, with("framework", "show"), "1 run and 1 attempt have not ended", "flights-by-carrier-")
 		g.want(0, here, with("framework", "forget"), "nothing was changed")
 		g.want(0, here, with("teardown", "--yes-kill-everything"), "flights-by-carrier-", "torn down, and forgotten")
 		begun := time.Now()
