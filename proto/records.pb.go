@@ -168,6 +168,40 @@ func (TaskState) EnumDescriptor() ([]byte, []int) {
 	return fileDescriptor_6ae0159314830e16, []int{3}
 }
 
+type RolloutState int32
+
+const (
+	ROLLOUT_RUNNING    RolloutState = 0
+	ROLLOUT_PAUSED     RolloutState = 1
+	ROLLOUT_PROMOTED   RolloutState = 2
+	ROLLOUT_TAKEN_BACK RolloutState = 3
+	ROLLOUT_ABORTED    RolloutState = 4
+)
+
+var RolloutState_name = map[int32]string{
+	0: "ROLLOUT_RUNNING",
+	1: "ROLLOUT_PAUSED",
+	2: "ROLLOUT_PROMOTED",
+	3: "ROLLOUT_TAKEN_BACK",
+	4: "ROLLOUT_ABORTED",
+}
+
+var RolloutState_value = map[string]int32{
+	"ROLLOUT_RUNNING":    0,
+	"ROLLOUT_PAUSED":     1,
+	"ROLLOUT_PROMOTED":   2,
+	"ROLLOUT_TAKEN_BACK": 3,
+	"ROLLOUT_ABORTED":    4,
+}
+
+func (x RolloutState) String() string {
+	return proto.EnumName(RolloutState_name, int32(x))
+}
+
+func (RolloutState) EnumDescriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{4}
+}
+
 // Framework is stored before anything else: losing its ID would orphan every running task.
 type Framework struct {
 	ID      string    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -560,6 +594,7 @@ type Revision struct {
 	Checks      CheckState `protobuf:"varint,6,opt,name=checks,proto3,enum=tidemill.CheckState" json:"checks,omitempty"`
 	Problems    []Problem  `protobuf:"bytes,7,rep,name=problems,proto3" json:"problems"`
 	CheckedWith string     `protobuf:"bytes,8,opt,name=checked_with,json=checkedWith,proto3" json:"checked_with,omitempty"`
+	By          string     `protobuf:"bytes,9,opt,name=by,proto3" json:"by,omitempty"`
 }
 
 func (m *Revision) Reset()         { *m = Revision{} }
@@ -647,6 +682,13 @@ func (m *Revision) GetCheckedWith() string {
 	return ""
 }
 
+func (m *Revision) GetBy() string {
+	if m != nil {
+		return m.By
+	}
+	return ""
+}
+
 // Run is one execution of a revision.
 type Run struct {
 	ID              string            `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -666,6 +708,12 @@ type Run struct {
 	CancelRequested *time.Time        `protobuf:"bytes,15,opt,name=cancel_requested,json=cancelRequested,proto3,stdtime" json:"cancel_requested,omitempty"`
 	CleanUp         CleanUp           `protobuf:"varint,16,opt,name=clean_up,json=cleanUp,proto3,enum=tidemill.CleanUp" json:"clean_up,omitempty"`
 	Role            string            `protobuf:"bytes,17,opt,name=role,proto3" json:"role,omitempty"`
+	By              string            `protobuf:"bytes,18,opt,name=by,proto3" json:"by,omitempty"`
+	CancelledBy     string            `protobuf:"bytes,19,opt,name=cancelled_by,json=cancelledBy,proto3" json:"cancelled_by,omitempty"`
+	Channel         string            `protobuf:"bytes,20,opt,name=channel,proto3" json:"channel,omitempty"`
+	Rollout         uint32            `protobuf:"varint,21,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	MovingTo        string            `protobuf:"bytes,22,opt,name=moving_to,json=movingTo,proto3" json:"moving_to,omitempty"`
+	Moves           []Move            `protobuf:"bytes,23,rep,name=moves,proto3" json:"moves"`
 }
 
 func (m *Run) Reset()         { *m = Run{} }
@@ -816,6 +864,113 @@ func (m *Run) GetRole() string {
 	return ""
 }
 
+func (m *Run) GetBy() string {
+	if m != nil {
+		return m.By
+	}
+	return ""
+}
+
+func (m *Run) GetCancelledBy() string {
+	if m != nil {
+		return m.CancelledBy
+	}
+	return ""
+}
+
+func (m *Run) GetChannel() string {
+	if m != nil {
+		return m.Channel
+	}
+	return ""
+}
+
+func (m *Run) GetRollout() uint32 {
+	if m != nil {
+		return m.Rollout
+	}
+	return 0
+}
+
+func (m *Run) GetMovingTo() string {
+	if m != nil {
+		return m.MovingTo
+	}
+	return ""
+}
+
+func (m *Run) GetMoves() []Move {
+	if m != nil {
+		return m.Moves
+	}
+	return nil
+}
+
+// Move is a long run's change to another executor version, at a checkpoint.
+type Move struct {
+	From string    `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To   string    `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	At   time.Time `protobuf:"bytes,3,opt,name=at,proto3,stdtime" json:"at"`
+	By   string    `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+}
+
+func (m *Move) Reset()         { *m = Move{} }
+func (m *Move) String() string { return proto.CompactTextString(m) }
+func (*Move) ProtoMessage()    {}
+func (*Move) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{8}
+}
+func (m *Move) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Move) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *Move) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Move.Merge(m, src)
+}
+func (m *Move) XXX_Size() int {
+	return m.Size()
+}
+func (m *Move) XXX_DiscardUnknown() {
+	xxx_messageInfo_Move.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Move proto.InternalMessageInfo
+
+func (m *Move) GetFrom() string {
+	if m != nil {
+		return m.From
+	}
+	return ""
+}
+
+func (m *Move) GetTo() string {
+	if m != nil {
+		return m.To
+	}
+	return ""
+}
+
+func (m *Move) GetAt() time.Time {
+	if m != nil {
+		return m.At
+	}
+	return time.Time{}
+}
+
+func (m *Move) GetBy() string {
+	if m != nil {
+		return m.By
+	}
+	return ""
+}
+
 type Stage struct {
 	Name  string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Tasks uint32 `protobuf:"varint,2,opt,name=tasks,proto3" json:"tasks,omitempty"`
@@ -826,7 +981,7 @@ func (m *Stage) Reset()         { *m = Stage{} }
 func (m *Stage) String() string { return proto.CompactTextString(m) }
 func (*Stage) ProtoMessage()    {}
 func (*Stage) Descriptor() ([]byte, []int) {
-	return fileDescriptor_6ae0159314830e16, []int{8}
+	return fileDescriptor_6ae0159314830e16, []int{9}
 }
 func (m *Stage) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -897,7 +1052,7 @@ func (m *Task) Reset()         { *m = Task{} }
 func (m *Task) String() string { return proto.CompactTextString(m) }
 func (*Task) ProtoMessage()    {}
 func (*Task) Descriptor() ([]byte, []int) {
-	return fileDescriptor_6ae0159314830e16, []int{9}
+	return fileDescriptor_6ae0159314830e16, []int{10}
 }
 func (m *Task) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1053,13 +1208,15 @@ type Attempt struct {
 	KillRequested *time.Time `protobuf:"bytes,15,opt,name=kill_requested,json=killRequested,proto3,stdtime" json:"kill_requested,omitempty"`
 	LogURI        string     `protobuf:"bytes,16,opt,name=log_uri,json=logUri,proto3" json:"log_uri,omitempty"`
 	Settled       bool       `protobuf:"varint,17,opt,name=settled,proto3" json:"settled,omitempty"`
+	Version       string     `protobuf:"bytes,18,opt,name=version,proto3" json:"version,omitempty"`
+	HandedOver    bool       `protobuf:"varint,19,opt,name=handed_over,json=handedOver,proto3" json:"handed_over,omitempty"`
 }
 
 func (m *Attempt) Reset()         { *m = Attempt{} }
 func (m *Attempt) String() string { return proto.CompactTextString(m) }
 func (*Attempt) ProtoMessage()    {}
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return fileDescriptor_6ae0159314830e16, []int{10}
+	return fileDescriptor_6ae0159314830e16, []int{11}
 }
 func (m *Attempt) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1203,6 +1360,20 @@ func (m *Attempt) GetSettled() bool {
 	return false
 }
 
+func (m *Attempt) GetVersion() string {
+	if m != nil {
+		return m.Version
+	}
+	return ""
+}
+
+func (m *Attempt) GetHandedOver() bool {
+	if m != nil {
+		return m.HandedOver
+	}
+	return false
+}
+
 // Executor is one executor process on one agent. Its ExecutorInfo is sent again unchanged while it lives.
 type Executor struct {
 	ID       string    `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1220,7 +1391,7 @@ func (m *Executor) Reset()         { *m = Executor{} }
 func (m *Executor) String() string { return proto.CompactTextString(m) }
 func (*Executor) ProtoMessage()    {}
 func (*Executor) Descriptor() ([]byte, []int) {
-	return fileDescriptor_6ae0159314830e16, []int{11}
+	return fileDescriptor_6ae0159314830e16, []int{12}
 }
 func (m *Executor) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1319,7 +1490,7 @@ func (m *ExecutorVersion) Reset()         { *m = ExecutorVersion{} }
 func (m *ExecutorVersion) String() string { return proto.CompactTextString(m) }
 func (*ExecutorVersion) ProtoMessage()    {}
 func (*ExecutorVersion) Descriptor() ([]byte, []int) {
-	return fileDescriptor_6ae0159314830e16, []int{12}
+	return fileDescriptor_6ae0159314830e16, []int{13}
 }
 func (m *ExecutorVersion) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1367,18 +1538,22 @@ func (m *ExecutorVersion) GetRegistered() time.Time {
 
 // Artifact is the executor's file for one platform.
 type Artifact struct {
-	OS          string      `protobuf:"bytes,1,opt,name=os,proto3" json:"os,omitempty"`
-	Arch        string      `protobuf:"bytes,2,opt,name=arch,proto3" json:"arch,omitempty"`
-	SHA256      string      `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	Size_       int64       `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
-	Description Description `protobuf:"bytes,5,opt,name=description,proto3" json:"description"`
+	OS           string      `protobuf:"bytes,1,opt,name=os,proto3" json:"os,omitempty"`
+	Arch         string      `protobuf:"bytes,2,opt,name=arch,proto3" json:"arch,omitempty"`
+	SHA256       string      `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Size_        int64       `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	Description  Description `protobuf:"bytes,5,opt,name=description,proto3" json:"description"`
+	Registered   *time.Time  `protobuf:"bytes,6,opt,name=registered,proto3,stdtime" json:"registered,omitempty"`
+	RegisteredBy string      `protobuf:"bytes,7,opt,name=registered_by,json=registeredBy,proto3" json:"registered_by,omitempty"`
+	SignedBy     string      `protobuf:"bytes,8,opt,name=signed_by,json=signedBy,proto3" json:"signed_by,omitempty"`
+	Signature    []byte      `protobuf:"bytes,9,opt,name=signature,proto3" json:"signature,omitempty"`
 }
 
 func (m *Artifact) Reset()         { *m = Artifact{} }
 func (m *Artifact) String() string { return proto.CompactTextString(m) }
 func (*Artifact) ProtoMessage()    {}
 func (*Artifact) Descriptor() ([]byte, []int) {
-	return fileDescriptor_6ae0159314830e16, []int{13}
+	return fileDescriptor_6ae0159314830e16, []int{14}
 }
 func (m *Artifact) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1438,6 +1613,115 @@ func (m *Artifact) GetDescription() Description {
 	return Description{}
 }
 
+func (m *Artifact) GetRegistered() *time.Time {
+	if m != nil {
+		return m.Registered
+	}
+	return nil
+}
+
+func (m *Artifact) GetRegisteredBy() string {
+	if m != nil {
+		return m.RegisteredBy
+	}
+	return ""
+}
+
+func (m *Artifact) GetSignedBy() string {
+	if m != nil {
+		return m.SignedBy
+	}
+	return ""
+}
+
+func (m *Artifact) GetSignature() []byte {
+	if m != nil {
+		return m.Signature
+	}
+	return nil
+}
+
+// Use is what became of an executor version: a record of its own, so that an end of a run writes a small one.
+type Use struct {
+	Version   string     `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	First     *time.Time `protobuf:"bytes,2,opt,name=first,proto3,stdtime" json:"first,omitempty"`
+	Last      *time.Time `protobuf:"bytes,3,opt,name=last,proto3,stdtime" json:"last,omitempty"`
+	Succeeded int64      `protobuf:"varint,4,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
+	Failed    int64      `protobuf:"varint,5,opt,name=failed,proto3" json:"failed,omitempty"`
+	Cancelled int64      `protobuf:"varint,6,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+}
+
+func (m *Use) Reset()         { *m = Use{} }
+func (m *Use) String() string { return proto.CompactTextString(m) }
+func (*Use) ProtoMessage()    {}
+func (*Use) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{15}
+}
+func (m *Use) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Use) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *Use) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Use.Merge(m, src)
+}
+func (m *Use) XXX_Size() int {
+	return m.Size()
+}
+func (m *Use) XXX_DiscardUnknown() {
+	xxx_messageInfo_Use.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Use proto.InternalMessageInfo
+
+func (m *Use) GetVersion() string {
+	if m != nil {
+		return m.Version
+	}
+	return ""
+}
+
+func (m *Use) GetFirst() *time.Time {
+	if m != nil {
+		return m.First
+	}
+	return nil
+}
+
+func (m *Use) GetLast() *time.Time {
+	if m != nil {
+		return m.Last
+	}
+	return nil
+}
+
+func (m *Use) GetSucceeded() int64 {
+	if m != nil {
+		return m.Succeeded
+	}
+	return 0
+}
+
+func (m *Use) GetFailed() int64 {
+	if m != nil {
+		return m.Failed
+	}
+	return 0
+}
+
+func (m *Use) GetCancelled() int64 {
+	if m != nil {
+		return m.Cancelled
+	}
+	return 0
+}
+
 // Description is what an executor binary says of itself: the marked block inside it, and --describe.
 type Description struct {
 	Version     string   `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -1453,7 +1737,7 @@ func (m *Description) Reset()         { *m = Description{} }
 func (m *Description) String() string { return proto.CompactTextString(m) }
 func (*Description) ProtoMessage()    {}
 func (*Description) Descriptor() ([]byte, []int) {
-	return fileDescriptor_6ae0159314830e16, []int{14}
+	return fileDescriptor_6ae0159314830e16, []int{16}
 }
 func (m *Description) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1527,17 +1811,22 @@ func (m *Description) GetFeatures() []string {
 	return nil
 }
 
+// Channel is a name that points at an executor version.
 type Channel struct {
-	Name    string    `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Version string    `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Updated time.Time `protobuf:"bytes,3,opt,name=updated,proto3,stdtime" json:"updated"`
+	Name      string        `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version   string        `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Updated   time.Time     `protobuf:"bytes,3,opt,name=updated,proto3,stdtime" json:"updated"`
+	UpdatedBy string        `protobuf:"bytes,4,opt,name=updated_by,json=updatedBy,proto3" json:"updated_by,omitempty"`
+	Previous  string        `protobuf:"bytes,5,opt,name=previous,proto3" json:"previous,omitempty"`
+	Rollouts  uint32        `protobuf:"varint,6,opt,name=rollouts,proto3" json:"rollouts,omitempty"`
+	Moves     []ChannelMove `protobuf:"bytes,7,rep,name=moves,proto3" json:"moves"`
 }
 
 func (m *Channel) Reset()         { *m = Channel{} }
 func (m *Channel) String() string { return proto.CompactTextString(m) }
 func (*Channel) ProtoMessage()    {}
 func (*Channel) Descriptor() ([]byte, []int) {
-	return fileDescriptor_6ae0159314830e16, []int{15}
+	return fileDescriptor_6ae0159314830e16, []int{17}
 }
 func (m *Channel) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -1583,11 +1872,624 @@ func (m *Channel) GetUpdated() time.Time {
 	return time.Time{}
 }
 
+func (m *Channel) GetUpdatedBy() string {
+	if m != nil {
+		return m.UpdatedBy
+	}
+	return ""
+}
+
+func (m *Channel) GetPrevious() string {
+	if m != nil {
+		return m.Previous
+	}
+	return ""
+}
+
+func (m *Channel) GetRollouts() uint32 {
+	if m != nil {
+		return m.Rollouts
+	}
+	return 0
+}
+
+func (m *Channel) GetMoves() []ChannelMove {
+	if m != nil {
+		return m.Moves
+	}
+	return nil
+}
+
+// ChannelMove is one change of what a channel points at.
+type ChannelMove struct {
+	At      time.Time `protobuf:"bytes,1,opt,name=at,proto3,stdtime" json:"at"`
+	From    string    `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	To      string    `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	By      string    `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Rollout uint32    `protobuf:"varint,5,opt,name=rollout,proto3" json:"rollout,omitempty"`
+}
+
+func (m *ChannelMove) Reset()         { *m = ChannelMove{} }
+func (m *ChannelMove) String() string { return proto.CompactTextString(m) }
+func (*ChannelMove) ProtoMessage()    {}
+func (*ChannelMove) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{18}
+}
+func (m *ChannelMove) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *ChannelMove) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *ChannelMove) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_ChannelMove.Merge(m, src)
+}
+func (m *ChannelMove) XXX_Size() int {
+	return m.Size()
+}
+func (m *ChannelMove) XXX_DiscardUnknown() {
+	xxx_messageInfo_ChannelMove.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_ChannelMove proto.InternalMessageInfo
+
+func (m *ChannelMove) GetAt() time.Time {
+	if m != nil {
+		return m.At
+	}
+	return time.Time{}
+}
+
+func (m *ChannelMove) GetFrom() string {
+	if m != nil {
+		return m.From
+	}
+	return ""
+}
+
+func (m *ChannelMove) GetTo() string {
+	if m != nil {
+		return m.To
+	}
+	return ""
+}
+
+func (m *ChannelMove) GetBy() string {
+	if m != nil {
+		return m.By
+	}
+	return ""
+}
+
+func (m *ChannelMove) GetRollout() uint32 {
+	if m != nil {
+		return m.Rollout
+	}
+	return 0
+}
+
+// RolloutPlan is what somebody asked of a rollout, defaults filled in.
+type RolloutPlan struct {
+	Steps            []uint32      `protobuf:"varint,1,rep,packed,name=steps,proto3" json:"steps,omitempty"`
+	Interval         time.Duration `protobuf:"bytes,2,opt,name=interval,proto3,stdduration" json:"interval"`
+	MinRuns          uint32        `protobuf:"varint,3,opt,name=min_runs,json=minRuns,proto3" json:"min_runs,omitempty"`
+	MaxFailureRatio  float64       `protobuf:"fixed64,4,opt,name=max_failure_ratio,json=maxFailureRatio,proto3" json:"max_failure_ratio,omitempty"`
+	MaxDurationRatio float64       `protobuf:"fixed64,5,opt,name=max_duration_ratio,json=maxDurationRatio,proto3" json:"max_duration_ratio,omitempty"`
+	MinRateRatio     float64       `protobuf:"fixed64,6,opt,name=min_rate_ratio,json=minRateRatio,proto3" json:"min_rate_ratio,omitempty"`
+	Jobs             []string      `protobuf:"bytes,7,rep,name=jobs,proto3" json:"jobs,omitempty"`
+}
+
+func (m *RolloutPlan) Reset()         { *m = RolloutPlan{} }
+func (m *RolloutPlan) String() string { return proto.CompactTextString(m) }
+func (*RolloutPlan) ProtoMessage()    {}
+func (*RolloutPlan) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{19}
+}
+func (m *RolloutPlan) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *RolloutPlan) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *RolloutPlan) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_RolloutPlan.Merge(m, src)
+}
+func (m *RolloutPlan) XXX_Size() int {
+	return m.Size()
+}
+func (m *RolloutPlan) XXX_DiscardUnknown() {
+	xxx_messageInfo_RolloutPlan.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_RolloutPlan proto.InternalMessageInfo
+
+func (m *RolloutPlan) GetSteps() []uint32 {
+	if m != nil {
+		return m.Steps
+	}
+	return nil
+}
+
+func (m *RolloutPlan) GetInterval() time.Duration {
+	if m != nil {
+		return m.Interval
+	}
+	return 0
+}
+
+func (m *RolloutPlan) GetMinRuns() uint32 {
+	if m != nil {
+		return m.MinRuns
+	}
+	return 0
+}
+
+func (m *RolloutPlan) GetMaxFailureRatio() float64 {
+	if m != nil {
+		return m.MaxFailureRatio
+	}
+	return 0
+}
+
+func (m *RolloutPlan) GetMaxDurationRatio() float64 {
+	if m != nil {
+		return m.MaxDurationRatio
+	}
+	return 0
+}
+
+func (m *RolloutPlan) GetMinRateRatio() float64 {
+	if m != nil {
+		return m.MinRateRatio
+	}
+	return 0
+}
+
+func (m *RolloutPlan) GetJobs() []string {
+	if m != nil {
+		return m.Jobs
+	}
+	return nil
+}
+
+// Rollout moves a channel by steps. While it runs or is paused the channel still points at From, and a share of the runs
+// that follow the channel is started on To.
+type Rollout struct {
+	Channel   string         `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	Number    uint32         `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	From      string         `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	To        string         `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	Plan      RolloutPlan    `protobuf:"bytes,5,opt,name=plan,proto3" json:"plan"`
+	State     RolloutState   `protobuf:"varint,6,opt,name=state,proto3,enum=tidemill.RolloutState" json:"state,omitempty"`
+	Step      uint32         `protobuf:"varint,7,opt,name=step,proto3" json:"step,omitempty"`
+	StepBegan time.Time      `protobuf:"bytes,8,opt,name=step_began,json=stepBegan,proto3,stdtime" json:"step_began"`
+	StepRuns  uint32         `protobuf:"varint,9,opt,name=step_runs,json=stepRuns,proto3" json:"step_runs,omitempty"`
+	Created   time.Time      `protobuf:"bytes,10,opt,name=created,proto3,stdtime" json:"created"`
+	By        string         `protobuf:"bytes,11,opt,name=by,proto3" json:"by,omitempty"`
+	Paused    *time.Time     `protobuf:"bytes,12,opt,name=paused,proto3,stdtime" json:"paused,omitempty"`
+	Ended     *time.Time     `protobuf:"bytes,13,opt,name=ended,proto3,stdtime" json:"ended,omitempty"`
+	Reason    string         `protobuf:"bytes,14,opt,name=reason,proto3" json:"reason,omitempty"`
+	Events    []RolloutEvent `protobuf:"bytes,15,rep,name=events,proto3" json:"events"`
+}
+
+func (m *Rollout) Reset()         { *m = Rollout{} }
+func (m *Rollout) String() string { return proto.CompactTextString(m) }
+func (*Rollout) ProtoMessage()    {}
+func (*Rollout) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{20}
+}
+func (m *Rollout) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Rollout) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *Rollout) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Rollout.Merge(m, src)
+}
+func (m *Rollout) XXX_Size() int {
+	return m.Size()
+}
+func (m *Rollout) XXX_DiscardUnknown() {
+	xxx_messageInfo_Rollout.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Rollout proto.InternalMessageInfo
+
+func (m *Rollout) GetChannel() string {
+	if m != nil {
+		return m.Channel
+	}
+	return ""
+}
+
+func (m *Rollout) GetNumber() uint32 {
+	if m != nil {
+		return m.Number
+	}
+	return 0
+}
+
+func (m *Rollout) GetFrom() string {
+	if m != nil {
+		return m.From
+	}
+	return ""
+}
+
+func (m *Rollout) GetTo() string {
+	if m != nil {
+		return m.To
+	}
+	return ""
+}
+
+func (m *Rollout) GetPlan() RolloutPlan {
+	if m != nil {
+		return m.Plan
+	}
+	return RolloutPlan{}
+}
+
+func (m *Rollout) GetState() RolloutState {
+	if m != nil {
+		return m.State
+	}
+	return ROLLOUT_RUNNING
+}
+
+func (m *Rollout) GetStep() uint32 {
+	if m != nil {
+		return m.Step
+	}
+	return 0
+}
+
+func (m *Rollout) GetStepBegan() time.Time {
+	if m != nil {
+		return m.StepBegan
+	}
+	return time.Time{}
+}
+
+func (m *Rollout) GetStepRuns() uint32 {
+	if m != nil {
+		return m.StepRuns
+	}
+	return 0
+}
+
+func (m *Rollout) GetCreated() time.Time {
+	if m != nil {
+		return m.Created
+	}
+	return time.Time{}
+}
+
+func (m *Rollout) GetBy() string {
+	if m != nil {
+		return m.By
+	}
+	return ""
+}
+
+func (m *Rollout) GetPaused() *time.Time {
+	if m != nil {
+		return m.Paused
+	}
+	return nil
+}
+
+func (m *Rollout) GetEnded() *time.Time {
+	if m != nil {
+		return m.Ended
+	}
+	return nil
+}
+
+func (m *Rollout) GetReason() string {
+	if m != nil {
+		return m.Reason
+	}
+	return ""
+}
+
+func (m *Rollout) GetEvents() []RolloutEvent {
+	if m != nil {
+		return m.Events
+	}
+	return nil
+}
+
+// RolloutEvent is something that happened to a rollout.
+type RolloutEvent struct {
+	At     time.Time `protobuf:"bytes,1,opt,name=at,proto3,stdtime" json:"at"`
+	Event  string    `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
+	Step   uint32    `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
+	By     string    `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Reason string    `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+}
+
+func (m *RolloutEvent) Reset()         { *m = RolloutEvent{} }
+func (m *RolloutEvent) String() string { return proto.CompactTextString(m) }
+func (*RolloutEvent) ProtoMessage()    {}
+func (*RolloutEvent) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{21}
+}
+func (m *RolloutEvent) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *RolloutEvent) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *RolloutEvent) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_RolloutEvent.Merge(m, src)
+}
+func (m *RolloutEvent) XXX_Size() int {
+	return m.Size()
+}
+func (m *RolloutEvent) XXX_DiscardUnknown() {
+	xxx_messageInfo_RolloutEvent.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_RolloutEvent proto.InternalMessageInfo
+
+func (m *RolloutEvent) GetAt() time.Time {
+	if m != nil {
+		return m.At
+	}
+	return time.Time{}
+}
+
+func (m *RolloutEvent) GetEvent() string {
+	if m != nil {
+		return m.Event
+	}
+	return ""
+}
+
+func (m *RolloutEvent) GetStep() uint32 {
+	if m != nil {
+		return m.Step
+	}
+	return 0
+}
+
+func (m *RolloutEvent) GetBy() string {
+	if m != nil {
+		return m.By
+	}
+	return ""
+}
+
+func (m *RolloutEvent) GetReason() string {
+	if m != nil {
+		return m.Reason
+	}
+	return ""
+}
+
+// Tally is what a rollout has seen of one job: a record of its own, written together with the run's end.
+type Tally struct {
+	Channel string `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	Rollout uint32 `protobuf:"varint,2,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	Job     string `protobuf:"bytes,3,opt,name=job,proto3" json:"job,omitempty"`
+	Old     Sample `protobuf:"bytes,4,opt,name=old,proto3" json:"old"`
+	New     Sample `protobuf:"bytes,5,opt,name=new,proto3" json:"new"`
+}
+
+func (m *Tally) Reset()         { *m = Tally{} }
+func (m *Tally) String() string { return proto.CompactTextString(m) }
+func (*Tally) ProtoMessage()    {}
+func (*Tally) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{22}
+}
+func (m *Tally) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Tally) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *Tally) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Tally.Merge(m, src)
+}
+func (m *Tally) XXX_Size() int {
+	return m.Size()
+}
+func (m *Tally) XXX_DiscardUnknown() {
+	xxx_messageInfo_Tally.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Tally proto.InternalMessageInfo
+
+func (m *Tally) GetChannel() string {
+	if m != nil {
+		return m.Channel
+	}
+	return ""
+}
+
+func (m *Tally) GetRollout() uint32 {
+	if m != nil {
+		return m.Rollout
+	}
+	return 0
+}
+
+func (m *Tally) GetJob() string {
+	if m != nil {
+		return m.Job
+	}
+	return ""
+}
+
+func (m *Tally) GetOld() Sample {
+	if m != nil {
+		return m.Old
+	}
+	return Sample{}
+}
+
+func (m *Tally) GetNew() Sample {
+	if m != nil {
+		return m.New
+	}
+	return Sample{}
+}
+
+// Sample sums up runs of one job on one version: those that succeeded and those that failed, cancelled ones never.
+type Sample struct {
+	Runs     uint32 `protobuf:"varint,1,opt,name=runs,proto3" json:"runs,omitempty"`
+	Failed   uint32 `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	Duration Spread `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration"`
+	Rate     Spread `protobuf:"bytes,4,opt,name=rate,proto3" json:"rate"`
+}
+
+func (m *Sample) Reset()         { *m = Sample{} }
+func (m *Sample) String() string { return proto.CompactTextString(m) }
+func (*Sample) ProtoMessage()    {}
+func (*Sample) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{23}
+}
+func (m *Sample) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Sample) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *Sample) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Sample.Merge(m, src)
+}
+func (m *Sample) XXX_Size() int {
+	return m.Size()
+}
+func (m *Sample) XXX_DiscardUnknown() {
+	xxx_messageInfo_Sample.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Sample proto.InternalMessageInfo
+
+func (m *Sample) GetRuns() uint32 {
+	if m != nil {
+		return m.Runs
+	}
+	return 0
+}
+
+func (m *Sample) GetFailed() uint32 {
+	if m != nil {
+		return m.Failed
+	}
+	return 0
+}
+
+func (m *Sample) GetDuration() Spread {
+	if m != nil {
+		return m.Duration
+	}
+	return Spread{}
+}
+
+func (m *Sample) GetRate() Spread {
+	if m != nil {
+		return m.Rate
+	}
+	return Spread{}
+}
+
+// Spread is a number of values with their mean and the sum of squared differences from it (Welford).
+type Spread struct {
+	Count   uint32  `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Mean    float64 `protobuf:"fixed64,2,opt,name=mean,proto3" json:"mean,omitempty"`
+	Squares float64 `protobuf:"fixed64,3,opt,name=squares,proto3" json:"squares,omitempty"`
+}
+
+func (m *Spread) Reset()         { *m = Spread{} }
+func (m *Spread) String() string { return proto.CompactTextString(m) }
+func (*Spread) ProtoMessage()    {}
+func (*Spread) Descriptor() ([]byte, []int) {
+	return fileDescriptor_6ae0159314830e16, []int{24}
+}
+func (m *Spread) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Spread) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	b = b[:cap(b)]
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+func (m *Spread) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Spread.Merge(m, src)
+}
+func (m *Spread) XXX_Size() int {
+	return m.Size()
+}
+func (m *Spread) XXX_DiscardUnknown() {
+	xxx_messageInfo_Spread.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Spread proto.InternalMessageInfo
+
+func (m *Spread) GetCount() uint32 {
+	if m != nil {
+		return m.Count
+	}
+	return 0
+}
+
+func (m *Spread) GetMean() float64 {
+	if m != nil {
+		return m.Mean
+	}
+	return 0
+}
+
+func (m *Spread) GetSquares() float64 {
+	if m != nil {
+		return m.Squares
+	}
+	return 0
+}
+
 func init() {
 	proto.RegisterEnum("tidemill.CheckState", CheckState_name, CheckState_value)
 	proto.RegisterEnum("tidemill.RunState", RunState_name, RunState_value)
 	proto.RegisterEnum("tidemill.CleanUp", CleanUp_name, CleanUp_value)
 	proto.RegisterEnum("tidemill.TaskState", TaskState_name, TaskState_value)
+	proto.RegisterEnum("tidemill.RolloutState", RolloutState_name, RolloutState_value)
 	proto.RegisterType((*Framework)(nil), "tidemill.Framework")
 	proto.RegisterType((*Format)(nil), "tidemill.Format")
 	proto.RegisterType((*Plan)(nil), "tidemill.Plan")
@@ -1597,141 +2499,204 @@ func init() {
 	proto.RegisterType((*Revision)(nil), "tidemill.Revision")
 	proto.RegisterType((*Run)(nil), "tidemill.Run")
 	proto.RegisterMapType((map[string]string)(nil), "tidemill.Run.ParamsEntry")
+	proto.RegisterType((*Move)(nil), "tidemill.Move")
 	proto.RegisterType((*Stage)(nil), "tidemill.Stage")
 	proto.RegisterType((*Task)(nil), "tidemill.Task")
 	proto.RegisterType((*Attempt)(nil), "tidemill.Attempt")
 	proto.RegisterType((*Executor)(nil), "tidemill.Executor")
 	proto.RegisterType((*ExecutorVersion)(nil), "tidemill.ExecutorVersion")
 	proto.RegisterType((*Artifact)(nil), "tidemill.Artifact")
+	proto.RegisterType((*Use)(nil), "tidemill.Use")
 	proto.RegisterType((*Description)(nil), "tidemill.Description")
 	proto.RegisterType((*Channel)(nil), "tidemill.Channel")
+	proto.RegisterType((*ChannelMove)(nil), "tidemill.ChannelMove")
+	proto.RegisterType((*RolloutPlan)(nil), "tidemill.RolloutPlan")
+	proto.RegisterType((*Rollout)(nil), "tidemill.Rollout")
+	proto.RegisterType((*RolloutEvent)(nil), "tidemill.RolloutEvent")
+	proto.RegisterType((*Tally)(nil), "tidemill.Tally")
+	proto.RegisterType((*Sample)(nil), "tidemill.Sample")
+	proto.RegisterType((*Spread)(nil), "tidemill.Spread")
 }
 
 func init() { proto.RegisterFile("records.proto", fileDescriptor_6ae0159314830e16) }
 
 var fileDescriptor_6ae0159314830e16 = []byte{
-	// 1925 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xa4, 0x57, 0xcd, 0x6f, 0x1b, 0xc7,
-	0x15, 0xd7, 0x72, 0xf9, 0xb1, 0xfb, 0x28, 0x52, 0xf4, 0x54, 0x31, 0x18, 0x23, 0x95, 0x14, 0x16,
-	0x68, 0x65, 0x37, 0x95, 0x11, 0xa5, 0x31, 0xda, 0x00, 0x4d, 0xcb, 0x2f, 0xd9, 0xac, 0x15, 0x5a,
-	0x18, 0x8a, 0x29, 0x50, 0x14, 0x20, 0x96, 0xbb, 0x23, 0x72, 0xa3, 0xe5, 0x0e, 0x3b, 0x3b, 0x6b,
-	0x59, 0xfd, 0x2b, 0xd2, 0x9e, 0x8b, 0x1e, 0x7a, 0xeb, 0xa1, 0x40, 0xaf, 0xfd, 0x0f, 0x0c, 0xf4,
-	0x50, 0x1f, 0x73, 0x52, 0x5b, 0xfa, 0x1f, 0x29, 0xe6, 0x63, 0x3f, 0xe8, 0x38, 0xb6, 0xa2, 0x9c,
-	0xf6, 0xbd, 0x37, 0xef, 0xcd, 0xcc, 0x7b, 0xf3, 0x7b, 0xbf, 0x99, 0x85, 0x1a, 0x23, 0x2e, 0x65,
-	0x5e, 0x74, 0xb0, 0x64, 0x94, 0x53, 0x64, 0x71, 0xdf, 0x23, 0x0b, 0x3f, 0x08, 0xee, 0x6c, 0xcf,
-	0xe8, 0x8c, 0x4a, 0xe3, 0x7d, 0x21, 0xa9, 0xf1, 0x3b, 0xbb, 0x33, 0x4a, 0x67, 0x01, 0xb9, 0x2f,
-	0xb5, 0x69, 0x7c, 0x76, 0x9f, 0xfb, 0x0b, 0x12, 0x71, 0x67, 0xb1, 0xd4, 0x0e, 0xc0, 0x9d, 0xe8,
-	0x5c, 0xc9, 0xad, 0x0b, 0xb0, 0x8f, 0x98, 0xb3, 0x20, 0x17, 0x94, 0x9d, 0xa3, 0xdb, 0x50, 0xf0,
-	0xbd, 0xa6, 0xb1, 0x67, 0xec, 0xdb, 0x9d, 0xf2, 0xea, 0x6a, 0xb7, 0x30, 0xe8, 0xe1, 0x82, 0xef,
-	0xa1, 0x4f, 0xa1, 0xe2, 0x32, 0xe2, 0x70, 0xe2, 0x35, 0x0b, 0x7b, 0xc6, 0x7e, 0xf5, 0xf0, 0xce,
-	0x81, 0x5a, 0xe3, 0x20, 0x59, 0xe3, 0xe0, 0x34, 0x59, 0xa3, 0x63, 0x3d, 0xbf, 0xda, 0xdd, 0xf8,
-	0xf2, 0x3f, 0xbb, 0x06, 0x4e, 0x82, 0x10, 0x82, 0xa2, 0x1f, 0x9e, 0xd1, 0xa6, 0xb9, 0x67, 0xec,
-	0x6f, 0x62, 0x29, 0xb7, 0xda, 0x50, 0x3e, 0xa2, 0x6c, 0xe1, 0x70, 0xd4, 0x84, 0xca, 0x53, 0xc2,
-	0x22, 0x9f, 0x86, 0x72, 0xe9, 0x1a, 0x4e, 0x54, 0xf4, 0x7d, 0x80, 0x0b, 0xe6, 0x73, 0x4e, 0xc2,
-	0xc9, 0xf4, 0x52, 0x2e, 0x6d, 0x63, 0x5b, 0x5b, 0x3a, 0x97, 0xad, 0x7f, 0x1a, 0x50, 0x3c, 0x09,
-	0x9c, 0x10, 0x35, 0xc0, 0x64, 0xb1, 0x8a, 0xb6, 0xb1, 0x10, 0xd1, 0x36, 0x94, 0x22, 0xee, 0xcc,
-	0x88, 0x0e, 0x52, 0x0a, 0xba, 0x0d, 0x65, 0x3f, 0x5c, 0xc6, 0x3c, 0x6a, 0x9a, 0x7b, 0xe6, 0xfe,
-	0x26, 0xd6, 0x1a, 0xfa, 0x10, 0x6c, 0x46, 0x22, 0x1a, 0x33, 0x97, 0x44, 0xcd, 0xa2, 0xcc, 0xf0,
-	0x7b, 0x07, 0x49, 0x95, 0x0f, 0x70, 0x32, 0x84, 0x33, 0xaf, 0x7c, 0x49, 0x4a, 0x37, 0x28, 0x49,
-	0x6b, 0x0c, 0x76, 0x3a, 0x2f, 0x7a, 0x0f, 0x8a, 0xee, 0x32, 0x8e, 0x64, 0x02, 0x46, 0xc7, 0x5a,
-	0x5d, 0xed, 0x16, 0xbb, 0x27, 0xe3, 0x08, 0x4b, 0xab, 0xd8, 0xf5, 0x82, 0x2c, 0x28, 0x53, 0x15,
-	0x30, 0xb1, 0xd6, 0x44, 0x55, 0x3d, 0x3f, 0x3a, 0x97, 0x55, 0x35, 0xb1, 0x94, 0x5b, 0x7f, 0x31,
-	0xa0, 0x3e, 0xf0, 0xc8, 0x62, 0x49, 0x39, 0x09, 0xdd, 0xcb, 0xc7, 0xe4, 0x52, 0x14, 0xe7, 0x0b,
-	0x3a, 0x4d, 0x8a, 0xf3, 0x05, 0x9d, 0x0a, 0xcb, 0x39, 0x49, 0xea, 0x29, 0xc4, 0xa4, 0x80, 0x66,
-	0x56, 0xc0, 0xdb, 0x50, 0x5e, 0x3a, 0xcc, 0x59, 0xa8, 0x7a, 0x6c, 0x62, 0xad, 0x7d, 0xe7, 0xbc,
-	0xff, 0x6d, 0x80, 0xf9, 0x6b, 0x3a, 0x15, 0x9b, 0x0f, 0x9d, 0x05, 0xd1, 0xdb, 0x92, 0x32, 0xba,
-	0x03, 0x16, 0x23, 0x4f, 0x7d, 0x89, 0x84, 0x82, 0x44, 0x42, 0xaa, 0x0b, 0x90, 0x78, 0x24, 0x20,
-	0x62, 0x5d, 0xb1, 0x4b, 0x0b, 0x27, 0x6a, 0x7e, 0x47, 0xc5, 0x9b, 0x80, 0xf3, 0x53, 0xa8, 0xc4,
-	0x4b, 0xef, 0xdb, 0x67, 0xa4, 0x83, 0x5a, 0x7f, 0x2d, 0x80, 0x85, 0x93, 0x6d, 0x7e, 0xbd, 0xd8,
-	0xb7, 0xa1, 0x1c, 0xc6, 0x8b, 0x29, 0x61, 0x3a, 0x25, 0xad, 0x89, 0x02, 0x9c, 0xfb, 0xa1, 0xa7,
-	0x6b, 0x2e, 0x65, 0x61, 0x8b, 0x96, 0xc4, 0xd5, 0x25, 0x97, 0xf2, 0x77, 0x2d, 0x38, 0xfa, 0x00,
-	0xca, 0xee, 0x9c, 0xb8, 0xe7, 0x51, 0xb3, 0xbc, 0x67, 0xec, 0xd7, 0x0f, 0xb7, 0x33, 0x60, 0x77,
-	0x85, 0x7d, 0xc4, 0x1d, 0x4e, 0xb0, 0xf6, 0x41, 0x1f, 0x81, 0xb5, 0x64, 0x74, 0x1a, 0x90, 0x45,
-	0xd4, 0xac, 0xec, 0x99, 0xfb, 0xd5, 0xc3, 0x5b, 0x99, 0xff, 0x89, 0x1a, 0xe9, 0x14, 0xc5, 0x2a,
-	0x38, 0x75, 0x44, 0xef, 0xc3, 0xa6, 0x0c, 0x27, 0xde, 0xe4, 0xc2, 0xe7, 0xf3, 0xa6, 0x25, 0x53,
-	0xaa, 0x6a, 0xdb, 0x6f, 0x7c, 0x3e, 0x6f, 0xfd, 0xb1, 0x0c, 0x26, 0x96, 0xb0, 0x7a, 0x3d, 0xc3,
-	0xe8, 0xba, 0x15, 0xb2, 0xba, 0xe5, 0xc1, 0x60, 0xbe, 0x02, 0x86, 0xa4, 0x76, 0xc5, 0x5c, 0xed,
-	0xf6, 0x65, 0xc7, 0x73, 0x22, 0xab, 0x54, 0x3f, 0x44, 0xb9, 0xfe, 0x8d, 0x43, 0x95, 0xa4, 0x72,
-	0x40, 0x77, 0xa1, 0x41, 0x9e, 0x11, 0x37, 0xe6, 0x94, 0x4d, 0x12, 0xe2, 0x29, 0xcb, 0x99, 0xb6,
-	0x12, 0xfb, 0xe7, 0x9a, 0x80, 0x3e, 0x4c, 0xbb, 0x40, 0x15, 0xe3, 0xdd, 0xb5, 0x59, 0x0f, 0x4e,
-	0xe4, 0x58, 0x3f, 0xe4, 0xec, 0x32, 0x6d, 0x90, 0x1f, 0xc1, 0x96, 0x9f, 0x35, 0xe0, 0x44, 0x34,
-	0x9a, 0xaa, 0x47, 0xdd, 0x5f, 0xef, 0xcb, 0xdc, 0xc1, 0xda, 0x37, 0x39, 0xd8, 0x4f, 0xa0, 0x12,
-	0x71, 0x87, 0x89, 0x78, 0x78, 0x6b, 0x7c, 0x51, 0xc5, 0xea, 0x00, 0xf4, 0x00, 0x4a, 0x24, 0xf4,
-	0x88, 0xd7, 0xac, 0x5e, 0x33, 0x52, 0xb9, 0xa3, 0x9f, 0x40, 0x59, 0x32, 0x69, 0xd4, 0xdc, 0x94,
-	0xf5, 0xd8, 0xca, 0xea, 0x31, 0x12, 0x76, 0x0d, 0x0d, 0xed, 0x84, 0xf6, 0xa1, 0x4c, 0x63, 0xbe,
-	0x8c, 0x79, 0xb3, 0x26, 0xd7, 0x69, 0x64, 0xee, 0x4f, 0xa4, 0x1d, 0xeb, 0x71, 0x71, 0x7a, 0x84,
-	0x31, 0xca, 0x9a, 0x75, 0xe9, 0xb8, 0x7e, 0x7a, 0x7d, 0x31, 0x82, 0x95, 0x03, 0x7a, 0x0c, 0x0d,
-	0xd7, 0x09, 0x5d, 0x12, 0x4c, 0x18, 0xf9, 0x7d, 0x4c, 0x22, 0x91, 0xff, 0xd6, 0x35, 0xb3, 0xd8,
-	0x52, 0x91, 0x38, 0x09, 0x44, 0x1f, 0x80, 0xe5, 0x06, 0xc4, 0x09, 0x27, 0xf1, 0xb2, 0xd9, 0x90,
-	0xb8, 0xc9, 0xc1, 0xbd, 0x2b, 0x46, 0xc6, 0x4b, 0x5c, 0x71, 0x95, 0x20, 0x60, 0xc7, 0x68, 0x40,
-	0x9a, 0xb7, 0x14, 0xec, 0x84, 0x7c, 0xe7, 0xe7, 0x50, 0xcd, 0xa1, 0x20, 0xa1, 0x56, 0x23, 0xa3,
-	0xd6, 0x6d, 0x28, 0x3d, 0x75, 0x82, 0x38, 0xbd, 0x89, 0xa4, 0xf2, 0x49, 0xe1, 0x67, 0x46, 0xab,
-	0x0f, 0x25, 0x59, 0xb4, 0xd7, 0x72, 0xe1, 0x36, 0x94, 0xc4, 0x2d, 0x1d, 0x69, 0xd6, 0x50, 0x8a,
-	0xa4, 0x7c, 0x1a, 0x12, 0x4d, 0x81, 0x52, 0x6e, 0xfd, 0xb9, 0x08, 0xc5, 0x53, 0x27, 0x3a, 0x7f,
-	0x53, 0x6f, 0x09, 0x72, 0x2f, 0xbc, 0xe6, 0x76, 0x34, 0xf3, 0xb7, 0xe3, 0x36, 0x94, 0xfc, 0xd0,
-	0x23, 0xcf, 0x64, 0x5b, 0xd5, 0xb0, 0x52, 0x50, 0x1d, 0x0a, 0xf4, 0x4c, 0x36, 0x55, 0x0d, 0x17,
-	0xe8, 0x19, 0xba, 0x9b, 0xf4, 0x99, 0xa2, 0x93, 0xdc, 0x3d, 0x29, 0x36, 0xb1, 0xd6, 0x68, 0x72,
-	0x42, 0x71, 0xfa, 0x15, 0xc9, 0x67, 0x4a, 0x11, 0x84, 0xa8, 0x41, 0x61, 0xa9, 0x9b, 0x45, 0x43,
-	0xe0, 0xa7, 0x60, 0xb9, 0x34, 0x0e, 0x39, 0x61, 0x91, 0x6e, 0x88, 0x1c, 0x0a, 0xba, 0x7a, 0x24,
-	0xe1, 0x9e, 0xc4, 0x53, 0x10, 0x96, 0xc3, 0x39, 0x59, 0x2c, 0x79, 0xd4, 0x84, 0x57, 0x09, 0xab,
-	0xad, 0x46, 0x92, 0xa0, 0xc4, 0x51, 0x5c, 0x26, 0xee, 0xdc, 0x61, 0x33, 0xdd, 0x00, 0x35, 0x9c,
-	0xa8, 0xa2, 0xc0, 0x67, 0x8c, 0x90, 0xe6, 0xa6, 0x34, 0x4b, 0x59, 0x74, 0x74, 0xca, 0x17, 0x1e,
-	0x71, 0xf8, 0x3c, 0x92, 0x70, 0xae, 0xe1, 0x7a, 0x62, 0xee, 0x49, 0x2b, 0xfa, 0x25, 0x40, 0x48,
-	0xf9, 0x64, 0x4a, 0xce, 0x28, 0x23, 0x1a, 0xc9, 0x6f, 0x07, 0xa5, 0x1d, 0x52, 0xde, 0x91, 0x21,
-	0x79, 0x4a, 0xd8, 0xba, 0xe1, 0x3b, 0x4b, 0xf2, 0x62, 0x23, 0xe3, 0xc5, 0xd6, 0xf3, 0x12, 0x54,
-	0x74, 0x1d, 0x72, 0x77, 0x91, 0xb1, 0x76, 0x17, 0xfd, 0x10, 0xac, 0x05, 0x89, 0x68, 0x34, 0xf1,
-	0xd5, 0x03, 0xcf, 0xee, 0x54, 0x57, 0x57, 0xbb, 0x95, 0xcf, 0x84, 0x6d, 0xd0, 0xc3, 0x15, 0x39,
-	0x38, 0xf0, 0x84, 0x9f, 0x33, 0x23, 0x21, 0x17, 0x7e, 0x66, 0xe6, 0xd7, 0x16, 0x36, 0xe1, 0x27,
-	0x07, 0x07, 0x72, 0x1f, 0x73, 0x1a, 0xf1, 0x84, 0x9f, 0x85, 0x8c, 0xee, 0x82, 0xad, 0x62, 0x63,
-	0x16, 0x48, 0x38, 0xd9, 0x9d, 0xcd, 0xd5, 0xd5, 0xae, 0x25, 0x83, 0xc7, 0xf8, 0x18, 0xab, 0xa9,
-	0xc7, 0x2c, 0x40, 0xf7, 0xa1, 0x9a, 0x16, 0xdc, 0xf7, 0x14, 0x37, 0x77, 0xea, 0xab, 0xab, 0x5d,
-	0xe8, 0x6b, 0xf3, 0xa0, 0x87, 0x21, 0x71, 0x19, 0x78, 0x19, 0x26, 0x2b, 0x6f, 0xc5, 0xe4, 0xaf,
-	0xc0, 0x0a, 0x9c, 0x38, 0x74, 0xe7, 0xc4, 0x93, 0xf8, 0xbb, 0x6e, 0x8d, 0xd3, 0x28, 0xc1, 0xbb,
-	0x2c, 0x0e, 0x43, 0x3f, 0x9c, 0x5d, 0x83, 0xb7, 0x35, 0xef, 0xea, 0x80, 0x8c, 0x77, 0xe1, 0xdb,
-	0xf1, 0xee, 0x7b, 0x60, 0x7b, 0x3e, 0x23, 0x2e, 0x17, 0xaf, 0xc0, 0xaa, 0x7a, 0x07, 0xa7, 0x06,
-	0xf4, 0x63, 0xa8, 0x9c, 0x39, 0x7e, 0x10, 0x33, 0x85, 0xdb, 0xb5, 0x16, 0x38, 0x52, 0x03, 0x38,
-	0xf1, 0x10, 0x18, 0x60, 0xc4, 0x89, 0x68, 0x28, 0x41, 0x6c, 0x63, 0xad, 0xa1, 0x77, 0xc1, 0x9a,
-	0xf9, 0x4f, 0x89, 0xa4, 0xc2, 0xba, 0x7a, 0x61, 0x49, 0x7d, 0xbc, 0x44, 0x0f, 0xa1, 0x7e, 0xee,
-	0x07, 0x37, 0x21, 0xdc, 0x9a, 0x88, 0xcb, 0xe8, 0xf6, 0x07, 0x50, 0x09, 0xe8, 0x6c, 0x12, 0x33,
-	0x5f, 0x41, 0xb4, 0x03, 0xab, 0xab, 0xdd, 0xf2, 0x31, 0x9d, 0x8d, 0xf1, 0x00, 0x97, 0x03, 0x3a,
-	0x1b, 0x33, 0x5f, 0x34, 0x67, 0x44, 0x38, 0x0f, 0x88, 0x27, 0x89, 0xd6, 0xc2, 0x89, 0xda, 0xfa,
-	0x53, 0x01, 0xac, 0x04, 0x01, 0xdf, 0xc8, 0x76, 0xdb, 0x50, 0xa2, 0x17, 0xa1, 0x7e, 0x6e, 0xd9,
-	0x58, 0x29, 0xf9, 0x7f, 0x0c, 0xc5, 0x79, 0xe9, 0x3f, 0x46, 0x1e, 0xd3, 0xc5, 0x37, 0x63, 0x5a,
-	0xfe, 0xc3, 0x94, 0xb2, 0x7f, 0x98, 0x7c, 0xbf, 0x96, 0x6f, 0xd8, 0xaf, 0x1e, 0x71, 0x3c, 0x09,
-	0x5b, 0x41, 0xe7, 0xc4, 0xf1, 0xc4, 0xbb, 0x47, 0x06, 0xbb, 0x34, 0x90, 0x00, 0xad, 0xe1, 0x54,
-	0x4f, 0x2f, 0x20, 0x3b, 0xbb, 0x80, 0x5a, 0x7f, 0x33, 0x60, 0xab, 0xff, 0xca, 0xb3, 0xe5, 0x95,
-	0x3f, 0xaa, 0x5c, 0xb6, 0x0f, 0xc0, 0x76, 0x18, 0xf7, 0xcf, 0x1c, 0x97, 0x8b, 0xab, 0xc5, 0x5c,
-	0x67, 0xd9, 0xb6, 0x1e, 0xd2, 0x84, 0x99, 0xb9, 0xa2, 0x1e, 0x00, 0x23, 0x33, 0x3f, 0xe2, 0x84,
-	0xe9, 0x17, 0xf8, 0x75, 0x93, 0xcd, 0xc5, 0xb5, 0xfe, 0x6e, 0x80, 0x95, 0xac, 0x21, 0x0e, 0x90,
-	0x46, 0xf9, 0x03, 0x7c, 0x32, 0xc2, 0x05, 0x2a, 0xef, 0x38, 0x87, 0xb9, 0x73, 0x7d, 0x7e, 0x52,
-	0x46, 0x2d, 0x28, 0x47, 0x73, 0xe7, 0xf0, 0xe3, 0x07, 0x9a, 0x76, 0x24, 0x6e, 0x46, 0x8f, 0xda,
-	0x87, 0x1f, 0x3f, 0xc0, 0x7a, 0x44, 0x3e, 0x9e, 0xfd, 0x3f, 0x10, 0x79, 0x88, 0x26, 0x96, 0x32,
-	0xfa, 0x05, 0x54, 0x3d, 0x12, 0xb9, 0xcc, 0x5f, 0x72, 0x51, 0x0c, 0xf5, 0x80, 0x7e, 0x27, 0x4b,
-	0xb8, 0x97, 0x0d, 0xea, 0x9c, 0xf3, 0xfe, 0xad, 0x7f, 0x19, 0x50, 0xcd, 0xb9, 0xbc, 0xa1, 0xae,
-	0x2a, 0x99, 0xc2, 0x37, 0x26, 0x63, 0xe6, 0x92, 0x79, 0x1f, 0x36, 0x93, 0x13, 0x9d, 0x2c, 0xfc,
-	0x50, 0x5f, 0xb7, 0xd5, 0xc4, 0xf6, 0x99, 0x1f, 0xae, 0xbb, 0x38, 0xcf, 0xf4, 0xf5, 0x9b, 0xb9,
-	0x38, 0xcf, 0x04, 0xce, 0x05, 0xbf, 0x8b, 0x67, 0xbd, 0x29, 0x70, 0x2e, 0x15, 0x81, 0x9e, 0x33,
-	0xe2, 0xf0, 0x98, 0x11, 0xf5, 0x64, 0xb5, 0x71, 0xaa, 0xb7, 0x2e, 0xa0, 0xd2, 0x9d, 0x3b, 0x61,
-	0x48, 0x82, 0xd7, 0xbe, 0x38, 0x72, 0xc9, 0x15, 0xd6, 0x93, 0xcb, 0xfd, 0x21, 0x99, 0x37, 0xf8,
-	0x43, 0xba, 0x77, 0x04, 0x90, 0xfd, 0x6a, 0x20, 0x04, 0xf5, 0xee, 0xa3, 0x7e, 0xf7, 0xf1, 0x68,
-	0x72, 0xd2, 0x1f, 0xf6, 0x06, 0xc3, 0x87, 0x8d, 0x0d, 0x74, 0x0b, 0x6a, 0x89, 0xad, 0x3d, 0x1a,
-	0xf5, 0x7b, 0x0d, 0x23, 0x67, 0x3a, 0x6a, 0x0f, 0x8e, 0xfb, 0xbd, 0x46, 0xe1, 0xde, 0x14, 0xac,
-	0xe4, 0x2d, 0x8f, 0xb6, 0xa0, 0x8a, 0xc7, 0xc3, 0xdc, 0x14, 0xda, 0x80, 0xc7, 0xc3, 0xa1, 0x30,
-	0xc8, 0x09, 0x84, 0x61, 0x34, 0xee, 0x76, 0xfb, 0xfd, 0x9e, 0x98, 0x00, 0xd5, 0x01, 0x84, 0x49,
-	0x4f, 0x68, 0x26, 0x2e, 0xdd, 0xf6, 0xb0, 0xdb, 0x3f, 0x16, 0xa6, 0xe2, 0xbd, 0xdf, 0x41, 0x45,
-	0xbf, 0xfb, 0xe4, 0x0e, 0x8e, 0xfb, 0xed, 0xe1, 0x64, 0x7c, 0x32, 0x19, 0x3e, 0x19, 0xf6, 0x1b,
-	0x1b, 0x68, 0x1b, 0x1a, 0xa9, 0x29, 0x59, 0xda, 0x58, 0x73, 0xec, 0x09, 0xc7, 0x02, 0x7a, 0x07,
-	0x6e, 0xa5, 0xa6, 0x87, 0x83, 0xcf, 0xfb, 0x42, 0x68, 0x98, 0xf7, 0xfe, 0x61, 0x80, 0x9d, 0x5e,
-	0x49, 0xa8, 0x01, 0x9b, 0xa7, 0xed, 0xd1, 0xe3, 0x5c, 0x12, 0x08, 0xea, 0xd2, 0x72, 0xdc, 0x1e,
-	0x0f, 0xbb, 0x8f, 0xd2, 0xd9, 0xa5, 0x6d, 0x74, 0xda, 0xc6, 0xa7, 0xc2, 0x54, 0x48, 0x03, 0x93,
-	0x64, 0xcd, 0xd4, 0xe9, 0x68, 0x30, 0x1c, 0x8c, 0x1e, 0x89, 0x4c, 0x44, 0x41, 0x94, 0x49, 0x65,
-	0x5b, 0x4a, 0x0d, 0x8f, 0x07, 0x32, 0xd7, 0x32, 0xaa, 0x81, 0xad, 0x56, 0x7b, 0x32, 0x3a, 0x6d,
-	0x54, 0x44, 0x72, 0x52, 0x1d, 0x0f, 0x71, 0xbf, 0xdd, 0x7d, 0xd4, 0xee, 0x1c, 0xf7, 0x1b, 0x56,
-	0xa7, 0xf7, 0xe2, 0x7f, 0x3b, 0x1b, 0xcf, 0x57, 0x3b, 0xc6, 0x8b, 0xd5, 0x8e, 0xf1, 0xd5, 0x6a,
-	0xc7, 0xf8, 0xef, 0x6a, 0xc7, 0xf8, 0xf2, 0xe5, 0xce, 0xc6, 0x8b, 0x97, 0x3b, 0x1b, 0x5f, 0xbd,
-	0xdc, 0xd9, 0xf8, 0x6d, 0x6b, 0xe6, 0xf3, 0x79, 0x3c, 0x3d, 0x70, 0xe9, 0xe2, 0x7e, 0xd2, 0x59,
-	0x99, 0xa0, 0x20, 0x52, 0x96, 0x9f, 0x8f, 0xfe, 0x1f, 0x00, 0x00, 0xff, 0xff, 0xcb, 0x11, 0xbc,
-	0xa5, 0xcb, 0x12, 0x00, 0x00,
+	// 2792 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xa4, 0x18, 0x4d, 0x6f, 0x1b, 0xc7,
+	0xd5, 0xbb, 0xcb, 0xcf, 0x47, 0x91, 0xa2, 0x27, 0xb2, 0xcb, 0xb8, 0x89, 0xe4, 0x30, 0x45, 0xab,
+	0xa8, 0xae, 0x8c, 0x28, 0x8e, 0x91, 0x06, 0x68, 0x12, 0x92, 0xa2, 0x63, 0x56, 0xb2, 0x24, 0x8c,
+	0xc4, 0x14, 0x28, 0x0a, 0x10, 0x4b, 0xee, 0x88, 0xda, 0x68, 0xb9, 0xc3, 0xec, 0x87, 0x3e, 0x72,
+	0x2b, 0xfa, 0x07, 0xd2, 0x0f, 0x14, 0x3d, 0x14, 0x05, 0x7a, 0xec, 0xad, 0xe8, 0xad, 0xc7, 0x02,
+	0x3d, 0x04, 0xe8, 0x21, 0x39, 0xe6, 0xa4, 0x36, 0xca, 0x1f, 0x29, 0xe6, 0xcd, 0xcc, 0xee, 0x52,
+	0x72, 0x6c, 0x59, 0x39, 0xed, 0xbc, 0x37, 0xef, 0xed, 0xcc, 0xfb, 0x7e, 0x6f, 0xa0, 0x1a, 0xb0,
+	0x11, 0x0f, 0x9c, 0x70, 0x75, 0x1a, 0xf0, 0x88, 0x93, 0x52, 0xe4, 0x3a, 0x6c, 0xe2, 0x7a, 0xde,
+	0x9d, 0x85, 0x31, 0x1f, 0x73, 0x44, 0xde, 0x17, 0x2b, 0xb9, 0x7f, 0x67, 0x71, 0xcc, 0xf9, 0xd8,
+	0x63, 0xf7, 0x11, 0x1a, 0xc6, 0xfb, 0xf7, 0x9d, 0x38, 0xb0, 0x23, 0x97, 0xfb, 0x6a, 0x7f, 0xe9,
+	0xe2, 0x7e, 0xe4, 0x4e, 0x58, 0x18, 0xd9, 0x93, 0xa9, 0x22, 0x80, 0xc8, 0x0e, 0x0f, 0xe5, 0xba,
+	0x79, 0x0c, 0xe5, 0x47, 0x81, 0x3d, 0x61, 0xc7, 0x3c, 0x38, 0x24, 0xb7, 0xc1, 0x74, 0x9d, 0x86,
+	0x71, 0xd7, 0x58, 0x2e, 0xb7, 0x0b, 0xe7, 0x67, 0x4b, 0x66, 0x6f, 0x9d, 0x9a, 0xae, 0x43, 0xde,
+	0x83, 0xe2, 0x28, 0x60, 0x76, 0xc4, 0x9c, 0x86, 0x79, 0xd7, 0x58, 0xae, 0xac, 0xdd, 0x59, 0x95,
+	0x67, 0xac, 0xea, 0x33, 0x56, 0xf7, 0xf4, 0x19, 0xed, 0xd2, 0xe7, 0x67, 0x4b, 0x37, 0x3e, 0xfb,
+	0xef, 0x92, 0x41, 0x35, 0x13, 0x21, 0x90, 0x73, 0xfd, 0x7d, 0xde, 0xb0, 0xee, 0x1a, 0xcb, 0x73,
+	0x14, 0xd7, 0xcd, 0x16, 0x14, 0x1e, 0xf1, 0x60, 0x62, 0x47, 0xa4, 0x01, 0xc5, 0x23, 0x16, 0x84,
+	0x2e, 0xf7, 0xf1, 0xe8, 0x2a, 0xd5, 0x20, 0x79, 0x15, 0xe0, 0x38, 0x70, 0xa3, 0x88, 0xf9, 0x83,
+	0xe1, 0x29, 0x1e, 0x5d, 0xa6, 0x65, 0x85, 0x69, 0x9f, 0x36, 0xff, 0x69, 0x40, 0x6e, 0xc7, 0xb3,
+	0x7d, 0x52, 0x07, 0x2b, 0x88, 0x25, 0x77, 0x99, 0x8a, 0x25, 0x59, 0x80, 0x7c, 0x18, 0xd9, 0x63,
+	0xa6, 0x98, 0x24, 0x40, 0x6e, 0x43, 0xc1, 0xf5, 0xa7, 0x71, 0x14, 0x36, 0xac, 0xbb, 0xd6, 0xf2,
+	0x1c, 0x55, 0x10, 0x79, 0x13, 0xca, 0x01, 0x0b, 0x79, 0x1c, 0x8c, 0x58, 0xd8, 0xc8, 0xa1, 0x84,
+	0x2f, 0xad, 0x6a, 0x2b, 0xac, 0x52, 0xbd, 0x45, 0x53, 0xaa, 0xac, 0x4a, 0xf2, 0xd7, 0x50, 0x49,
+	0xb3, 0x0f, 0xe5, 0xe4, 0xbf, 0xe4, 0x15, 0xc8, 0x8d, 0xa6, 0x71, 0x88, 0x02, 0x18, 0xed, 0xd2,
+	0xf9, 0xd9, 0x52, 0xae, 0xb3, 0xd3, 0x0f, 0x29, 0x62, 0xc5, 0xad, 0x27, 0x6c, 0xc2, 0x03, 0xa9,
+	0x01, 0x8b, 0x2a, 0x48, 0x68, 0xd5, 0x71, 0xc3, 0x43, 0xd4, 0xaa, 0x45, 0x71, 0xdd, 0xfc, 0x8b,
+	0x01, 0xb5, 0x9e, 0xc3, 0x26, 0x53, 0x1e, 0x31, 0x7f, 0x74, 0xba, 0xc1, 0x4e, 0x85, 0x72, 0x3e,
+	0xe6, 0x43, 0xad, 0x9c, 0x8f, 0xf9, 0x50, 0x60, 0x0e, 0x99, 0xd6, 0xa7, 0x58, 0x6a, 0x05, 0x5a,
+	0xa9, 0x02, 0x6f, 0x43, 0x61, 0x6a, 0x07, 0xf6, 0x44, 0xea, 0x63, 0x8e, 0x2a, 0xe8, 0x3b, 0xcb,
+	0xfd, 0x85, 0x01, 0xd6, 0xcf, 0xf9, 0x50, 0x5c, 0xde, 0xb7, 0x27, 0x4c, 0x5d, 0x0b, 0xd7, 0xe4,
+	0x0e, 0x94, 0x02, 0x76, 0xe4, 0xa2, 0x27, 0x98, 0xe8, 0x09, 0x09, 0x2c, 0x9c, 0xc4, 0x61, 0x1e,
+	0x13, 0xe7, 0x8a, 0x5b, 0x96, 0xa8, 0x06, 0xb3, 0x37, 0xca, 0x5d, 0xc7, 0x39, 0xdf, 0x83, 0x62,
+	0x3c, 0x75, 0x5e, 0x5c, 0x22, 0xc5, 0xd4, 0xfc, 0x87, 0x09, 0x25, 0xaa, 0xaf, 0x79, 0x59, 0xd9,
+	0xb7, 0xa1, 0xe0, 0xc7, 0x93, 0x21, 0x0b, 0x94, 0x48, 0x0a, 0x12, 0x0a, 0x38, 0x74, 0x7d, 0x47,
+	0xe9, 0x1c, 0xd7, 0x02, 0x17, 0x4e, 0xd9, 0x48, 0xa9, 0x1c, 0xd7, 0xdf, 0x55, 0xe1, 0xe4, 0x1e,
+	0x14, 0x46, 0x07, 0x6c, 0x74, 0x18, 0x36, 0x0a, 0x77, 0x8d, 0xe5, 0xda, 0xda, 0x42, 0xea, 0xd8,
+	0x1d, 0x81, 0xdf, 0x8d, 0xec, 0x88, 0x51, 0x45, 0x43, 0xde, 0x82, 0xd2, 0x34, 0xe0, 0x43, 0x8f,
+	0x4d, 0xc2, 0x46, 0xf1, 0xae, 0xb5, 0x5c, 0x59, 0xbb, 0x99, 0xd2, 0xef, 0xc8, 0x9d, 0x76, 0x4e,
+	0x9c, 0x42, 0x13, 0x42, 0xf2, 0x1a, 0xcc, 0x21, 0x3b, 0x73, 0x06, 0xc7, 0x6e, 0x74, 0xd0, 0x28,
+	0xa1, 0x48, 0x15, 0x85, 0xfb, 0x85, 0x1b, 0x1d, 0x90, 0x1a, 0x98, 0xc3, 0xd3, 0x46, 0x19, 0x37,
+	0xcc, 0xe1, 0x69, 0xf3, 0x5f, 0x45, 0xb0, 0x28, 0xba, 0xd9, 0xd3, 0x33, 0x8e, 0xd2, 0xa3, 0x99,
+	0xea, 0x31, 0xeb, 0x1c, 0xd6, 0x05, 0xe7, 0xd0, 0xba, 0xcc, 0x65, 0x74, 0xb9, 0x8c, 0x19, 0x20,
+	0x62, 0xa8, 0xb5, 0xda, 0x1a, 0xc9, 0xc4, 0x73, 0xec, 0x4b, 0xa1, 0x25, 0x01, 0x79, 0x03, 0xea,
+	0xec, 0x84, 0x8d, 0xe2, 0x88, 0x07, 0x03, 0x9d, 0x88, 0x0a, 0xf8, 0xa7, 0x79, 0x8d, 0xff, 0x48,
+	0x25, 0xa4, 0x37, 0x93, 0xa8, 0x90, 0xca, 0x79, 0x79, 0xe6, 0xaf, 0xab, 0x3b, 0xb8, 0xd7, 0xf5,
+	0xa3, 0xe0, 0x34, 0x09, 0x98, 0x1f, 0xc1, 0xbc, 0x9b, 0x06, 0xe4, 0x40, 0x04, 0x9e, 0xd4, 0x4f,
+	0xcd, 0x9d, 0x8d, 0xd3, 0x8c, 0xa1, 0xcb, 0xd7, 0x31, 0xf4, 0xbb, 0x50, 0x0c, 0x23, 0x3b, 0x10,
+	0xfc, 0xf0, 0x5c, 0xfe, 0x9c, 0xe4, 0x55, 0x0c, 0xe4, 0x21, 0xe4, 0x99, 0xef, 0x30, 0xa7, 0x51,
+	0xb9, 0x22, 0xa7, 0x24, 0x27, 0x3f, 0x81, 0x02, 0x66, 0xd6, 0xb0, 0x31, 0x87, 0xfa, 0x98, 0x4f,
+	0xf5, 0xb1, 0x2b, 0xf0, 0xca, 0x55, 0x14, 0x11, 0x59, 0x86, 0x02, 0x8f, 0xa3, 0x69, 0x1c, 0x35,
+	0xaa, 0x78, 0x4e, 0x3d, 0x25, 0xdf, 0x46, 0x3c, 0x55, 0xfb, 0xc2, 0x7a, 0x2c, 0x08, 0x78, 0xd0,
+	0xa8, 0x21, 0xe1, 0xac, 0xf5, 0xba, 0x62, 0x87, 0x4a, 0x02, 0xb2, 0x01, 0xf5, 0x91, 0xed, 0x8f,
+	0x98, 0x37, 0x08, 0xd8, 0x27, 0x31, 0x0b, 0x85, 0xfc, 0xf3, 0x57, 0x94, 0x62, 0x5e, 0x72, 0x52,
+	0xcd, 0x48, 0xee, 0x41, 0x69, 0xe4, 0x31, 0xdb, 0x1f, 0xc4, 0xd3, 0x46, 0x1d, 0xfd, 0x26, 0xe3,
+	0xfe, 0x1d, 0xb1, 0xd3, 0x9f, 0xd2, 0xe2, 0x48, 0x2e, 0x84, 0xdb, 0x05, 0xdc, 0x63, 0x8d, 0x9b,
+	0xd2, 0xed, 0xc4, 0x5a, 0x39, 0x3a, 0xd1, 0x8e, 0x8e, 0xb1, 0x81, 0x87, 0x78, 0xcc, 0x11, 0x45,
+	0xec, 0x25, 0x15, 0x1b, 0x1a, 0xd7, 0x3e, 0x15, 0xa9, 0x6d, 0x74, 0x60, 0xfb, 0x3e, 0xf3, 0x1a,
+	0x0b, 0xb8, 0xab, 0x41, 0xb1, 0x13, 0x70, 0xcf, 0xe3, 0x71, 0xd4, 0xb8, 0x25, 0x2b, 0xa3, 0x02,
+	0xc9, 0xf7, 0xa1, 0x3c, 0xe1, 0x47, 0xae, 0x3f, 0x1e, 0x44, 0xbc, 0x71, 0x1b, 0xb9, 0x4a, 0x12,
+	0xb1, 0xc7, 0xc9, 0x0a, 0xe4, 0x27, 0xfc, 0x88, 0x85, 0x8d, 0xef, 0xa1, 0x51, 0x6a, 0xa9, 0x08,
+	0x4f, 0xf8, 0x91, 0xb6, 0x89, 0x24, 0xb9, 0xf3, 0x53, 0xa8, 0x64, 0xbc, 0x56, 0x97, 0x06, 0x23,
+	0x2d, 0x0d, 0x0b, 0x90, 0x3f, 0xb2, 0xbd, 0x38, 0xa9, 0xa4, 0x08, 0xbc, 0x6b, 0xbe, 0x63, 0x34,
+	0xa7, 0x90, 0x13, 0xff, 0x13, 0x6a, 0xd8, 0x0f, 0xf8, 0x44, 0xa7, 0x72, 0xb1, 0x16, 0x6a, 0x88,
+	0xb8, 0x62, 0x31, 0x23, 0x4e, 0x1e, 0x80, 0x69, 0x47, 0x18, 0xb7, 0x57, 0xf5, 0x6b, 0xd3, 0x8e,
+	0x94, 0x32, 0x73, 0x49, 0xd6, 0xe8, 0x42, 0x1e, 0xdd, 0xea, 0xa9, 0xd5, 0x63, 0x01, 0xf2, 0xa2,
+	0xaf, 0x09, 0x55, 0x9e, 0x95, 0x00, 0x16, 0x49, 0xee, 0x33, 0x55, 0x34, 0x70, 0xdd, 0xfc, 0x73,
+	0x0e, 0x72, 0x7b, 0x76, 0x78, 0xf8, 0xac, 0xec, 0x23, 0xca, 0xa1, 0xf9, 0x94, 0x7e, 0xc2, 0xca,
+	0xf6, 0x13, 0x0b, 0x90, 0x77, 0x7d, 0x87, 0x9d, 0xe0, 0x15, 0xab, 0x54, 0x02, 0xe2, 0xd6, 0x7c,
+	0x1f, 0xd3, 0x4e, 0x95, 0x9a, 0x7c, 0x9f, 0xbc, 0xa1, 0x33, 0x91, 0x4c, 0xc0, 0x99, 0xce, 0x42,
+	0x5c, 0x62, 0x26, 0x15, 0xe1, 0x0f, 0x45, 0x7c, 0x14, 0xb1, 0x02, 0x48, 0x40, 0x94, 0x10, 0x15,
+	0x36, 0x25, 0x59, 0x8b, 0x55, 0x90, 0x3c, 0x80, 0xd2, 0x88, 0xc7, 0x7e, 0xc4, 0x82, 0x50, 0xa5,
+	0x8c, 0x4c, 0x9c, 0x74, 0xd4, 0x8e, 0xce, 0xd6, 0x9a, 0x52, 0xa4, 0x78, 0x3b, 0x8a, 0xd8, 0x64,
+	0x1a, 0x85, 0x0d, 0xb8, 0x98, 0xe2, 0x5b, 0x72, 0x47, 0x33, 0x69, 0x42, 0xe5, 0xa3, 0xc1, 0x58,
+	0xa5, 0x88, 0x2a, 0xd5, 0xa0, 0xb4, 0x3e, 0x63, 0x8d, 0x39, 0x44, 0xe3, 0x5a, 0xe4, 0xbc, 0x24,
+	0xa3, 0x3a, 0xcc, 0x8e, 0x0e, 0x42, 0x0c, 0xf8, 0x2a, 0xad, 0x69, 0xf4, 0x3a, 0x62, 0xc9, 0xfb,
+	0x00, 0x3e, 0x8f, 0x06, 0x43, 0xb6, 0xcf, 0x03, 0xa6, 0x62, 0xfd, 0xf9, 0x61, 0x5b, 0xf6, 0x79,
+	0xd4, 0x46, 0x96, 0x6c, 0xd2, 0x9c, 0xbf, 0x66, 0x67, 0x8a, 0x95, 0xa3, 0x9e, 0x56, 0x8e, 0xe6,
+	0x6f, 0x0a, 0x50, 0x54, 0x7a, 0xc8, 0x54, 0x6f, 0x63, 0xa6, 0x7a, 0xff, 0x10, 0x4a, 0x13, 0x16,
+	0xf2, 0x70, 0xe0, 0xca, 0x96, 0xb8, 0xdc, 0xae, 0x9c, 0x9f, 0x2d, 0x15, 0x9f, 0x08, 0x5c, 0x6f,
+	0x9d, 0x16, 0x71, 0xb3, 0xe7, 0x08, 0x3a, 0x7b, 0xcc, 0xfc, 0x48, 0xd0, 0x59, 0x29, 0x5d, 0x4b,
+	0xe0, 0x04, 0x1d, 0x6e, 0xf6, 0xf0, 0x1e, 0x07, 0x3c, 0x8c, 0x74, 0x05, 0x13, 0x6b, 0xf2, 0x06,
+	0x94, 0x25, 0x6f, 0x1c, 0x78, 0xe8, 0x4e, 0xe5, 0xf6, 0xdc, 0xf9, 0xd9, 0x52, 0x09, 0x99, 0xfb,
+	0x74, 0x93, 0xca, 0x5f, 0xf7, 0x03, 0x8f, 0xdc, 0x87, 0x4a, 0xa2, 0x70, 0xd7, 0x91, 0xd5, 0xab,
+	0x5d, 0x3b, 0x3f, 0x5b, 0x82, 0xae, 0x42, 0xf7, 0xd6, 0x29, 0x68, 0x92, 0x9e, 0x93, 0xfa, 0x64,
+	0xf1, 0xb9, 0x3e, 0xf9, 0x01, 0x94, 0x3c, 0x3b, 0xf6, 0x47, 0x07, 0xcc, 0x41, 0xff, 0xbb, 0xaa,
+	0x8e, 0x13, 0x2e, 0x51, 0x99, 0x82, 0xd8, 0xf7, 0x5d, 0x7f, 0x7c, 0x85, 0xca, 0xa6, 0x2a, 0x93,
+	0x62, 0x48, 0x2b, 0x13, 0xbc, 0x58, 0x65, 0x7a, 0x05, 0xca, 0x8e, 0x1b, 0xb0, 0x51, 0x24, 0xfa,
+	0xe6, 0x8a, 0x9c, 0x1c, 0x12, 0x04, 0xf9, 0x31, 0x14, 0xf7, 0x6d, 0xd7, 0x8b, 0x03, 0xe9, 0xb7,
+	0x33, 0x21, 0xf0, 0x48, 0x6e, 0x50, 0x4d, 0x21, 0x7c, 0x20, 0x60, 0x76, 0xc8, 0x7d, 0x74, 0xe2,
+	0x32, 0x55, 0x10, 0x79, 0x19, 0x4a, 0x63, 0xf7, 0x88, 0x61, 0xb1, 0xa8, 0xc9, 0x9e, 0x14, 0xe1,
+	0xfe, 0x94, 0x7c, 0x08, 0xb5, 0x43, 0xd7, 0xbb, 0x4e, 0x49, 0xaa, 0x0a, 0xbe, 0xb4, 0x20, 0xbd,
+	0x0e, 0x45, 0x8f, 0x8f, 0x07, 0x71, 0xe0, 0x4a, 0x17, 0x6d, 0xc3, 0xf9, 0xd9, 0x52, 0x61, 0x93,
+	0x8f, 0xfb, 0xb4, 0x47, 0x0b, 0x1e, 0x1f, 0xf7, 0x03, 0x57, 0x04, 0x67, 0xc8, 0xa2, 0xc8, 0x63,
+	0x0e, 0x96, 0xa2, 0x12, 0xd5, 0x60, 0x76, 0xb4, 0x92, 0x25, 0x29, 0x19, 0xad, 0x96, 0xa0, 0x72,
+	0x60, 0x0b, 0x4d, 0x0d, 0xf8, 0x11, 0x0b, 0xb0, 0x2c, 0x95, 0x28, 0x48, 0xd4, 0xf6, 0x11, 0x0b,
+	0x9a, 0xbf, 0x33, 0xa1, 0xa4, 0x9d, 0xe7, 0x5b, 0x13, 0xe5, 0x02, 0xe4, 0xf9, 0xb1, 0xaf, 0x7a,
+	0xdb, 0x32, 0x95, 0x40, 0xf6, 0x54, 0x6b, 0xf6, 0xd4, 0x6c, 0x38, 0xe4, 0x9e, 0x1d, 0x0e, 0x38,
+	0x30, 0xe6, 0xd3, 0x81, 0x31, 0x1b, 0xea, 0x85, 0x6b, 0x86, 0xba, 0xc3, 0x6c, 0x07, 0x3d, 0x5e,
+	0x54, 0x02, 0x66, 0x3b, 0xa2, 0xa9, 0x44, 0xe6, 0x11, 0xf7, 0xd0, 0xb7, 0xab, 0x34, 0x81, 0x93,
+	0xea, 0x5e, 0x4e, 0xab, 0x7b, 0xf3, 0x6f, 0x06, 0xcc, 0x77, 0x2f, 0xf4, 0x84, 0x17, 0xc6, 0xd7,
+	0x8c, 0xb4, 0x0f, 0xa1, 0x6c, 0x07, 0x91, 0xbb, 0x6f, 0x8f, 0x22, 0x51, 0x95, 0xac, 0xd9, 0x04,
+	0xdd, 0x52, 0x5b, 0x2a, 0xd7, 0xa6, 0xa4, 0x64, 0x1d, 0x20, 0x60, 0x63, 0x37, 0x8c, 0x58, 0xa0,
+	0xc6, 0x9d, 0xab, 0x0a, 0x9b, 0xe1, 0x6b, 0x7e, 0x61, 0x42, 0x49, 0x9f, 0x21, 0x0c, 0xc8, 0xc3,
+	0xac, 0x01, 0xb7, 0x77, 0xa9, 0xc9, 0xb1, 0x3c, 0xda, 0xc1, 0xe8, 0x40, 0xd9, 0x0f, 0xd7, 0xa4,
+	0x09, 0x85, 0xf0, 0xc0, 0x5e, 0x7b, 0xfb, 0xa1, 0xca, 0x58, 0xe8, 0x72, 0xbb, 0x8f, 0x5b, 0x6b,
+	0x6f, 0x3f, 0xa4, 0x6a, 0x07, 0x27, 0x15, 0xf7, 0x53, 0x86, 0x46, 0xb4, 0x28, 0xae, 0xc9, 0xcf,
+	0xa0, 0xe2, 0xb0, 0x70, 0x14, 0xb8, 0xd3, 0x48, 0x28, 0x43, 0x4e, 0x2b, 0xb7, 0x52, 0x81, 0xd7,
+	0xd3, 0x4d, 0x25, 0x73, 0x96, 0x9e, 0x7c, 0x30, 0x23, 0x75, 0xe1, 0x8a, 0xf1, 0x92, 0xe1, 0x21,
+	0xaf, 0x43, 0x35, 0x85, 0x44, 0xb3, 0x55, 0x44, 0xa9, 0xe6, 0x52, 0x64, 0xfb, 0x54, 0x74, 0x4e,
+	0xa1, 0x3b, 0xf6, 0x25, 0x81, 0xec, 0xc4, 0x4b, 0x12, 0xd1, 0x3e, 0x15, 0x59, 0x43, 0xac, 0xed,
+	0x48, 0x64, 0x86, 0x32, 0x3a, 0x5f, 0x8a, 0x68, 0x7e, 0x6d, 0x80, 0xd5, 0x0f, 0xd9, 0x33, 0x2d,
+	0x9e, 0xdf, 0x77, 0x83, 0x30, 0xba, 0xc2, 0x33, 0x89, 0xca, 0x56, 0x48, 0x4e, 0x1e, 0x40, 0xce,
+	0xb3, 0xc3, 0xab, 0x34, 0x48, 0x92, 0x0d, 0xa9, 0xf1, 0xb6, 0xf1, 0x68, 0xc4, 0x98, 0xa3, 0x66,
+	0x5f, 0x8b, 0xa6, 0x08, 0x91, 0xb6, 0x44, 0x06, 0x53, 0x73, 0xa3, 0x45, 0x15, 0x24, 0xb8, 0x92,
+	0xee, 0x13, 0xd5, 0x6c, 0xd1, 0x14, 0xd1, 0xfc, 0x8f, 0x01, 0x95, 0x8c, 0xa1, 0x9e, 0x21, 0xab,
+	0x74, 0x29, 0xf3, 0x5b, 0x5d, 0xca, 0xca, 0xb8, 0xd4, 0x6b, 0x30, 0xa7, 0xe3, 0x6a, 0x30, 0x71,
+	0x7d, 0xd5, 0x2f, 0x55, 0x34, 0xee, 0x89, 0xeb, 0xcf, 0x92, 0xd8, 0x27, 0xaa, 0x7f, 0x4a, 0x49,
+	0xec, 0x13, 0x91, 0x6d, 0x44, 0x81, 0x16, 0x93, 0xac, 0x25, 0xb2, 0x0d, 0x02, 0x22, 0x86, 0xf7,
+	0x19, 0x1a, 0x48, 0x4e, 0x65, 0x65, 0x9a, 0xc0, 0xcd, 0x5f, 0x9b, 0x50, 0xec, 0xa8, 0x66, 0xfa,
+	0x69, 0x3d, 0x63, 0x46, 0x3a, 0x73, 0x56, 0xba, 0xcc, 0xab, 0x80, 0x75, 0x8d, 0x57, 0x01, 0xf2,
+	0x2a, 0x80, 0x5a, 0x0e, 0x92, 0x16, 0xb6, 0xac, 0x30, 0xed, 0x53, 0x99, 0x78, 0xd8, 0x91, 0xcb,
+	0xe3, 0x50, 0x96, 0x76, 0x9a, 0xc0, 0x38, 0xe9, 0xca, 0x36, 0x5f, 0xce, 0xec, 0x62, 0xd2, 0x55,
+	0x30, 0x79, 0x53, 0xb7, 0xf6, 0x72, 0xfe, 0xbc, 0x95, 0x1d, 0xe6, 0x51, 0xcc, 0x4b, 0x1d, 0x7e,
+	0xf3, 0xb7, 0x06, 0x54, 0x32, 0x9b, 0xaa, 0x15, 0x37, 0x5e, 0xb0, 0x15, 0xd7, 0x4d, 0xbe, 0x79,
+	0xa9, 0xc9, 0xb7, 0x92, 0x26, 0xff, 0x42, 0xbb, 0x9e, 0x1d, 0x5f, 0xf2, 0x33, 0xe3, 0x4b, 0xf3,
+	0xf7, 0x26, 0x54, 0xa8, 0x5c, 0xe3, 0x03, 0x1e, 0xb6, 0xd7, 0x6c, 0x2a, 0x32, 0x94, 0x25, 0x1a,
+	0x69, 0x04, 0xc8, 0xfb, 0x50, 0x72, 0x45, 0xcf, 0x7a, 0x64, 0x7b, 0x2a, 0xa0, 0x5e, 0xbe, 0x74,
+	0xdf, 0x75, 0xf5, 0xf6, 0x29, 0xaf, 0xfb, 0x27, 0x6c, 0x3c, 0x34, 0x93, 0xa8, 0xd0, 0x13, 0xd7,
+	0x1f, 0x04, 0xb1, 0x1f, 0xaa, 0x37, 0x83, 0xe2, 0xc4, 0xf5, 0x69, 0xec, 0x87, 0x64, 0x05, 0x6e,
+	0x4e, 0xec, 0x93, 0x81, 0xaa, 0xf1, 0x03, 0xfc, 0x09, 0x5e, 0xdd, 0xa0, 0xf3, 0x13, 0xfb, 0x44,
+	0x37, 0x01, 0x02, 0x4d, 0xee, 0x01, 0x11, 0xb4, 0xfa, 0x99, 0x55, 0x11, 0xe7, 0x91, 0xb8, 0x3e,
+	0xb1, 0x4f, 0xf4, 0x1d, 0x24, 0xf5, 0x0f, 0xa0, 0x86, 0x87, 0xda, 0x91, 0xfe, 0x6d, 0x01, 0x29,
+	0xe7, 0xc4, 0xd1, 0xa2, 0xaf, 0x42, 0x2a, 0x02, 0xb9, 0x8f, 0xf9, 0x50, 0x7b, 0x2c, 0xae, 0x9b,
+	0xff, 0xce, 0x41, 0x51, 0x69, 0x25, 0x3b, 0x14, 0x1a, 0xb3, 0x43, 0xe1, 0x33, 0x1e, 0x94, 0xd0,
+	0x42, 0xd6, 0x25, 0x0b, 0xe5, 0x12, 0x0b, 0xdd, 0x87, 0xdc, 0xd4, 0xb3, 0x9f, 0x92, 0x9b, 0x33,
+	0xc6, 0x50, 0xde, 0x83, 0x84, 0xe4, 0xde, 0xec, 0xec, 0x72, 0xfb, 0x12, 0xc7, 0x4c, 0xab, 0x28,
+	0xaa, 0x42, 0xc4, 0xa6, 0x98, 0x77, 0xab, 0x14, 0xd7, 0xa4, 0x03, 0x20, 0xbe, 0x83, 0x21, 0x1b,
+	0xdb, 0xfe, 0x0b, 0x35, 0x90, 0x65, 0xc1, 0xd7, 0x16, 0x6c, 0x98, 0xb4, 0xc5, 0x4f, 0xd0, 0x92,
+	0x65, 0x19, 0x13, 0x02, 0x81, 0xa6, 0xcc, 0x34, 0x06, 0x70, 0x9d, 0xc6, 0x40, 0xba, 0x6d, 0x25,
+	0x71, 0xdb, 0x77, 0xa0, 0x30, 0xb5, 0xe3, 0x90, 0x39, 0xaa, 0x37, 0x7c, 0x7e, 0x3a, 0x56, 0xf4,
+	0x69, 0xb3, 0x5a, 0x7d, 0xb1, 0x66, 0x35, 0xed, 0x30, 0x6b, 0x33, 0x1d, 0xe6, 0x03, 0x28, 0xb0,
+	0x23, 0xe6, 0x47, 0x61, 0x63, 0x1e, 0xc3, 0xfd, 0xb2, 0xfa, 0xbb, 0x62, 0x5b, 0xbf, 0xb2, 0x48,
+	0xda, 0xe6, 0x1f, 0x0d, 0x98, 0xcb, 0x6e, 0x5f, 0x33, 0xe2, 0x17, 0x20, 0x8f, 0x3f, 0xd4, 0xbd,
+	0x1d, 0x02, 0x89, 0x89, 0xad, 0x8c, 0x89, 0x2f, 0xc6, 0x7d, 0x2a, 0x4e, 0x3e, 0x2b, 0x4e, 0xf3,
+	0xaf, 0x06, 0xe4, 0xf7, 0x6c, 0xcf, 0x3b, 0x7d, 0x86, 0x77, 0x67, 0x72, 0x86, 0x39, 0xfb, 0xe4,
+	0xa1, 0x9e, 0x04, 0xad, 0xf4, 0x49, 0x70, 0x19, 0x2c, 0xee, 0xe9, 0x57, 0xdf, 0xcc, 0x5b, 0xd2,
+	0xae, 0x3d, 0x99, 0x7a, 0x3a, 0x0b, 0x0a, 0x12, 0x41, 0xe9, 0xb3, 0x63, 0xe5, 0xf6, 0xdf, 0x4a,
+	0xe9, 0xb3, 0xe3, 0xe6, 0x1f, 0x0c, 0x28, 0x48, 0x2c, 0x36, 0x80, 0xc2, 0xdf, 0xe4, 0xe4, 0x87,
+	0xeb, 0x4c, 0x51, 0x55, 0xc1, 0xa7, 0x8a, 0xea, 0x1a, 0x94, 0x74, 0x7a, 0x50, 0xf5, 0x22, 0x7b,
+	0xca, 0x34, 0x60, 0xb6, 0xa3, 0x67, 0x6a, 0x4d, 0x47, 0x56, 0x20, 0x27, 0x92, 0xc4, 0x53, 0xee,
+	0x9f, 0xa5, 0x47, 0x9a, 0xe6, 0x26, 0x14, 0x24, 0x56, 0x98, 0x05, 0x47, 0x79, 0x75, 0x2d, 0x09,
+	0x88, 0xbb, 0x4e, 0x98, 0x2d, 0xab, 0x98, 0x41, 0x71, 0x8d, 0x63, 0xc1, 0x27, 0xb1, 0x2d, 0xea,
+	0xa2, 0x85, 0x68, 0x0d, 0xae, 0x3c, 0x02, 0x48, 0xdf, 0x7e, 0x09, 0x81, 0x5a, 0xe7, 0x71, 0xb7,
+	0xb3, 0xb1, 0x3b, 0xd8, 0xe9, 0x6e, 0xad, 0xf7, 0xb6, 0x3e, 0xac, 0xdf, 0x20, 0x37, 0xa1, 0xaa,
+	0x71, 0xad, 0xdd, 0xdd, 0xee, 0x7a, 0xdd, 0xc8, 0xa0, 0x1e, 0xb5, 0x7a, 0x9b, 0xdd, 0xf5, 0xba,
+	0xb9, 0x32, 0x84, 0x92, 0x7e, 0x4c, 0x25, 0xf3, 0x50, 0xa1, 0xfd, 0xad, 0xcc, 0x2f, 0x14, 0x82,
+	0xf6, 0xb7, 0xb6, 0x04, 0x02, 0x7f, 0x20, 0x10, 0xbb, 0xfd, 0x4e, 0xa7, 0xdb, 0x5d, 0x17, 0x3f,
+	0x20, 0x35, 0x00, 0x81, 0x52, 0x3f, 0xb4, 0x34, 0x49, 0xa7, 0xb5, 0xd5, 0xe9, 0x6e, 0x0a, 0x54,
+	0x6e, 0xe5, 0x57, 0x50, 0x54, 0x0f, 0x6f, 0x78, 0x83, 0xcd, 0x6e, 0x6b, 0x6b, 0xd0, 0xdf, 0x19,
+	0x6c, 0x6d, 0x6f, 0x75, 0xeb, 0x37, 0xc8, 0x02, 0xd4, 0x13, 0x94, 0x3e, 0xda, 0x98, 0x21, 0x5c,
+	0x17, 0x84, 0x26, 0xb9, 0x05, 0x37, 0x13, 0xd4, 0x87, 0xbd, 0x8f, 0xba, 0x62, 0x51, 0xb7, 0x56,
+	0xfe, 0x6e, 0x40, 0x39, 0x99, 0x78, 0x49, 0x1d, 0xe6, 0xf6, 0x5a, 0xbb, 0x1b, 0x19, 0x21, 0x08,
+	0xd4, 0x10, 0xb3, 0xd9, 0xea, 0x6f, 0x75, 0x1e, 0x27, 0x7f, 0x47, 0xdc, 0xee, 0x5e, 0x8b, 0xee,
+	0x09, 0x94, 0x99, 0x30, 0x6a, 0x61, 0xad, 0x84, 0xe8, 0x51, 0x6f, 0xab, 0xb7, 0xfb, 0x58, 0x48,
+	0x22, 0x14, 0x22, 0x51, 0x52, 0xda, 0x7c, 0x82, 0xd8, 0xe8, 0xa1, 0xac, 0x05, 0x52, 0x85, 0xb2,
+	0x3c, 0x6d, 0x7b, 0x77, 0xaf, 0x5e, 0x14, 0xc2, 0x21, 0xd8, 0xdf, 0xa2, 0xdd, 0x56, 0xe7, 0x71,
+	0xab, 0xbd, 0xd9, 0xad, 0x97, 0x56, 0x3e, 0x4d, 0xa2, 0x5b, 0x5e, 0xfa, 0x25, 0x98, 0xa7, 0xdb,
+	0x9b, 0x9b, 0xdb, 0xfd, 0xbd, 0xe4, 0x78, 0xbc, 0xb7, 0x46, 0xee, 0xb4, 0xfa, 0xd2, 0x80, 0x0b,
+	0x50, 0x4f, 0x70, 0x74, 0xfb, 0xc9, 0xf6, 0x1e, 0x9a, 0xe0, 0x36, 0x10, 0x8d, 0xdd, 0x6b, 0x6d,
+	0x74, 0xb7, 0x06, 0xed, 0x56, 0x67, 0xa3, 0x6e, 0x65, 0x7f, 0xdb, 0x6a, 0x6f, 0x53, 0x41, 0x9c,
+	0x6b, 0xaf, 0x7f, 0xf9, 0xf5, 0xe2, 0x8d, 0xcf, 0xcf, 0x17, 0x8d, 0x2f, 0xcf, 0x17, 0x8d, 0xaf,
+	0xce, 0x17, 0x8d, 0xff, 0x9d, 0x2f, 0x1a, 0x9f, 0x7d, 0xb3, 0x78, 0xe3, 0xcb, 0x6f, 0x16, 0x6f,
+	0x7c, 0xf5, 0xcd, 0xe2, 0x8d, 0x5f, 0x36, 0xc7, 0x6e, 0x74, 0x10, 0x0f, 0x57, 0x47, 0x7c, 0x72,
+	0x5f, 0x3b, 0x74, 0xba, 0x90, 0x49, 0xa7, 0x80, 0x9f, 0xb7, 0xfe, 0x1f, 0x00, 0x00, 0xff, 0xff,
+	0x83, 0xb8, 0x9e, 0x46, 0xf8, 0x1c, 0x00, 0x00,
 }
 
 func (m *Framework) Marshal() (dAtA []byte, err error) {
@@ -2059,6 +3024,13 @@ func (m *Revision) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if len(m.By) > 0 {
+		i -= len(m.By)
+		copy(dAtA[i:], m.By)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.By)))
+		i--
+		dAtA[i] = 0x4a
+	}
 	if len(m.CheckedWith) > 0 {
 		i -= len(m.CheckedWith)
 		copy(dAtA[i:], m.CheckedWith)
@@ -2142,6 +3114,65 @@ func (m *Run) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if len(m.Moves) > 0 {
+		for iNdEx := len(m.Moves) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Moves[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintRecords(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x1
+			i--
+			dAtA[i] = 0xba
+		}
+	}
+	if len(m.MovingTo) > 0 {
+		i -= len(m.MovingTo)
+		copy(dAtA[i:], m.MovingTo)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.MovingTo)))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0xb2
+	}
+	if m.Rollout != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Rollout))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0xa8
+	}
+	if len(m.Channel) > 0 {
+		i -= len(m.Channel)
+		copy(dAtA[i:], m.Channel)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Channel)))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0xa2
+	}
+	if len(m.CancelledBy) > 0 {
+		i -= len(m.CancelledBy)
+		copy(dAtA[i:], m.CancelledBy)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.CancelledBy)))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x9a
+	}
+	if len(m.By) > 0 {
+		i -= len(m.By)
+		copy(dAtA[i:], m.By)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.By)))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x92
+	}
 	if len(m.Role) > 0 {
 		i -= len(m.Role)
 		copy(dAtA[i:], m.Role)
@@ -2306,6 +3337,58 @@ func (m *Run) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *Move) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Move) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Move) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.By) > 0 {
+		i -= len(m.By)
+		copy(dAtA[i:], m.By)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.By)))
+		i--
+		dAtA[i] = 0x22
+	}
+	n14, err14 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.At, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.At):])
+	if err14 != nil {
+		return 0, err14
+	}
+	i -= n14
+	i = encodeVarintRecords(dAtA, i, uint64(n14))
+	i--
+	dAtA[i] = 0x1a
+	if len(m.To) > 0 {
+		i -= len(m.To)
+		copy(dAtA[i:], m.To)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.To)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.From) > 0 {
+		i -= len(m.From)
+		copy(dAtA[i:], m.From)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.From)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
 func (m *Stage) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
 	dAtA = make([]byte, size)
@@ -2380,21 +3463,21 @@ func (m *Task) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0x82
 	}
-	n14, err14 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Created, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Created):])
-	if err14 != nil {
-		return 0, err14
+	n15, err15 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Created, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Created):])
+	if err15 != nil {
+		return 0, err15
 	}
-	i -= n14
-	i = encodeVarintRecords(dAtA, i, uint64(n14))
+	i -= n15
+	i = encodeVarintRecords(dAtA, i, uint64(n15))
 	i--
 	dAtA[i] = 0x7a
 	if m.NotBefore != nil {
-		n15, err15 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.NotBefore, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.NotBefore):])
-		if err15 != nil {
-			return 0, err15
+		n16, err16 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.NotBefore, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.NotBefore):])
+		if err16 != nil {
+			return 0, err16
 		}
-		i -= n15
-		i = encodeVarintRecords(dAtA, i, uint64(n15))
+		i -= n16
+		i = encodeVarintRecords(dAtA, i, uint64(n16))
 		i--
 		dAtA[i] = 0x72
 	}
@@ -2510,6 +3593,27 @@ func (m *Attempt) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.HandedOver {
+		i--
+		if m.HandedOver {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x98
+	}
+	if len(m.Version) > 0 {
+		i -= len(m.Version)
+		copy(dAtA[i:], m.Version)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Version)))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x92
+	}
 	if m.Settled {
 		i--
 		if m.Settled {
@@ -2532,12 +3636,12 @@ func (m *Attempt) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		dAtA[i] = 0x82
 	}
 	if m.KillRequested != nil {
-		n17, err17 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.KillRequested, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.KillRequested):])
-		if err17 != nil {
-			return 0, err17
+		n18, err18 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.KillRequested, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.KillRequested):])
+		if err18 != nil {
+			return 0, err18
 		}
-		i -= n17
-		i = encodeVarintRecords(dAtA, i, uint64(n17))
+		i -= n18
+		i = encodeVarintRecords(dAtA, i, uint64(n18))
 		i--
 		dAtA[i] = 0x7a
 	}
@@ -2578,31 +3682,31 @@ func (m *Attempt) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		dAtA[i] = 0x5a
 	}
 	if m.Ended != nil {
-		n19, err19 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.Ended, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.Ended):])
-		if err19 != nil {
-			return 0, err19
-		}
-		i -= n19
-		i = encodeVarintRecords(dAtA, i, uint64(n19))
-		i--
-		dAtA[i] = 0x52
-	}
-	if m.Running != nil {
-		n20, err20 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.Running, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.Running):])
+		n20, err20 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.Ended, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.Ended):])
 		if err20 != nil {
 			return 0, err20
 		}
 		i -= n20
 		i = encodeVarintRecords(dAtA, i, uint64(n20))
 		i--
+		dAtA[i] = 0x52
+	}
+	if m.Running != nil {
+		n21, err21 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.Running, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.Running):])
+		if err21 != nil {
+			return 0, err21
+		}
+		i -= n21
+		i = encodeVarintRecords(dAtA, i, uint64(n21))
+		i--
 		dAtA[i] = 0x4a
 	}
-	n21, err21 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Launched, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Launched):])
-	if err21 != nil {
-		return 0, err21
+	n22, err22 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Launched, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Launched):])
+	if err22 != nil {
+		return 0, err22
 	}
-	i -= n21
-	i = encodeVarintRecords(dAtA, i, uint64(n21))
+	i -= n22
+	i = encodeVarintRecords(dAtA, i, uint64(n22))
 	i--
 	dAtA[i] = 0x42
 	if m.State != 0 {
@@ -2695,12 +3799,12 @@ func (m *Executor) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0x38
 	}
-	n22, err22 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Created, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Created):])
-	if err22 != nil {
-		return 0, err22
+	n23, err23 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Created, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Created):])
+	if err23 != nil {
+		return 0, err23
 	}
-	i -= n22
-	i = encodeVarintRecords(dAtA, i, uint64(n22))
+	i -= n23
+	i = encodeVarintRecords(dAtA, i, uint64(n23))
 	i--
 	dAtA[i] = 0x32
 	if len(m.Info) > 0 {
@@ -2761,12 +3865,12 @@ func (m *ExecutorVersion) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
-	n23, err23 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Registered, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Registered):])
-	if err23 != nil {
-		return 0, err23
+	n24, err24 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Registered, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Registered):])
+	if err24 != nil {
+		return 0, err24
 	}
-	i -= n23
-	i = encodeVarintRecords(dAtA, i, uint64(n23))
+	i -= n24
+	i = encodeVarintRecords(dAtA, i, uint64(n24))
 	i--
 	dAtA[i] = 0x1a
 	if len(m.Artifacts) > 0 {
@@ -2813,6 +3917,37 @@ func (m *Artifact) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if len(m.Signature) > 0 {
+		i -= len(m.Signature)
+		copy(dAtA[i:], m.Signature)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Signature)))
+		i--
+		dAtA[i] = 0x4a
+	}
+	if len(m.SignedBy) > 0 {
+		i -= len(m.SignedBy)
+		copy(dAtA[i:], m.SignedBy)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.SignedBy)))
+		i--
+		dAtA[i] = 0x42
+	}
+	if len(m.RegisteredBy) > 0 {
+		i -= len(m.RegisteredBy)
+		copy(dAtA[i:], m.RegisteredBy)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.RegisteredBy)))
+		i--
+		dAtA[i] = 0x3a
+	}
+	if m.Registered != nil {
+		n25, err25 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.Registered, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.Registered):])
+		if err25 != nil {
+			return 0, err25
+		}
+		i -= n25
+		i = encodeVarintRecords(dAtA, i, uint64(n25))
+		i--
+		dAtA[i] = 0x32
+	}
 	{
 		size, err := m.Description.MarshalToSizedBuffer(dAtA[:i])
 		if err != nil {
@@ -2846,6 +3981,71 @@ func (m *Artifact) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		i -= len(m.OS)
 		copy(dAtA[i:], m.OS)
 		i = encodeVarintRecords(dAtA, i, uint64(len(m.OS)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Use) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Use) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Use) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Cancelled != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Cancelled))
+		i--
+		dAtA[i] = 0x30
+	}
+	if m.Failed != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Failed))
+		i--
+		dAtA[i] = 0x28
+	}
+	if m.Succeeded != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Succeeded))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Last != nil {
+		n27, err27 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.Last, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.Last):])
+		if err27 != nil {
+			return 0, err27
+		}
+		i -= n27
+		i = encodeVarintRecords(dAtA, i, uint64(n27))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.First != nil {
+		n28, err28 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.First, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.First):])
+		if err28 != nil {
+			return 0, err28
+		}
+		i -= n28
+		i = encodeVarintRecords(dAtA, i, uint64(n28))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Version) > 0 {
+		i -= len(m.Version)
+		copy(dAtA[i:], m.Version)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Version)))
 		i--
 		dAtA[i] = 0xa
 	}
@@ -2944,12 +4144,45 @@ func (m *Channel) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
-	n25, err25 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Updated, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Updated):])
-	if err25 != nil {
-		return 0, err25
+	if len(m.Moves) > 0 {
+		for iNdEx := len(m.Moves) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Moves[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintRecords(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x3a
+		}
 	}
-	i -= n25
-	i = encodeVarintRecords(dAtA, i, uint64(n25))
+	if m.Rollouts != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Rollouts))
+		i--
+		dAtA[i] = 0x30
+	}
+	if len(m.Previous) > 0 {
+		i -= len(m.Previous)
+		copy(dAtA[i:], m.Previous)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Previous)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if len(m.UpdatedBy) > 0 {
+		i -= len(m.UpdatedBy)
+		copy(dAtA[i:], m.UpdatedBy)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.UpdatedBy)))
+		i--
+		dAtA[i] = 0x22
+	}
+	n29, err29 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Updated, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Updated):])
+	if err29 != nil {
+		return 0, err29
+	}
+	i -= n29
+	i = encodeVarintRecords(dAtA, i, uint64(n29))
 	i--
 	dAtA[i] = 0x1a
 	if len(m.Version) > 0 {
@@ -2965,6 +4198,494 @@ func (m *Channel) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		i = encodeVarintRecords(dAtA, i, uint64(len(m.Name)))
 		i--
 		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *ChannelMove) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *ChannelMove) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *ChannelMove) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Rollout != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Rollout))
+		i--
+		dAtA[i] = 0x28
+	}
+	if len(m.By) > 0 {
+		i -= len(m.By)
+		copy(dAtA[i:], m.By)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.By)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.To) > 0 {
+		i -= len(m.To)
+		copy(dAtA[i:], m.To)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.To)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.From) > 0 {
+		i -= len(m.From)
+		copy(dAtA[i:], m.From)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.From)))
+		i--
+		dAtA[i] = 0x12
+	}
+	n30, err30 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.At, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.At):])
+	if err30 != nil {
+		return 0, err30
+	}
+	i -= n30
+	i = encodeVarintRecords(dAtA, i, uint64(n30))
+	i--
+	dAtA[i] = 0xa
+	return len(dAtA) - i, nil
+}
+
+func (m *RolloutPlan) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *RolloutPlan) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *RolloutPlan) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Jobs) > 0 {
+		for iNdEx := len(m.Jobs) - 1; iNdEx >= 0; iNdEx-- {
+			i -= len(m.Jobs[iNdEx])
+			copy(dAtA[i:], m.Jobs[iNdEx])
+			i = encodeVarintRecords(dAtA, i, uint64(len(m.Jobs[iNdEx])))
+			i--
+			dAtA[i] = 0x3a
+		}
+	}
+	if m.MinRateRatio != 0 {
+		i -= 8
+		encoding_binary.LittleEndian.PutUint64(dAtA[i:], uint64(math.Float64bits(float64(m.MinRateRatio))))
+		i--
+		dAtA[i] = 0x31
+	}
+	if m.MaxDurationRatio != 0 {
+		i -= 8
+		encoding_binary.LittleEndian.PutUint64(dAtA[i:], uint64(math.Float64bits(float64(m.MaxDurationRatio))))
+		i--
+		dAtA[i] = 0x29
+	}
+	if m.MaxFailureRatio != 0 {
+		i -= 8
+		encoding_binary.LittleEndian.PutUint64(dAtA[i:], uint64(math.Float64bits(float64(m.MaxFailureRatio))))
+		i--
+		dAtA[i] = 0x21
+	}
+	if m.MinRuns != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.MinRuns))
+		i--
+		dAtA[i] = 0x18
+	}
+	n31, err31 := github_com_gogo_protobuf_types.StdDurationMarshalTo(m.Interval, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdDuration(m.Interval):])
+	if err31 != nil {
+		return 0, err31
+	}
+	i -= n31
+	i = encodeVarintRecords(dAtA, i, uint64(n31))
+	i--
+	dAtA[i] = 0x12
+	if len(m.Steps) > 0 {
+		dAtA33 := make([]byte, len(m.Steps)*10)
+		var j32 int
+		for _, num := range m.Steps {
+			for num >= 1<<7 {
+				dAtA33[j32] = uint8(uint64(num)&0x7f | 0x80)
+				num >>= 7
+				j32++
+			}
+			dAtA33[j32] = uint8(num)
+			j32++
+		}
+		i -= j32
+		copy(dAtA[i:], dAtA33[:j32])
+		i = encodeVarintRecords(dAtA, i, uint64(j32))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Rollout) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Rollout) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Rollout) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Events) > 0 {
+		for iNdEx := len(m.Events) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Events[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintRecords(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x7a
+		}
+	}
+	if len(m.Reason) > 0 {
+		i -= len(m.Reason)
+		copy(dAtA[i:], m.Reason)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Reason)))
+		i--
+		dAtA[i] = 0x72
+	}
+	if m.Ended != nil {
+		n34, err34 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.Ended, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.Ended):])
+		if err34 != nil {
+			return 0, err34
+		}
+		i -= n34
+		i = encodeVarintRecords(dAtA, i, uint64(n34))
+		i--
+		dAtA[i] = 0x6a
+	}
+	if m.Paused != nil {
+		n35, err35 := github_com_gogo_protobuf_types.StdTimeMarshalTo(*m.Paused, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(*m.Paused):])
+		if err35 != nil {
+			return 0, err35
+		}
+		i -= n35
+		i = encodeVarintRecords(dAtA, i, uint64(n35))
+		i--
+		dAtA[i] = 0x62
+	}
+	if len(m.By) > 0 {
+		i -= len(m.By)
+		copy(dAtA[i:], m.By)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.By)))
+		i--
+		dAtA[i] = 0x5a
+	}
+	n36, err36 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.Created, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.Created):])
+	if err36 != nil {
+		return 0, err36
+	}
+	i -= n36
+	i = encodeVarintRecords(dAtA, i, uint64(n36))
+	i--
+	dAtA[i] = 0x52
+	if m.StepRuns != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.StepRuns))
+		i--
+		dAtA[i] = 0x48
+	}
+	n37, err37 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.StepBegan, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.StepBegan):])
+	if err37 != nil {
+		return 0, err37
+	}
+	i -= n37
+	i = encodeVarintRecords(dAtA, i, uint64(n37))
+	i--
+	dAtA[i] = 0x42
+	if m.Step != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Step))
+		i--
+		dAtA[i] = 0x38
+	}
+	if m.State != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.State))
+		i--
+		dAtA[i] = 0x30
+	}
+	{
+		size, err := m.Plan.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintRecords(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x2a
+	if len(m.To) > 0 {
+		i -= len(m.To)
+		copy(dAtA[i:], m.To)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.To)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.From) > 0 {
+		i -= len(m.From)
+		copy(dAtA[i:], m.From)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.From)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.Number != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Number))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Channel) > 0 {
+		i -= len(m.Channel)
+		copy(dAtA[i:], m.Channel)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Channel)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *RolloutEvent) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *RolloutEvent) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *RolloutEvent) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Reason) > 0 {
+		i -= len(m.Reason)
+		copy(dAtA[i:], m.Reason)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Reason)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if len(m.By) > 0 {
+		i -= len(m.By)
+		copy(dAtA[i:], m.By)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.By)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if m.Step != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Step))
+		i--
+		dAtA[i] = 0x18
+	}
+	if len(m.Event) > 0 {
+		i -= len(m.Event)
+		copy(dAtA[i:], m.Event)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Event)))
+		i--
+		dAtA[i] = 0x12
+	}
+	n39, err39 := github_com_gogo_protobuf_types.StdTimeMarshalTo(m.At, dAtA[i-github_com_gogo_protobuf_types.SizeOfStdTime(m.At):])
+	if err39 != nil {
+		return 0, err39
+	}
+	i -= n39
+	i = encodeVarintRecords(dAtA, i, uint64(n39))
+	i--
+	dAtA[i] = 0xa
+	return len(dAtA) - i, nil
+}
+
+func (m *Tally) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Tally) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Tally) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	{
+		size, err := m.New.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintRecords(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x2a
+	{
+		size, err := m.Old.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintRecords(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x22
+	if len(m.Job) > 0 {
+		i -= len(m.Job)
+		copy(dAtA[i:], m.Job)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Job)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.Rollout != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Rollout))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Channel) > 0 {
+		i -= len(m.Channel)
+		copy(dAtA[i:], m.Channel)
+		i = encodeVarintRecords(dAtA, i, uint64(len(m.Channel)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Sample) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Sample) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Sample) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	{
+		size, err := m.Rate.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintRecords(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x22
+	{
+		size, err := m.Duration.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintRecords(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x1a
+	if m.Failed != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Failed))
+		i--
+		dAtA[i] = 0x10
+	}
+	if m.Runs != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Runs))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Spread) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Spread) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Spread) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Squares != 0 {
+		i -= 8
+		encoding_binary.LittleEndian.PutUint64(dAtA[i:], uint64(math.Float64bits(float64(m.Squares))))
+		i--
+		dAtA[i] = 0x19
+	}
+	if m.Mean != 0 {
+		i -= 8
+		encoding_binary.LittleEndian.PutUint64(dAtA[i:], uint64(math.Float64bits(float64(m.Mean))))
+		i--
+		dAtA[i] = 0x11
+	}
+	if m.Count != 0 {
+		i = encodeVarintRecords(dAtA, i, uint64(m.Count))
+		i--
+		dAtA[i] = 0x8
 	}
 	return len(dAtA) - i, nil
 }
@@ -3148,6 +4869,10 @@ func (m *Revision) Size() (n int) {
 	if l > 0 {
 		n += 1 + l + sovRecords(uint64(l))
 	}
+	l = len(m.By)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
 	return n
 }
 
@@ -3225,6 +4950,54 @@ func (m *Run) Size() (n int) {
 	l = len(m.Role)
 	if l > 0 {
 		n += 2 + l + sovRecords(uint64(l))
+	}
+	l = len(m.By)
+	if l > 0 {
+		n += 2 + l + sovRecords(uint64(l))
+	}
+	l = len(m.CancelledBy)
+	if l > 0 {
+		n += 2 + l + sovRecords(uint64(l))
+	}
+	l = len(m.Channel)
+	if l > 0 {
+		n += 2 + l + sovRecords(uint64(l))
+	}
+	if m.Rollout != 0 {
+		n += 2 + sovRecords(uint64(m.Rollout))
+	}
+	l = len(m.MovingTo)
+	if l > 0 {
+		n += 2 + l + sovRecords(uint64(l))
+	}
+	if len(m.Moves) > 0 {
+		for _, e := range m.Moves {
+			l = e.Size()
+			n += 2 + l + sovRecords(uint64(l))
+		}
+	}
+	return n
+}
+
+func (m *Move) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.From)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.To)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = github_com_gogo_protobuf_types.SizeOfStdTime(m.At)
+	n += 1 + l + sovRecords(uint64(l))
+	l = len(m.By)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
 	}
 	return n
 }
@@ -3381,6 +5154,13 @@ func (m *Attempt) Size() (n int) {
 	if m.Settled {
 		n += 3
 	}
+	l = len(m.Version)
+	if l > 0 {
+		n += 2 + l + sovRecords(uint64(l))
+	}
+	if m.HandedOver {
+		n += 3
+	}
 	return n
 }
 
@@ -3469,6 +5249,52 @@ func (m *Artifact) Size() (n int) {
 	}
 	l = m.Description.Size()
 	n += 1 + l + sovRecords(uint64(l))
+	if m.Registered != nil {
+		l = github_com_gogo_protobuf_types.SizeOfStdTime(*m.Registered)
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.RegisteredBy)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.SignedBy)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.Signature)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	return n
+}
+
+func (m *Use) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Version)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.First != nil {
+		l = github_com_gogo_protobuf_types.SizeOfStdTime(*m.First)
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Last != nil {
+		l = github_com_gogo_protobuf_types.SizeOfStdTime(*m.Last)
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Succeeded != 0 {
+		n += 1 + sovRecords(uint64(m.Succeeded))
+	}
+	if m.Failed != 0 {
+		n += 1 + sovRecords(uint64(m.Failed))
+	}
+	if m.Cancelled != 0 {
+		n += 1 + sovRecords(uint64(m.Cancelled))
+	}
 	return n
 }
 
@@ -3527,6 +5353,233 @@ func (m *Channel) Size() (n int) {
 	}
 	l = github_com_gogo_protobuf_types.SizeOfStdTime(m.Updated)
 	n += 1 + l + sovRecords(uint64(l))
+	l = len(m.UpdatedBy)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.Previous)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Rollouts != 0 {
+		n += 1 + sovRecords(uint64(m.Rollouts))
+	}
+	if len(m.Moves) > 0 {
+		for _, e := range m.Moves {
+			l = e.Size()
+			n += 1 + l + sovRecords(uint64(l))
+		}
+	}
+	return n
+}
+
+func (m *ChannelMove) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = github_com_gogo_protobuf_types.SizeOfStdTime(m.At)
+	n += 1 + l + sovRecords(uint64(l))
+	l = len(m.From)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.To)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.By)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Rollout != 0 {
+		n += 1 + sovRecords(uint64(m.Rollout))
+	}
+	return n
+}
+
+func (m *RolloutPlan) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Steps) > 0 {
+		l = 0
+		for _, e := range m.Steps {
+			l += sovRecords(uint64(e))
+		}
+		n += 1 + sovRecords(uint64(l)) + l
+	}
+	l = github_com_gogo_protobuf_types.SizeOfStdDuration(m.Interval)
+	n += 1 + l + sovRecords(uint64(l))
+	if m.MinRuns != 0 {
+		n += 1 + sovRecords(uint64(m.MinRuns))
+	}
+	if m.MaxFailureRatio != 0 {
+		n += 9
+	}
+	if m.MaxDurationRatio != 0 {
+		n += 9
+	}
+	if m.MinRateRatio != 0 {
+		n += 9
+	}
+	if len(m.Jobs) > 0 {
+		for _, s := range m.Jobs {
+			l = len(s)
+			n += 1 + l + sovRecords(uint64(l))
+		}
+	}
+	return n
+}
+
+func (m *Rollout) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Channel)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Number != 0 {
+		n += 1 + sovRecords(uint64(m.Number))
+	}
+	l = len(m.From)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.To)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = m.Plan.Size()
+	n += 1 + l + sovRecords(uint64(l))
+	if m.State != 0 {
+		n += 1 + sovRecords(uint64(m.State))
+	}
+	if m.Step != 0 {
+		n += 1 + sovRecords(uint64(m.Step))
+	}
+	l = github_com_gogo_protobuf_types.SizeOfStdTime(m.StepBegan)
+	n += 1 + l + sovRecords(uint64(l))
+	if m.StepRuns != 0 {
+		n += 1 + sovRecords(uint64(m.StepRuns))
+	}
+	l = github_com_gogo_protobuf_types.SizeOfStdTime(m.Created)
+	n += 1 + l + sovRecords(uint64(l))
+	l = len(m.By)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Paused != nil {
+		l = github_com_gogo_protobuf_types.SizeOfStdTime(*m.Paused)
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Ended != nil {
+		l = github_com_gogo_protobuf_types.SizeOfStdTime(*m.Ended)
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.Reason)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if len(m.Events) > 0 {
+		for _, e := range m.Events {
+			l = e.Size()
+			n += 1 + l + sovRecords(uint64(l))
+		}
+	}
+	return n
+}
+
+func (m *RolloutEvent) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = github_com_gogo_protobuf_types.SizeOfStdTime(m.At)
+	n += 1 + l + sovRecords(uint64(l))
+	l = len(m.Event)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Step != 0 {
+		n += 1 + sovRecords(uint64(m.Step))
+	}
+	l = len(m.By)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = len(m.Reason)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	return n
+}
+
+func (m *Tally) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Channel)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	if m.Rollout != 0 {
+		n += 1 + sovRecords(uint64(m.Rollout))
+	}
+	l = len(m.Job)
+	if l > 0 {
+		n += 1 + l + sovRecords(uint64(l))
+	}
+	l = m.Old.Size()
+	n += 1 + l + sovRecords(uint64(l))
+	l = m.New.Size()
+	n += 1 + l + sovRecords(uint64(l))
+	return n
+}
+
+func (m *Sample) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Runs != 0 {
+		n += 1 + sovRecords(uint64(m.Runs))
+	}
+	if m.Failed != 0 {
+		n += 1 + sovRecords(uint64(m.Failed))
+	}
+	l = m.Duration.Size()
+	n += 1 + l + sovRecords(uint64(l))
+	l = m.Rate.Size()
+	n += 1 + l + sovRecords(uint64(l))
+	return n
+}
+
+func (m *Spread) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Count != 0 {
+		n += 1 + sovRecords(uint64(m.Count))
+	}
+	if m.Mean != 0 {
+		n += 9
+	}
+	if m.Squares != 0 {
+		n += 9
+	}
 	return n
 }
 
@@ -4764,6 +6817,38 @@ func (m *Revision) Unmarshal(dAtA []byte) error {
 			}
 			m.CheckedWith = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 9:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field By", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.By = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := skipRecords(dAtA[iNdEx:])
@@ -5436,6 +7521,366 @@ func (m *Run) Unmarshal(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Role = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 18:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field By", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.By = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 19:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field CancelledBy", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.CancelledBy = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 20:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Channel", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Channel = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 21:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rollout", wireType)
+			}
+			m.Rollout = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Rollout |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 22:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MovingTo", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.MovingTo = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 23:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Moves", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Moves = append(m.Moves, Move{})
+			if err := m.Moves[len(m.Moves)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *Move) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Move: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Move: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field From", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.From = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field To", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.To = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field At", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(&m.At, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field By", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.By = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
@@ -6615,6 +9060,58 @@ func (m *Attempt) Unmarshal(dAtA []byte) error {
 				}
 			}
 			m.Settled = bool(v != 0)
+		case 18:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Version", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Version = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 19:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field HandedOver", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.HandedOver = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := skipRecords(dAtA[iNdEx:])
@@ -7278,6 +9775,351 @@ func (m *Artifact) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Registered", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Registered == nil {
+				m.Registered = new(time.Time)
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(m.Registered, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field RegisteredBy", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.RegisteredBy = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field SignedBy", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.SignedBy = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 9:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Signature", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Signature = append(m.Signature[:0], dAtA[iNdEx:postIndex]...)
+			if m.Signature == nil {
+				m.Signature = []byte{}
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *Use) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Use: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Use: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Version", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Version = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field First", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.First == nil {
+				m.First = new(time.Time)
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(m.First, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Last", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Last == nil {
+				m.Last = new(time.Time)
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(m.Last, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Succeeded", wireType)
+			}
+			m.Succeeded = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Succeeded |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Failed", wireType)
+			}
+			m.Failed = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Failed |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Cancelled", wireType)
+			}
+			m.Cancelled = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Cancelled |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := skipRecords(dAtA[iNdEx:])
@@ -7673,6 +10515,1697 @@ func (m *Channel) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field UpdatedBy", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.UpdatedBy = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Previous", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Previous = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rollouts", wireType)
+			}
+			m.Rollouts = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Rollouts |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Moves", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Moves = append(m.Moves, ChannelMove{})
+			if err := m.Moves[len(m.Moves)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *ChannelMove) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: ChannelMove: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: ChannelMove: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field At", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(&m.At, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field From", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.From = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field To", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.To = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field By", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.By = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rollout", wireType)
+			}
+			m.Rollout = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Rollout |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *RolloutPlan) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: RolloutPlan: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: RolloutPlan: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType == 0 {
+				var v uint32
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return ErrIntOverflowRecords
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					v |= uint32(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				m.Steps = append(m.Steps, v)
+			} else if wireType == 2 {
+				var packedLen int
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return ErrIntOverflowRecords
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					packedLen |= int(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				if packedLen < 0 {
+					return ErrInvalidLengthRecords
+				}
+				postIndex := iNdEx + packedLen
+				if postIndex < 0 {
+					return ErrInvalidLengthRecords
+				}
+				if postIndex > l {
+					return io.ErrUnexpectedEOF
+				}
+				var elementCount int
+				var count int
+				for _, integer := range dAtA[iNdEx:postIndex] {
+					if integer < 128 {
+						count++
+					}
+				}
+				elementCount = count
+				if elementCount != 0 && len(m.Steps) == 0 {
+					m.Steps = make([]uint32, 0, elementCount)
+				}
+				for iNdEx < postIndex {
+					var v uint32
+					for shift := uint(0); ; shift += 7 {
+						if shift >= 64 {
+							return ErrIntOverflowRecords
+						}
+						if iNdEx >= l {
+							return io.ErrUnexpectedEOF
+						}
+						b := dAtA[iNdEx]
+						iNdEx++
+						v |= uint32(b&0x7F) << shift
+						if b < 0x80 {
+							break
+						}
+					}
+					m.Steps = append(m.Steps, v)
+				}
+			} else {
+				return fmt.Errorf("proto: wrong wireType = %d for field Steps", wireType)
+			}
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Interval", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := github_com_gogo_protobuf_types.StdDurationUnmarshal(&m.Interval, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MinRuns", wireType)
+			}
+			m.MinRuns = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MinRuns |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxFailureRatio", wireType)
+			}
+			var v uint64
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			v = uint64(encoding_binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
+			m.MaxFailureRatio = float64(math.Float64frombits(v))
+		case 5:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxDurationRatio", wireType)
+			}
+			var v uint64
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			v = uint64(encoding_binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
+			m.MaxDurationRatio = float64(math.Float64frombits(v))
+		case 6:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MinRateRatio", wireType)
+			}
+			var v uint64
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			v = uint64(encoding_binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
+			m.MinRateRatio = float64(math.Float64frombits(v))
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Jobs", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Jobs = append(m.Jobs, string(dAtA[iNdEx:postIndex]))
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *Rollout) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Rollout: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Rollout: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Channel", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Channel = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Number", wireType)
+			}
+			m.Number = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Number |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field From", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.From = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field To", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.To = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Plan", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Plan.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field State", wireType)
+			}
+			m.State = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.State |= RolloutState(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 7:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Step", wireType)
+			}
+			m.Step = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Step |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field StepBegan", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(&m.StepBegan, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field StepRuns", wireType)
+			}
+			m.StepRuns = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.StepRuns |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 10:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Created", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(&m.Created, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 11:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field By", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.By = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 12:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Paused", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Paused == nil {
+				m.Paused = new(time.Time)
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(m.Paused, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 13:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Ended", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Ended == nil {
+				m.Ended = new(time.Time)
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(m.Ended, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 14:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Reason", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Reason = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 15:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Events", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Events = append(m.Events, RolloutEvent{})
+			if err := m.Events[len(m.Events)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *RolloutEvent) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: RolloutEvent: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: RolloutEvent: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field At", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := github_com_gogo_protobuf_types.StdTimeUnmarshal(&m.At, dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Event", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Event = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Step", wireType)
+			}
+			m.Step = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Step |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field By", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.By = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Reason", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Reason = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *Tally) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Tally: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Tally: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Channel", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Channel = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rollout", wireType)
+			}
+			m.Rollout = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Rollout |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Job", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Job = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Old", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Old.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field New", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.New.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *Sample) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Sample: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Sample: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Runs", wireType)
+			}
+			m.Runs = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Runs |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Failed", wireType)
+			}
+			m.Failed = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Failed |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Duration", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Duration.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rate", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthRecords
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Rate.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipRecords(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthRecords
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *Spread) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowRecords
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Spread: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Spread: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Count", wireType)
+			}
+			m.Count = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowRecords
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Count |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Mean", wireType)
+			}
+			var v uint64
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			v = uint64(encoding_binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
+			m.Mean = float64(math.Float64frombits(v))
+		case 3:
+			if wireType != 1 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Squares", wireType)
+			}
+			var v uint64
+			if (iNdEx + 8) > l {
+				return io.ErrUnexpectedEOF
+			}
+			v = uint64(encoding_binary.LittleEndian.Uint64(dAtA[iNdEx:]))
+			iNdEx += 8
+			m.Squares = float64(math.Float64frombits(v))
 		default:
 			iNdEx = preIndex
 			skippy, err := skipRecords(dAtA[iNdEx:])

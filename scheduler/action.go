@@ -46,6 +46,9 @@ const (
 	KindFormat    RecordKind = "format"    // proto.Format; "format"
 	KindPlan      RecordKind = "plan"      // proto.Plan; <run>/<stage>
 	KindKey       RecordKind = "key"       // proto.IdempotencyKey; <job>/<the key's SHA-256, 32 hex digits>
+	KindUse       RecordKind = "use"       // proto.Use; executor version
+	KindRollout   RecordKind = "rollout"   // proto.Rollout; <channel>/<number>
+	KindTally     RecordKind = "tally"     // proto.Tally, of the channel's newest rollout; <channel>/<job>
 )
 
 // Record is a stored record, as it is loaded on start.

@@ -140,6 +140,7 @@ type PutJob struct {
 	Spec   []byte // JSON
 	Create bool   // POST: refuse another spec under a name that exists
 	Name   string // PUT: the name in the path, which the spec must have; empty for POST
+	By     string // who asks: stored and shown; empty if that is not known. The same in the commands below.
 }
 
 // PutJobResult is the answer to PutJob.
@@ -151,7 +152,7 @@ type PutJobResult struct {
 }
 
 // DeleteJob removes a job and cancels what runs. Value: *proto.Job.
-type DeleteJob struct{ Name string }
+type DeleteJob struct{ Name, By string }
 
 // StartRun starts a run of the newest revision. Value: StartRunResult. Errors: NotFound; Conflict when the key was used
 // for a run of that job with other parameters; Invalid when the channel or version is gone or the checks failed.
@@ -159,6 +160,7 @@ type StartRun struct {
 	Job            string
 	Params         map[string]string
 	IdempotencyKey string
+	By             string
 }
 
 // StartRunResult is the answer to StartRun.
@@ -169,9 +171,10 @@ type StartRunResult struct {
 }
 
 // CancelRun asks a run to stop. Value: *proto.Run. Cancelling an ended run changes nothing and is no error.
-type CancelRun struct{ Run string }
+type CancelRun struct{ Run, By string }
 
-// RegisterVersion adds an artefact that lies in the artefact store already. Value: RegisterVersionResult.
+// RegisterVersion adds an artefact that lies in the artefact store already, with who registered it and whose signature
+// was verified; the core fills in when. Value: RegisterVersionResult.
 // Errors: Conflict when the version has other bytes for that platform.
 type RegisterVersion struct {
 	Artifact proto.Artifact
@@ -184,10 +187,47 @@ type RegisterVersionResult struct {
 }
 
 // DeleteVersion removes a version that nothing uses. Value: *proto.ExecutorVersion. Errors: NotFound, Conflict with what uses it.
-type DeleteVersion struct{ Version string }
+type DeleteVersion struct{ Version, By string }
 
-// SetChannel points a channel at a version, at once. Value: *proto.Channel. Errors: Invalid for an unknown version.
-type SetChannel struct{ Name, Version string }
+// SetChannel points a channel at a version: at once, or with a plan by a rollout, which then runs. A channel that is new
+// is moved at once all the same, for there is nothing to compare with. What is so already is no error and changes
+// nothing: the channel points there, or a rollout to that version with the same plan runs or is paused. Value:
+// *proto.Channel. Errors: Invalid for an unknown version or a bad plan; Conflict while another rollout runs or is paused,
+// when jobs that follow the channel need what the version does not have (each is a problem), and for a rollout to the
+// version that the last one has taken back.
+type SetChannel struct {
+	Name, Version     string
+	Rollout           *proto.RolloutPlan // nil: at once; zero fields are filled in with defaults
+	AllowIncompatible bool               // also when jobs that follow it need what the version does not have
+	Again             bool               // also when the last rollout has taken this version back
+	By                string
+}
+
+// DeleteChannel removes a channel. Value: *proto.Channel. Errors: NotFound; Conflict with the jobs that follow it, or
+// while a rollout runs or is paused.
+type DeleteChannel struct{ Name, By string }
+
+// RolloutAction is something that people do to a rollout.
+type RolloutAction string
+
+// Actions of [SteerRollout].
+const (
+	RolloutPause   RolloutAction = "pause"   // the share stays, the time of the step stands still
+	RolloutResume  RolloutAction = "resume"  // go on in the step
+	RolloutPromote RolloutAction = "promote" // point the channel at the new version, now
+	RolloutAbort   RolloutAction = "abort"   // start no further runs on the new version
+)
+
+// SteerRollout does something to a channel's newest rollout. What is so already is no error and changes nothing. Value:
+// *proto.Rollout. Errors: NotFound without a rollout; Conflict when it has ended otherwise, or when Number is given and
+// it is another one.
+type SteerRollout struct {
+	Channel string
+	Number  uint32 // of the rollout that is meant; 0: the newest, whichever it is
+	Action  RolloutAction
+	Reason  string // for people; may be empty
+	By      string
+}
 
 // ArchiveRuns forgets ended runs that lie in the archive. Value: the IDs of those that were forgotten, []string; unknown
 // ones and ones that something is still to be done for are left out.
@@ -216,3 +256,5 @@ func (CancelRun) command()       {}
 func (RegisterVersion) command() {}
 func (DeleteVersion) command()   {}
 func (SetChannel) command()      {}
+func (DeleteChannel) command()   {}
+func (SteerRollout) command()    {}

@@ -30,6 +30,7 @@ type View struct {
 	Runs     map[string]*RunView
 	Versions map[string]*VersionView
 	Channels map[string]*proto.Channel
+	Rollouts map[string]*RolloutView // by channel; without those that never had one
 	Agents   map[string]*AgentView
 	Checks   map[CheckKey]*CheckView
 	Queue    Queue
@@ -85,6 +86,20 @@ type VersionView struct {
 	Channels []string
 	Runs     int // that have not ended
 	Tasks    int // launched and not ended
+
+	Use      *proto.Use // never nil
+	Pinned   []string   // jobs whose newest revision names it, sorted
+	Rollouts []string   // channels with a rollout from or to it that has not ended, sorted
+	KeptBy   []string   // all that keeps it from being deleted, each in a few words for people; empty: it may go
+}
+
+// RolloutView is a channel's newest rollout, and what is known of those before.
+type RolloutView struct {
+	Rollout *proto.Rollout
+	Tallies []*proto.Tally   // by job, sorted
+	Waiting string           // what it waits for before it takes the next step, a sentence; empty unless it runs
+	Until   time.Time        // the earliest moment of the next step; zero unless it runs
+	Earlier []*proto.Rollout // newest first
 }
 
 // AgentView is an agent as the latest offers and launches showed it.
