@@ -113,38 +113,6 @@ func (c *Client) Explain(ctx context.Context, id string) (explanation wire.Expla
 	return explanation, err
 }
 
-// Executors yields executor versions, newest first. An error ends the sequence.
-func (c *Client) Executors(ctx context.Context) iter.Seq2[wire.Executor, error] {
-	return list[wire.Executor](ctx, c, get("v1", "executors"))
-}
-
-// Executor reads an executor version and what runs on it.
-func (c *Client) Executor(ctx context.Context, version string) (executor wire.Executor, err error) {
-	_, err = c.do(ctx, get("v1", "executors", version), &executor)
-	return executor, err
-}
-
-// DeleteExecutor removes an executor version that nothing uses.
-func (c *Client) DeleteExecutor(ctx context.Context, version string) (executor wire.Executor, err error) {
-	_, err = c.do(ctx, call{method: http.MethodDelete, path: []string{"v1", "executors", version}}, &executor)
-	return executor, err
-}
-
-// Channels yields channels, by name. An error ends the sequence.
-func (c *Client) Channels(ctx context.Context) iter.Seq2[wire.Channel, error] {
-	return list[wire.Channel](ctx, c, get("v1", "channels"))
-}
-
-// SetChannel points a channel at a version.
-func (c *Client) SetChannel(ctx context.Context, name, version string) (channel wire.Channel, err error) {
-	body, err := json.Marshal(wire.SetChannel{Version: version})
-	if err != nil {
-		return channel, fmt.Errorf("encode channel: %w", err)
-	}
-	_, err = c.do(ctx, call{method: http.MethodPut, path: []string{"v1", "channels", name}, body: body, repeat: true}, &channel)
-	return channel, err
-}
-
 // Info is about the instance.
 func (c *Client) Info(ctx context.Context) (info wire.Info, err error) {
 	_, err = c.do(ctx, get("v1", "info"), &info)

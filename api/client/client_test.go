@@ -117,17 +117,17 @@ func TestCalls(t *testing.T) {
 	if want := "stderr of " + runs["running"] + ".map.4.1, follow true\n"; log.String() != want {
 		t.Errorf("logs: got %q, want %q", log.String(), want)
 	}
-	executor, created, err := c.Register(ctx, "2.0.0+build", "linux-amd64", strings.NewReader("an executor"))
+	executor, created, err := c.Register(ctx, client.Upload{Version: "2.0.0+build", Platform: "linux-amd64", File: strings.NewReader("an executor")})
 	if check("register", err); !created || executor.Artifacts[0].Size != 11 {
 		t.Errorf("register: got %+v, %v", executor, created)
 	}
-	if _, created, err := c.Register(ctx, "2.0.0+build", "linux-amd64", strings.NewReader("an executor")); err != nil || created {
+	if _, created, err := c.Register(ctx, client.Upload{Version: "2.0.0+build", Platform: "linux-amd64", File: strings.NewReader("an executor")}); err != nil || created {
 		t.Errorf("register again: got %v, %v", created, err)
 	}
 	if _, err := c.Executor(ctx, "2.0.0+build"); err != nil {
 		t.Errorf("executor: %v", err)
 	}
-	if channel, err := c.SetChannel(ctx, "next", "2.0.0+build"); err != nil || channel.Version != "2.0.0+build" {
+	if channel, err := c.SetChannel(ctx, "next", wire.SetChannel{Version: "2.0.0+build"}); err != nil || channel.Version != "2.0.0+build" {
 		t.Errorf("set channel: got %+v, %v", channel, err)
 	}
 	if info, err := c.Info(ctx); err != nil || info.Version != "1.5.0" {
@@ -213,7 +213,7 @@ func TestUnreachable(t *testing.T) {
 	if _, err := c.Info(t.Context()); !errors.Is(err, client.ErrUnreachable) || !strings.Contains(err.Error(), server.URL) {
 		t.Errorf("got %v", err)
 	}
-	if _, _, err := c.Register(t.Context(), "1.0.0", "linux-amd64", strings.NewReader("x")); !errors.Is(err, client.ErrUnreachable) {
+	if _, _, err := c.Register(t.Context(), client.Upload{Version: "1.0.0", Platform: "linux-amd64", File: strings.NewReader("x")}); !errors.Is(err, client.ErrUnreachable) {
 		t.Errorf("register: got %v", err)
 	}
 	for _, address := range []string{"", "localhost:8080", "ftp://x", "http://", "http://u:p@x", "http://x/?a=b", "::"} {

@@ -3,13 +3,10 @@ package client
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -149,38 +146,4 @@ func (c *Client) Logs(ctx context.Context, task string, options LogOptions, w io
 		return fmt.Errorf("read log of %s: %w", task, err)
 	}
 	return nil
-}
-
-// Register uploads an executor's file for a platform such as linux-amd64. It reads the file twice: for its SHA-256, then
-// to send it. created is false if the same bytes were registered before.
-func (c *Client) Register(ctx context.Context, version, platform string, file io.ReadSeeker) (executor wire.Executor, created bool, err error) {
-	sum := sha256.New()
-	size, err := io.Copy(sum, file)
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		return executor, false, fmt.Errorf("read executor: %w", err)
-	}
-	target := c.base.JoinPath("v1", "executors", url.PathEscape(version), url.PathEscape(platform))
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut, target.String(), io.NopCloser(io.LimitReader(file, size)))
-	if err != nil {
-		return executor, false, fmt.Errorf("make request: %w", err)
-	}
-	request.ContentLength = size
-	request.Header.Set("Content-Type", "application/octet-stream")
-	request.Header.Set("X-Checksum-Sha256", hex.EncodeToString(sum.Sum(nil)))
-	c.authorize(request)
-	response, err := c.http.Do(request)
-	if err != nil {
-		return executor, false, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, err)
-	}
-	if response.StatusCode >= 300 {
-		return executor, false, refusal(response)
-	}
-	err = json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&executor)
-	if err = errors.Join(err, response.Body.Close()); err != nil {
-		return executor, false, fmt.Errorf("read answer: %w", err)
-	}
-	return executor, response.StatusCode == http.StatusCreated, nil
 }

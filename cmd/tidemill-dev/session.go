@@ -68,7 +68,7 @@ func (s *session) prepare(ctx context.Context, token, executor string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.client.SetChannel(ctx, "stable", stable); err != nil {
+	if _, err := s.client.SetChannel(ctx, "stable", wire.SetChannel{Version: stable}); err != nil {
 		return fmt.Errorf("point channel stable at %s: %w", stable, err)
 	}
 	files, bytes, err := s.platform.LoadExamples(ctx, filepath.Join(s.checkout, "examples", "data"))
@@ -108,7 +108,7 @@ func (s *session) register(ctx context.Context, version, file string) error {
 		return fmt.Errorf("register executor %s: %w", version, err)
 	}
 	defer f.Close()
-	_, created, err := s.client.Register(ctx, version, platformName, f)
+	_, created, err := s.client.Register(ctx, client.Upload{Version: version, Platform: platformName, File: f})
 	if err != nil {
 		return fmt.Errorf("register executor %s: %w", version, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"github.com/tidemill/tidemill/api/client"
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/proto/describe"
 )
@@ -103,7 +104,7 @@ func register(ctx context.Context, s *shell, name, version string) (err error) {
 		return usageError(fmt.Errorf("%s is version %s, not %s", name, description.Version, version))
 	}
 	platform := description.OS + "-" + description.Arch
-	executor, created, err := s.Register(ctx, description.Version, platform, file)
+	executor, created, err := s.Register(ctx, client.Upload{Version: description.Version, Platform: platform, File: file})
 	switch {
 	case err != nil:
 		return err
@@ -157,7 +158,7 @@ func listChannels(ctx context.Context, s *shell, _ []string) error {
 }
 
 func setChannel(ctx context.Context, s *shell, args []string) error {
-	channel, err := s.SetChannel(ctx, args[0], args[1])
+	channel, err := s.SetChannel(ctx, args[0], wire.SetChannel{Version: args[1]})
 	switch {
 	case err != nil:
 		return err

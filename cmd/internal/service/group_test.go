@@ -349,7 +349,7 @@ func TestStoreIsAwayForAWhile(t *testing.T) {
 	g.split()
 	version, _ := artifact()
 	g.await(func() bool {
-		_, err := g.client(standbys[0].url).SetChannel(t.Context(), "canary", version)
+		_, err := g.client(standbys[0].url).SetChannel(t.Context(), "canary", wire.SetChannel{Version: version})
 		return err == nil
 	}, "a write to be carried out")
 }

@@ -195,10 +195,10 @@ func (l *lab) client(url string) *client.Client {
 func (l *lab) register(c *client.Client) {
 	l.t.Helper()
 	version, content := artifact()
-	if _, _, err := c.Register(l.t.Context(), version, "linux-amd64", strings.NewReader(content)); err != nil {
+	if _, _, err := c.Register(l.t.Context(), client.Upload{Version: version, Platform: "linux-amd64", File: strings.NewReader(content)}); err != nil {
 		l.t.Fatal(err)
 	}
-	if _, err := c.SetChannel(l.t.Context(), "stable", version); err != nil {
+	if _, err := c.SetChannel(l.t.Context(), "stable", wire.SetChannel{Version: version}); err != nil {
 		l.t.Fatal(err)
 	}
 }
