@@ -88,7 +88,12 @@ func (c *cluster) eventually(limit time.Duration, what string, done func() (bool
 
 func (c *cluster) register(version string) {
 	c.t.Helper()
-	data, err := os.ReadFile(executorFile(version))
+	c.registerFile(version, executorFile(version))
+}
+
+func (c *cluster) registerFile(version, file string) {
+	c.t.Helper()
+	data, err := os.ReadFile(file)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -1,7 +1,8 @@
 // Package endtoend tests the real binaries together, each in its own process: `tidemill serve`, Mesos agents that are
 // killed and come back, executors and their task processes; and three schedulers with a real ZooKeeper and two Mesos
 // masters, of which everything is killed, stopped and cut off while runs are started all the time, and what operators do
-// to them. It has tests only, behind the build tag endtoend:
+// to them. An executor of the protocol version before today's, kept as an archive of sources by dev/snapshot, is built and
+// runs beside today's. It has tests only, behind the build tag endtoend:
 //
 //	go test -tags=endtoend ./dev/endtoend/             ten faults of each sort, ten rounds of high availability
 //	go test -tags=endtoend ./dev/endtoend/ -args -soak a hundred of each, two hundred rounds
