@@ -108,8 +108,13 @@ func (c *Core) saveVersion(v *version) {
 	c.view.versions = true
 }
 
-func (c *Core) saveChannel(ch *proto.Channel) {
-	c.changes.put(Key{KindChannel, ch.Name}, ch)
+func (c *Core) saveChannel(ch *channel) {
+	c.changes.put(Key{KindChannel, ch.rec.Name}, ch.rec)
+	c.view.channels, c.view.versions = true, true
+}
+
+func (c *Core) saveRollout(r *proto.Rollout) {
+	c.changes.put(Key{KindRollout, rolloutID(r.Channel, r.Number)}, r)
 	c.view.channels, c.view.versions = true, true
 }
 

@@ -30,7 +30,7 @@ type Core struct {
 	tasks       int // of runs that have not ended, never launched ones included
 	keys        keys
 	versions    map[string]*version
-	channels    map[string]*proto.Channel
+	channels    map[string]*channel
 	checks      map[CheckKey]*check
 	checkers    map[string]*owner // of checks, by version
 	settled     []CheckKey        // checks with an answer, oldest first
@@ -69,7 +69,7 @@ func New(cfg Config, records []Record) (*Core, error) {
 		runs:        map[string]*run{},
 		keys:        keys{byKey: map[runKey]*proto.IdempotencyKey{}},
 		versions:    map[string]*version{},
-		channels:    map[string]*proto.Channel{},
+		channels:    map[string]*channel{},
 		checks:      map[CheckKey]*check{},
 		checkers:    map[string]*owner{},
 		executors:   map[string]*executor{},
@@ -191,6 +191,10 @@ func (c *Core) command(cmd Command) {
 		value, err = c.deleteVersion(body)
 	case SetChannel:
 		value, err = c.setChannel(body)
+	case DeleteChannel:
+		value, err = c.deleteChannel(body)
+	case SteerRollout:
+		value, err = c.steerRollout(body)
 	case ArchiveRuns:
 		value = c.archiveRuns(body)
 	case ForgetFramework:

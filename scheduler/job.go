@@ -76,7 +76,7 @@ func (c *Core) putJob(cmd PutJob) (PutJobResult, *Error) {
 	}
 	result := PutJobResult{Created: !exists, Changed: !same}
 	if !same {
-		j = c.addRevision(j, spec, cmd.Spec)
+		j = c.addRevision(j, spec, cmd)
 	}
 	c.showCheck(j.newest(), ck)
 	result.Job, result.Revision = clone(j.rec), clone(j.newest().rec)
@@ -84,7 +84,7 @@ func (c *Core) putJob(cmd PutJob) (PutJobResult, *Error) {
 }
 
 // addRevision makes a spec the newest revision of a job, which is made if there is none.
-func (c *Core) addRevision(j *job, spec *jobs.Spec, data []byte) *job {
+func (c *Core) addRevision(j *job, spec *jobs.Spec, cmd PutJob) *job {
 	switch {
 	case j == nil:
 		j = &job{rec: &proto.Job{Name: spec.Name, Created: c.now}}
@@ -98,8 +98,9 @@ func (c *Core) addRevision(j *job, spec *jobs.Spec, data []byte) *job {
 		Job:     spec.Name,
 		Number:  j.rec.Revision,
 		Kind:    spec.Kind,
-		Spec:    data,
+		Spec:    cmd.Spec,
 		Created: c.now,
+		By:      cmd.By,
 	}}
 	j.revisions = append(j.revisions, rev)
 	c.saveJob(j)
@@ -118,11 +119,11 @@ func (c *Core) deleteJob(cmd DeleteJob) (*proto.Job, *Error) {
 	c.saveJob(j)
 	for _, id := range sortedKeys(c.runs) {
 		if r := c.runs[id]; r != nil && r.job == j {
-			c.cancel(r)
+			c.cancel(r, cmd.By)
 		}
 	}
 	c.dropRevisions(j)
-	c.note(slog.LevelInfo, "job deleted", slog.String("job", cmd.Name))
+	c.note(slog.LevelInfo, "job deleted", slog.String("job", cmd.Name), slog.String("by", cmd.By))
 	return clone(j.rec), nil
 }
 

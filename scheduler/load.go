@@ -20,6 +20,8 @@ type loading struct {
 	executors []*proto.Executor
 	tasks     []*proto.Task
 	keys      []*proto.IdempotencyKey
+	rollouts  []*proto.Rollout
+	tallies   []*proto.Tally
 }
 
 // load builds the state from records, each kind after those that it refers to.
@@ -69,6 +71,9 @@ func (c *Core) load(records []Record) error {
 		}
 	}
 	c.keys.load(all.keys)
+	if err := c.loadRollouts(&all); err != nil {
+		return err
+	}
 	return c.checkStages()
 }
 
@@ -109,7 +114,11 @@ func (c *Core) decodeRecord(r *Record, all *loading) error {
 		rec := &proto.Channel{}
 		err = proto.Decode(r.Value, rec)
 		id = rec.Name
-		c.channels[id] = rec
+		c.channels[id] = newChannel(rec)
+	case KindRollout:
+		all.rollouts, id, err = decoded(all.rollouts, r.Value, &proto.Rollout{}, func(v *proto.Rollout) string { return rolloutID(v.Channel, v.Number) })
+	case KindTally:
+		all.tallies, id, err = decoded(all.tallies, r.Value, &proto.Tally{}, func(v *proto.Tally) string { return tallyID(v.Channel, v.Job) })
 	default:
 		return fmt.Errorf("the kind is not known; was it written by a newer version?")
 	}

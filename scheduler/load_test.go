@@ -20,8 +20,8 @@ func TestDamagedRecords(t *testing.T) {
 			store[Key{KindJob, "lights"}] = store[Key{KindJob, "flights"}]
 		}, `load job "lights": it is the record of "flights"`},
 		"a kind from the future": {func(store map[Key][]byte, run string) {
-			store[Key{"rollout", "x"}] = nil
-		}, `load rollout "x": the kind is not known`},
+			store[Key{"tide", "x"}] = nil
+		}, `load tide "x": the kind is not known`},
 		"no framework ID": {func(store map[Key][]byte, run string) {
 			store[Key{KindFramework, frameworkID}] = nil
 		}, `load framework "framework": it has no ID`},

@@ -102,6 +102,7 @@ func (c *Core) newRun(rev *revision, v *version, cmd StartRun) *run {
 			Role:            cmp.Or(rev.spec.Role, c.cfg.Roles[0]),
 			Params:          maps.Clone(cmd.Params),
 			IdempotencyKey:  cmd.IdempotencyKey,
+			By:              cmd.By,
 			Created:         c.now,
 		},
 		job:      rev.job,
@@ -249,18 +250,18 @@ func (c *Core) cancelRun(cmd CancelRun) (*proto.Run, *Error) {
 	if r == nil {
 		return nil, errorf(NotFound, "there is no run %q", cmd.Run)
 	}
-	c.cancel(r)
+	c.cancel(r, cmd.By)
 	return cloneRun(r.rec), nil
 }
 
-func (c *Core) cancel(r *run) {
+func (c *Core) cancel(r *run, by string) {
 	if r.ended() || r.ending() {
 		return
 	}
 	now := c.now
-	r.rec.CancelRequested = &now
+	r.rec.CancelRequested, r.rec.CancelledBy = &now, by
 	c.saveRun(r)
-	c.note(slog.LevelInfo, "run is cancelled", r.attrs()...)
+	c.note(slog.LevelInfo, "run is cancelled", r.attrs(slog.String("by", by))...)
 	c.endTasks(r, "cancelled")
 	c.tryEnd(r)
 }

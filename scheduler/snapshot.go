@@ -78,8 +78,9 @@ func (c *Core) View() *View {
 	if v.channels {
 		next.Channels = make(map[string]*proto.Channel, len(c.channels))
 		for name, ch := range c.channels {
-			next.Channels[name] = clone(ch)
+			next.Channels[name] = clone(ch.rec)
 		}
+		next.Rollouts = c.viewRollouts()
 	}
 	if len(v.agents) > 0 {
 		next.Agents = c.viewAgents()
@@ -148,11 +149,15 @@ func (c *Core) viewVersions() map[string]*VersionView {
 	for name, v := range c.versions {
 		view := &VersionView{Version: cloneVersion(v.rec), Runs: v.runs, Tasks: v.tasks}
 		for _, ch := range c.channels {
-			if ch.Version == name {
-				view.Channels = append(view.Channels, ch.Name)
+			if ch.rec.Version == name {
+				view.Channels = append(view.Channels, ch.rec.Name)
+			}
+			if r := ch.open(); r != nil && (r.From == name || r.To == name) {
+				view.Rollouts = append(view.Rollouts, ch.rec.Name)
 			}
 		}
 		slices.Sort(view.Channels)
+		slices.Sort(view.Rollouts)
 		all[name] = view
 	}
 	return all

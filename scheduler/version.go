@@ -105,8 +105,11 @@ func (c *Core) deleteVersion(cmd DeleteVersion) (*proto.ExecutorVersion, *Error)
 func (c *Core) usersOf(v *version) []string {
 	var users []string
 	for _, name := range sortedKeys(c.channels) {
-		if c.channels[name].Version == v.rec.Version {
+		switch ch := c.channels[name]; {
+		case ch.rec.Version == v.rec.Version:
 			users = append(users, fmt.Sprintf("channel %q", name))
+		case ch.open() != nil && ch.open().To == v.rec.Version:
+			users = append(users, fmt.Sprintf("the rollout of channel %q", name))
 		}
 	}
 	for _, name := range sortedKeys(c.jobs) {
@@ -128,28 +131,6 @@ func (c *Core) usersOf(v *version) []string {
 	return users
 }
 
-func (c *Core) setChannel(cmd SetChannel) (*proto.Channel, *Error) {
-	if err := jobs.CheckName(cmd.Name); err != nil {
-		return nil, errorf(Invalid, "set channel: %v", err)
-	}
-	if c.versions[cmd.Version] == nil {
-		err := c.unknownVersion(cmd.Version)
-		return nil, invalid("set channel "+cmd.Name, []jobs.Problem{{Pointer: "/version", Detail: err.Message}})
-	}
-	ch := c.channels[cmd.Name]
-	switch {
-	case ch == nil:
-		ch = &proto.Channel{Name: cmd.Name}
-		c.channels[cmd.Name] = ch
-	case ch.Version == cmd.Version:
-		return clone(ch), nil
-	}
-	ch.Version, ch.Updated = cmd.Version, c.now
-	c.saveChannel(ch)
-	c.note(slog.LevelInfo, "channel set", slog.String("channel", ch.Name), slog.String("version", ch.Version))
-	return clone(ch), nil
-}
-
 // resolve finds the executor version that a spec asks for now. A spec with a role that is not there has none.
 func (c *Core) resolve(spec *jobs.Spec) (*version, *Error) {
 	const cannot = "the spec names an executor that is not there"
@@ -162,7 +143,7 @@ func (c *Core) resolve(spec *jobs.Spec) (*version, *Error) {
 		if ch == nil {
 			return nil, invalid(cannot, []jobs.Problem{{Pointer: "/executor/channel", Detail: unknown("channel", channel, sortedKeys(c.channels))}})
 		}
-		name = ch.Version
+		name = ch.rec.Version
 	}
 	v := c.versions[name]
 	if v == nil {

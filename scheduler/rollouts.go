@@ -1,0 +1,161 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler/rollout"
+)
+
+// rolloutsKept is how many rollouts of a channel stay as its history.
+const rolloutsKept = 10
+
+func rolloutID(channel string, number uint32) string { return fmt.Sprintf("%s/%d", channel, number) }
+
+func tallyID(channel, job string) string { return channel + "/" + job }
+
+// beginRollout starts to move a channel by steps.
+func (c *Core) beginRollout(ch *channel, cmd SetChannel, plan *proto.RolloutPlan) {
+	ch.rec.Rollouts++
+	r := rollout.Begin(proto.Rollout{
+		Channel: ch.rec.Name,
+		Number:  ch.rec.Rollouts,
+		From:    ch.rec.Version,
+		To:      cmd.Version,
+		Plan:    *plan,
+		By:      cmd.By,
+	}, c.now)
+	ch.rollouts = append(ch.rollouts, r)
+	c.dropRollouts(ch, rolloutsKept)
+	c.dropTallies(ch)
+	c.saveChannel(ch)
+	c.changedRollout(ch, slog.LevelInfo, "rollout started")
+}
+
+// dropRollouts forgets all but the newest rollouts of a channel.
+func (c *Core) dropRollouts(ch *channel, keep int) {
+	for len(ch.rollouts) > keep {
+		c.remove(KindRollout, rolloutID(ch.rec.Name, ch.rollouts[0].Number))
+		ch.rollouts = ch.rollouts[1:]
+	}
+}
+
+// dropTallies forgets what the newest rollout has seen so far.
+func (c *Core) dropTallies(ch *channel) {
+	for _, job := range sortedKeys(ch.tallies) {
+		c.remove(KindTally, tallyID(ch.rec.Name, job))
+	}
+	ch.tallies = map[string]*proto.Tally{}
+}
+
+func (c *Core) steerRollout(cmd SteerRollout) (*proto.Rollout, *Error) {
+	ch := c.channels[cmd.Channel]
+	if ch == nil {
+		return nil, c.unknownChannel(cmd.Channel)
+	}
+	r := ch.newest()
+	switch {
+	case r == nil:
+		return nil, errorf(NotFound, "channel %q never had a rollout", cmd.Channel)
+	case cmd.Number != 0 && cmd.Number != r.Number:
+		return nil, errorf(Conflict, "channel %q: the newest rollout is %d, not %d", cmd.Channel, r.Number, cmd.Number)
+	}
+	steer, known := map[RolloutAction]func(*proto.Rollout) (bool, error){
+		RolloutPause:   func(r *proto.Rollout) (bool, error) { return rollout.Pause(r, cmd.By, cmd.Reason, c.now) },
+		RolloutResume:  func(r *proto.Rollout) (bool, error) { return rollout.Resume(r, cmd.By, cmd.Reason, c.now) },
+		RolloutPromote: func(r *proto.Rollout) (bool, error) { return rollout.Promote(r, cmd.By, cmd.Reason, c.now) },
+		RolloutAbort:   func(r *proto.Rollout) (bool, error) { return rollout.Abort(r, cmd.By, cmd.Reason, c.now) },
+	}[cmd.Action]
+	if !known {
+		return nil, errorf(Invalid, "steer rollout: there is no action %q; there are pause, resume, promote and abort", cmd.Action)
+	}
+	changed, err := steer(r)
+	if err != nil {
+		return nil, errorf(Conflict, "%v", err)
+	}
+	if changed {
+		c.steered(ch, cmd.By)
+	}
+	return clone(r), nil
+}
+
+// steered stores what has become of a channel's newest rollout, and moves the channel if it was promoted.
+func (c *Core) steered(ch *channel, by string) {
+	r := ch.newest()
+	level := slog.LevelInfo
+	if r.State == proto.ROLLOUT_TAKEN_BACK || r.State == proto.ROLLOUT_PAUSED && by == "" {
+		level = slog.LevelWarn
+	}
+	c.changedRollout(ch, level, "rollout "+r.Events[len(r.Events)-1].Event)
+	if r.State == proto.ROLLOUT_PROMOTED {
+		c.point(ch, r.To, cmp.Or(by, r.By), r.Number)
+	}
+}
+
+// changedRollout stores a channel's newest rollout.
+func (c *Core) changedRollout(ch *channel, level slog.Level, text string) {
+	r := ch.newest()
+	c.saveRollout(r)
+	c.note(level, text, slog.String("channel", r.Channel), slog.Int("rollout", int(r.Number)), slog.String("from", r.From),
+		slog.String("version", r.To), slog.Int("share", int(rollout.Share(r))), slog.String("reason", r.Reason))
+}
+
+func (c *Core) viewRollouts() map[string]*RolloutView {
+	all := make(map[string]*RolloutView, len(c.channels))
+	for name, ch := range c.channels {
+		r := ch.newest()
+		if r == nil {
+			continue
+		}
+		view := &RolloutView{Rollout: clone(r)}
+		for _, job := range sortedKeys(ch.tallies) {
+			view.Tallies = append(view.Tallies, clone(ch.tallies[job]))
+		}
+		for _, earlier := range slices.Backward(ch.rollouts[:len(ch.rollouts)-1]) {
+			view.Earlier = append(view.Earlier, clone(earlier))
+		}
+		all[name] = view
+	}
+	return all
+}
+
+// loadRollouts gives channels their rollouts, and the newest one its tallies.
+func (c *Core) loadRollouts(all *loading) error {
+	slices.SortFunc(all.rollouts, func(a, b *proto.Rollout) int { return cmp.Compare(a.Number, b.Number) })
+	for _, rec := range all.rollouts {
+		if err := c.loadRollout(rec); err != nil {
+			return fmt.Errorf("load rollout %q: %w", rolloutID(rec.Channel, rec.Number), err)
+		}
+	}
+	for _, rec := range all.tallies {
+		ch := c.channels[rec.Channel]
+		if ch == nil || ch.newest() == nil || ch.newest().Number != rec.Rollout {
+			return fmt.Errorf("load tally %q: it is not of the newest rollout of a channel", tallyID(rec.Channel, rec.Job))
+		}
+		ch.tallies[rec.Job] = rec
+	}
+	return nil
+}
+
+func (c *Core) loadRollout(rec *proto.Rollout) error {
+	ch := c.channels[rec.Channel]
+	switch {
+	case ch == nil:
+		return fmt.Errorf("there is no channel %q", rec.Channel)
+	case rec.Number == 0 || rec.Number > ch.rec.Rollouts:
+		return fmt.Errorf("the newest one of the channel is %d", ch.rec.Rollouts)
+	case ch.open() != nil:
+		return fmt.Errorf("rollout %d of the channel has not ended", ch.newest().Number)
+	}
+	if err := rollout.Check(rec); err != nil {
+		return err
+	}
+	if rollout.Open(rec) && (c.versions[rec.From] == nil || c.versions[rec.To] == nil || ch.rec.Version != rec.From) {
+		return fmt.Errorf("it is open, from %s to %s, and the channel points at %s", rec.From, rec.To, ch.rec.Version)
+	}
+	ch.rollouts = append(ch.rollouts, rec)
+	return nil
+}
