@@ -213,7 +213,7 @@ func (c *Core) describe(a *attempt) Launch {
 	if r := t.run; r != nil {
 		data.Job, data.Revision, data.Spec, data.Params = r.rec.Job, r.rec.Revision, r.revision.rec.Spec, r.rec.Params
 		data.RunCreated = r.rec.Created
-		name = r.rec.Job + " " + t.rec.Stage + " " + nth + "/" + of
+		name = r.rec.Job + " " + t.rec.Stage + " " + nth + "/" + of + " on " + t.owner.version
 		labels = append(labels, [2]string{"tidemill.job", r.rec.Job}, [2]string{"tidemill.run", r.rec.ID})
 	}
 	labels = append(labels,
