@@ -75,6 +75,7 @@ func TestVersionsSideBySide(t *testing.T) {
 		if runs[i].State != "succeeded" || runs[i].ExecutorVersion != versions[i] {
 			t.Fatalf("run on %s: %s on %s: %+v", versions[i], runs[i].State, runs[i].ExecutorVersion, runs[i].Error)
 		}
+		checkMesosShows(t, c, runs[i])
 	}
 	sameRows(t, "second version", c.result(runs[1].Output.Manifest), c.result(runs[0].Output.Manifest))
 
