@@ -162,6 +162,45 @@ func TestState(t *testing.T) {
 	}
 }
 
+func TestRollouts(t *testing.T) {
+	plan := proto.RolloutPlan{Steps: []uint32{10, 50, 100}}
+	view := &scheduler.View{Leading: true, Rollouts: map[string]*scheduler.RolloutView{
+		"stable": {
+			Rollout: &proto.Rollout{To: "1.5.0", Plan: plan, Step: 1}, Until: time.Now().Add(-time.Minute),
+			Tallies: []*proto.Tally{
+				{Old: proto.Sample{Runs: 100, Failed: 2}, New: proto.Sample{Runs: 10, Failed: 3}},
+				{Old: proto.Sample{Runs: 50}, New: proto.Sample{Runs: 5, Failed: 1}},
+			},
+		},
+		"young": {Rollout: &proto.Rollout{To: "1.5.0", Plan: plan}, Until: time.Now().Add(time.Minute)},
+		"test":  {Rollout: &proto.Rollout{To: "1.6.0", Plan: plan, State: proto.ROLLOUT_PAUSED}},
+		"night": {Rollout: &proto.Rollout{To: "1.7.0", Plan: plan, State: proto.ROLLOUT_TAKEN_BACK}},
+	}}
+	text := scrape(t, newMetrics(view))
+	for _, want := range []string{
+		`tidemill_rollout_state{channel="stable",state="running",version="1.5.0"} 1`, `tidemill_rollout_state{channel="stable",state="taken_back",version="1.5.0"} 0`,
+		`tidemill_rollout_share{channel="stable",version="1.5.0"} 0.5`, `tidemill_rollout_step{channel="stable",version="1.5.0"} 2`,
+		`tidemill_rollout_overdue_seconds{channel="stable",version="1.5.0"} 60`, `tidemill_rollout_overdue_seconds{channel="young",version="1.5.0"} 0`,
+		`tidemill_rollout_runs{channel="stable",outcome="succeeded",side="old",version="1.5.0"} 148`, `tidemill_rollout_runs{channel="stable",outcome="failed",side="old",version="1.5.0"} 2`,
+		`tidemill_rollout_runs{channel="stable",outcome="succeeded",side="new",version="1.5.0"} 11`, `tidemill_rollout_runs{channel="stable",outcome="failed",side="new",version="1.5.0"} 4`,
+		`tidemill_rollout_state{channel="test",state="paused",version="1.6.0"} 1`, `tidemill_rollout_share{channel="test",version="1.6.0"} 0.1`,
+		`tidemill_rollout_state{channel="night",state="taken_back",version="1.7.0"} 1`,
+	} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("%q is not shown", want)
+		}
+	}
+	for _, not := range []string{`tidemill_rollout_overdue_seconds{channel="test"`, `tidemill_rollout_share{channel="night"`, `tidemill_rollout_step{channel="night"`} {
+		if strings.Contains(text, not) {
+			t.Errorf("%s is shown", not)
+		}
+	}
+	view.Leading = false
+	if strings.Contains(scrape(t, newMetrics(view)), "tidemill_rollout_") {
+		t.Error("a standby shows rollouts, too")
+	}
+}
+
 func TestStanding(t *testing.T) {
 	leading, known := true, false
 	m := newMetrics(&scheduler.View{})

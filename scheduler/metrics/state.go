@@ -30,9 +30,9 @@ var (
 
 // Describe implements prometheus.Collector. There need not be a view yet.
 func (s *state) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{
+	for _, desc := range append([]*prometheus.Desc{
 		pendingDesc, launchedDesc, suppressedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, backOffDesc, maintenanceDesc, refusedDesc, connectedDesc, leadingDesc,
-	} {
+	}, rolloutDescs...) {
 		out <- desc
 	}
 }
@@ -86,6 +86,7 @@ func (s *state) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	gauge(jobsDesc, float64(living))
+	collectRollouts(view, gauge)
 }
 
 func oneIf(yes bool) float64 {
