@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,9 @@ func document(command *cobra.Command) {
 	if command.Long == "" {
 		command.Long = command.Short + "."
 	}
-	command.Long += "\n\n" + exitCodes
+	if !strings.Contains(command.Long, "Exit codes:") { // it has further ones of its own
+		command.Long += "\n\n" + exitCodes
+	}
 	for _, sub := range command.Commands() {
 		document(sub)
 	}
@@ -87,6 +90,13 @@ func (c *connection) flags(command *cobra.Command) {
 
 func outputFlag(command *cobra.Command, output *string) {
 	command.Flags().StringVarP(output, "output", "o", "table", "table or json")
+	command.Flags().BoolFunc("json", "the same as --output json", func(value string) error {
+		on, err := strconv.ParseBool(value)
+		if on {
+			*output = "json"
+		}
+		return err
+	})
 }
 
 // verb makes do the work of a command that talks to the service.
@@ -161,7 +171,7 @@ func explained(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, client.ErrUnreachable):
-		return &exitError{code: exitUnreachable, err: err}
+		return &exitError{code: exitUnreachable, err: fmt.Errorf("%w; is it running, and is --server or TIDEMILL_SERVER right?", err)}
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return &exitError{code: exitFailed, err: errors.New(refused.Detail + "; the command takes it from TIDEMILL_TOKEN or --token-file")}
 	case errors.As(err, &refused):

@@ -2,17 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
-	"github.com/tidemill/tidemill/api/client"
 	"github.com/tidemill/tidemill/api/wire"
-	"github.com/tidemill/tidemill/proto/describe"
 )
 
 func newExecutorsCommand() *cobra.Command {
@@ -22,9 +18,14 @@ func newExecutorsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}, listExecutors)
 	command.AddCommand(
-		verb(&cobra.Command{Use: "list", Short: "List executor versions, newest first", Args: cobra.NoArgs}, listExecutors),
+		verb(&cobra.Command{
+			Use: "list", Short: "List executor versions, newest first",
+			Long: `List executor versions, newest first: jobs that pin each, runs and tasks on it now, the share of its runs that failed,
+when it was first and last used, and what keeps it from being deleted.`,
+			Args: cobra.NoArgs,
+		}, listExecutors),
 		verb(&cobra.Command{Use: "get VERSION", Short: "Show an executor version and what runs on it", Args: cobra.ExactArgs(1)}, getExecutor),
-		newRegisterCommand(),
+		newPushCommand(),
 		verb(&cobra.Command{Use: "delete VERSION", Short: "Delete an executor version that nothing uses", Args: cobra.ExactArgs(1)}, deleteExecutor),
 	)
 	return command
@@ -35,17 +36,15 @@ func listExecutors(ctx context.Context, s *shell, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return showList(s, executors, table.Row{"version", "platforms", "channels", "runs", "tasks", "registered"}, func(e wire.Executor) table.Row {
-		return table.Row{e.Version, platforms(e), strings.Join(e.Channels, ", "), e.Runs, e.Tasks, formatTime(&e.Registered)}
+	header := table.Row{"version", "channels", "pinned", "runs", "tasks", "failed", "first used", "last used", "kept by"}
+	return showList(s, executors, header, func(e wire.Executor) table.Row {
+		failed := ""
+		if e.FailureRatio != nil {
+			failed = formatRatio(*e.FailureRatio)
+		}
+		return table.Row{e.Version, elide(strings.Join(e.Channels, ", "), 14), len(e.Jobs), e.Runs, e.Tasks, failed,
+			formatAge(e.FirstUsed), formatAge(e.LastUsed), elide(strings.Join(e.KeptBy, ", "), 24)}
 	})
-}
-
-func platforms(e wire.Executor) string {
-	names := make([]string, len(e.Artifacts))
-	for i, a := range e.Artifacts {
-		names[i] = a.OS + "-" + a.Arch
-	}
-	return strings.Join(names, ", ")
 }
 
 func getExecutor(ctx context.Context, s *shell, args []string) error {
@@ -56,67 +55,39 @@ func getExecutor(ctx context.Context, s *shell, args []string) error {
 	if s.json {
 		return writeJSON(s.out, executor)
 	}
+	keptBy := strings.Join(executor.KeptBy, "; ")
+	if keptBy == "" {
+		keptBy = "nothing: it can be deleted"
+	}
 	fields := [][2]string{
-		{"version", executor.Version}, {"registered", formatTime(&executor.Registered)}, {"channels", strings.Join(executor.Channels, ", ")},
-		{"tasks", fmt.Sprint(executor.Tasks)}, {"runs", fmt.Sprint(executor.Runs)},
+		{"version", executor.Version}, {"registered", byWhom(formatTime(&executor.Registered), executor.RegisteredBy)},
+		{"channels", strings.Join(executor.Channels, ", ")}, {"rollouts", strings.Join(executor.Rollouts, ", ")},
+		{"pinned by", strings.Join(executor.Jobs, ", ")}, {"kept by", keptBy},
+		{"used", describeUse(executor)}, {"tasks", fmt.Sprint(executor.Tasks)}, {"runs", fmt.Sprint(executor.Runs)},
 	}
 	for _, run := range executor.Running {
 		fields = append(fields, [2]string{"", run})
 	}
 	for _, a := range executor.Artifacts {
-		fields = append(fields, [2]string{a.OS + "-" + a.Arch, fmt.Sprintf("%s, SHA-256 %s, protocol %d to %d, kinds %s",
-			formatBytes(a.Size), a.SHA256, a.Protocol.Min, a.Protocol.Max, strings.Join(a.Kinds, ", "))})
+		name := a.OS + "-" + a.Arch
+		signed := "no signature verified"
+		if a.SignedBy != "" {
+			signed = "signed by " + a.SignedBy
+		}
+		fields = append(fields,
+			[2]string{name, fmt.Sprintf("%s, protocol %d to %d, %s", formatBytes(a.Size), a.Protocol.Min, a.Protocol.Max, byWhom(signed+", registered", a.RegisteredBy))},
+			[2]string{"SHA-256", a.SHA256}, [2]string{"kinds", strings.Join(a.Kinds, ", ")})
 	}
 	return writeFields(s.out, fields)
 }
 
-func newRegisterCommand() *cobra.Command {
-	var version string
-	command := verb(&cobra.Command{
-		Use:   "register FILE",
-		Short: "Register an executor version",
-		Long: `Register an executor version. FILE is the executor; version and platform are read from the file itself.
-
-A version never changes: other bytes under the same version and platform are refused.`,
-		Args: cobra.ExactArgs(1),
-	}, func(ctx context.Context, s *shell, args []string) error {
-		return register(ctx, s, args[0], version)
-	})
-	command.Flags().StringVar(&version, "version", "", "the version that the file must have")
-	return command
-}
-
-func register(ctx context.Context, s *shell, name, version string) (err error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return usageError(fmt.Errorf("read executor: %w", err))
+// describeUse is "2026-11-01 09:00:00 to 2026-11-23 16:00:00: 842 runs, 12 failed (1.4 %)".
+func describeUse(e wire.Executor) string {
+	if e.FirstUsed == nil {
+		return "never"
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("read executor: %w", err)
-	}
-	description, err := describe.Read(file, info.Size())
-	if err != nil {
-		return fmt.Errorf("read executor %s: %w", name, err)
-	}
-	if version != "" && version != description.Version {
-		return usageError(fmt.Errorf("%s is version %s, not %s", name, description.Version, version))
-	}
-	platform := description.OS + "-" + description.Arch
-	executor, created, err := s.Register(ctx, client.Upload{Version: description.Version, Platform: platform, File: file})
-	switch {
-	case err != nil:
-		return err
-	case s.json:
-		return writeJSON(s.out, executor)
-	}
-	what := "was there already"
-	if created {
-		what = "is registered"
-	}
-	_, err = fmt.Fprintf(s.out, "executor version %s for %s %s\n", executor.Version, platform, what)
-	return err
+	sample := wire.Sample{Runs: int(e.Succeeded + e.Failed), Failed: int(e.Failed)}
+	return fmt.Sprintf("%s to %s: %s", formatTime(e.FirstUsed), formatTime(e.LastUsed), formatSample(sample))
 }
 
 func deleteExecutor(ctx context.Context, s *shell, args []string) error {
@@ -128,43 +99,5 @@ func deleteExecutor(ctx context.Context, s *shell, args []string) error {
 		return writeJSON(s.out, executor)
 	}
 	_, err = fmt.Fprintf(s.out, "executor version %s is deleted\n", executor.Version)
-	return err
-}
-
-func newChannelsCommand() *cobra.Command {
-	command := verb(&cobra.Command{
-		Use:   "channels",
-		Short: "List channels, or point one at an executor version",
-		Args:  cobra.NoArgs,
-	}, listChannels)
-	command.AddCommand(
-		verb(&cobra.Command{Use: "list", Short: "List channels, by name", Args: cobra.NoArgs}, listChannels),
-		verb(&cobra.Command{
-			Use: "set CHANNEL VERSION", Short: "Point a channel at an executor version, at once",
-			Long: "Point a channel at an executor version, at once. Runs finish on the version that they began with.", Args: cobra.ExactArgs(2),
-		}, setChannel),
-	)
-	return command
-}
-
-func listChannels(ctx context.Context, s *shell, _ []string) error {
-	channels, err := collect(s.Channels(ctx), 0)
-	if err != nil {
-		return err
-	}
-	return showList(s, channels, table.Row{"channel", "version", "updated"}, func(c wire.Channel) table.Row {
-		return table.Row{c.Name, c.Version, formatTime(&c.Updated)}
-	})
-}
-
-func setChannel(ctx context.Context, s *shell, args []string) error {
-	channel, err := s.SetChannel(ctx, args[0], wire.SetChannel{Version: args[1]})
-	switch {
-	case err != nil:
-		return err
-	case s.json:
-		return writeJSON(s.out, channel)
-	}
-	_, err = fmt.Fprintf(s.out, "channel %s points at %s\n", channel.Name, channel.Version)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"strings"
 	"time"
 
@@ -153,4 +154,46 @@ func formatStages(stages []wire.Stage) string {
 		parts[i] = fmt.Sprintf("%s %d/%d", stage.Name, stage.Tasks.Finished, stage.Tasks.Sum())
 	}
 	return strings.Join(parts, ", ")
+}
+
+// formatRatio is a share with one decimal: "1.4 %".
+func formatRatio(fraction float64) string { return fmt.Sprintf("%.1f %%", fraction*100) }
+
+// formatShort is a number in four characters or so: 412, 12.1, 1.2M.
+func formatShort(v float64) string {
+	units := []string{"", "k", "M", "G", "T"}
+	unit := 0
+	for ; v >= 9_999.5 && unit < len(units)-1; unit++ {
+		v /= 1000
+	}
+	if v == math.Trunc(v) || v >= 99.95 {
+		return fmt.Sprintf("%.0f%s", v, units[unit])
+	}
+	return fmt.Sprintf("%.1f%s", v, units[unit])
+}
+
+// formatAge is how long ago something was, roughly; empty if it never was.
+func formatAge(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	age := max(time.Since(*t), 0)
+	switch {
+	case age < time.Minute:
+		return fmt.Sprintf("%ds ago", int(age.Seconds()))
+	case age < time.Hour:
+		return fmt.Sprintf("%dm ago", int(age.Minutes()))
+	case age < 48*time.Hour:
+		return fmt.Sprintf("%dh ago", int(age.Hours()))
+	}
+	return fmt.Sprintf("%dd ago", int(age.Hours()/24))
+}
+
+// elide cuts a text to a width, and shows that it did.
+func elide(text string, width int) string {
+	runes := []rune(text)
+	if len(runes) <= width {
+		return text
+	}
+	return string(runes[:width-1]) + "…"
 }
