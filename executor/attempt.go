@@ -27,10 +27,12 @@ type attempt struct {
 
 	directory string // for its log files
 	stop      chan stopRequest
+	handOver  chan struct{} // closed when it is to hand over
 
 	// Of the executor's goroutine:
 	progress proto.TaskProgress
 	killing  bool // TASK_KILLING was sent
+	leaving  bool // handOver is closed
 }
 
 // stopRequest ends a task: gently at once, hard after grace. The first one names the reason, later ones may be quicker.
@@ -151,6 +153,7 @@ func (a *attempt) watch(p *process.Process, env *attemptEnvironment) (seen endin
 	if a.data.Timeout > 0 {
 		timeout = time.After(a.data.Timeout)
 	}
+	handOver := a.handOver
 	stop := func(request stopRequest) {
 		if seen.stopped == notStopped {
 			seen.stopped = request.reason
@@ -180,6 +183,9 @@ func (a *attempt) watch(p *process.Process, env *attemptEnvironment) (seen endin
 			}
 		case request := <-a.stop:
 			stop(request)
+		case <-handOver:
+			handOver = nil
+			p.HandOver()
 		case <-timeout:
 			timeout = nil
 			stop(stopRequest{reason: timedOut, grace: a.grace})

@@ -73,7 +73,7 @@ func start(t *testing.T, change func(*scriptedAgent, *agent.Environment)) *run {
 	e := New(Config{
 		Environment: environment, Kinds: testKinds, File: "/proc/self/exe",
 		Environ:     append(os.Environ(), "GORACE=atexit_sleep_ms=0", agent.TokenVariable+"=secret"),
-		Description: proto.Description{Version: testVersion, ProtocolMin: 1, ProtocolMax: 1},
+		Description: proto.Description{Version: testVersion, ProtocolMin: 1, ProtocolMax: 2},
 		Log:         slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	go func() { r.ended <- e.Run(ctx) }()
@@ -89,7 +89,7 @@ func start(t *testing.T, change func(*scriptedAgent, *agent.Environment)) *run {
 // task is the data of a task that does a script.
 func (r *run) task(script string) *proto.TaskData {
 	return &proto.TaskData{
-		Protocol: 1, Job: "scripted", Run: "r", Kind: tasktest.Name, Stage: "run", Of: 1, Attempt: 1,
+		Protocol: 2, Job: "scripted", Run: "r", Kind: tasktest.Name, Stage: "run", Of: 1, Attempt: 1,
 		Spec: tasktest.Spec(r.work), Input: []byte(script), Cpus: 1, Memory: 512 << 20,
 	}
 }
@@ -234,7 +234,7 @@ func TestWrongExecutorRefusesTasks(t *testing.T) {
 		want   string
 	}{
 		"version":  {func(d *proto.ExecutorData) { d.Version = "9" }, `this is executor version "1.2.3-test", the scheduler wants "9"`},
-		"protocol": {func(d *proto.ExecutorData) { d.Protocol = 2 }, "the executor speaks protocol 1 to 1, the scheduler chose 2"},
+		"protocol": {func(d *proto.ExecutorData) { d.Protocol = 3 }, "the executor speaks protocol 1 to 2, the scheduler chose 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, func(a *scriptedAgent, _ *agent.Environment) { test.change(&a.data) })

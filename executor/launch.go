@@ -31,7 +31,7 @@ func (e *Executor) launch(info mesos.TaskInfo) {
 	case e.ledger.launch(info):
 		a := &attempt{
 			id: id, data: &data, grace: graceOf(info.KillPolicy, e.data.KillGrace),
-			stop: make(chan stopRequest, 4), progress: proto.TaskProgress{MesosID: id, Phase: "starting"},
+			stop: make(chan stopRequest, 4), handOver: make(chan struct{}), progress: proto.TaskProgress{MesosID: id, Phase: "starting"},
 		}
 		e.log.Info("starting task", "task", id)
 		e.attempts[id] = a

@@ -163,7 +163,7 @@ func (e *Executor) event(event *mesosexec.Event) {
 		}
 		e.link.heartbeat = now
 	case mesosexec.Event_MESSAGE:
-		e.log.Debug("ignored a message: none has a meaning yet", "bytes", len(event.Message.Data))
+		e.request(event.Message.Data)
 	default:
 		e.log.Warn("ignored an event of unknown type", "type", int32(event.Type))
 	}

@@ -48,7 +48,11 @@ func conclude(e ending) outcome {
 	result.Counters.Cpu = max(result.Counters.Cpu, e.exit.CPU)
 	result.Counters.PeakMemory = max(result.Counters.PeakMemory, e.exit.PeakMemory)
 	if e.reported != nil && result.Failure == nil {
-		return outcome{state: mesos.TASK_FINISHED, result: result, message: "finished"}
+		message := "finished"
+		if result.HandedOver {
+			message = task.ErrHandedOver.Error()
+		}
+		return outcome{state: mesos.TASK_FINISHED, result: result, message: message}
 	}
 	state := mesos.TASK_FAILED
 	switch {

@@ -174,7 +174,7 @@ func TestProgramStartedByHand(t *testing.T) {
 		stdout, stderr string
 	}{
 		"version":  {[]string{"--version"}, 0, own.Own().Version + "\n", ""},
-		"describe": {[]string{"--describe"}, 0, `"protocol":{"min":1,"max":1},"kinds":[`, ""},
+		"describe": {[]string{"--describe"}, 0, `"protocol":{"min":1,"max":2},"kinds":[`, ""},
 		"help":     {[]string{"--help"}, 0, "what Mesos agents start", ""},
 		"nonsense": {[]string{"--nonsense"}, 2, "", `unknown argument "--nonsense"`},
 		"task":     {[]string{"task"}, 1, "", "task processes are started by an executor"},

@@ -54,7 +54,7 @@ func newScriptedAgent(t *testing.T) *scriptedAgent {
 	a := &scriptedAgent{
 		t: t, killingState: true,
 		data: proto.ExecutorData{
-			Protocol: 1, ExecutorID: "e", Owner: "r", Version: testVersion, Linger: time.Minute,
+			Protocol: 2, ExecutorID: "e", Owner: "r", Version: testVersion, Linger: time.Minute,
 			ProgressInterval: 50 * time.Millisecond, KillGrace: 5 * time.Second,
 		},
 	}

@@ -11,7 +11,7 @@ import (
 // block is one constant, hence one piece of the binary.
 const block = `tidemill-executor-description:{` +
 	`"os":"` + runtime.GOOS + `","arch":"` + runtime.GOARCH + `",` +
-	`"protocol":{"min":1,"max":1},` +
+	`"protocol":{"min":1,"max":2},` +
 	`"kinds":["aggregate"],` +
 	`"features":[]};`
 

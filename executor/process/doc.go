@@ -3,7 +3,7 @@
 // it ended. [Serve] is the task process': it calls the task's kind and reports.
 //
 // Between the two are two pipes, with messages of proto/process.proto, each behind its length. Descriptor 3 of the
-// task process brings the assignment and stays open: when it closes, the executor is gone, and the task process ends itself.
+// task process brings the assignment, then orders, and stays open: when it closes, the executor is gone, and the task process ends itself.
 // Descriptor 4 takes its reports. Standard output and error are the task's log files.
 //
 // A task process leads a process group of its own, which is killed as a whole. It obeys SIGTERM by ending the task's context.

@@ -388,3 +388,38 @@ func gone(pid int) bool {
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
 }
+
+func TestTaskHandsOver(t *testing.T) {
+	s := start(t, "output here\nhand-over", nil)
+	s.untilStarted()
+	s.HandOver()
+	result, exit := s.wait()
+	if result == nil || !result.HandedOver || string(result.Output) != "here" || result.Failure != nil || exit.Code != 0 {
+		t.Errorf("got %+v and %+v", result, exit)
+	}
+}
+
+// An order that comes before the task has begun its work, or to one that never asks for it, changes nothing else.
+func TestOrderBehindTheAssignment(t *testing.T) {
+	s := start(t, "output whole", nil)
+	s.HandOver()
+	result, exit := s.wait()
+	if result == nil || result.HandedOver || string(result.Output) != "whole" || exit.Code != 0 {
+		t.Errorf("got %+v and %+v", result, exit)
+	}
+	early := start(t, "sleep 50ms\noutput early\nhand-over", nil)
+	early.HandOver()
+	if result, _ := early.wait(); result == nil || !result.HandedOver || string(result.Output) != "early" {
+		t.Errorf("got %+v", result)
+	}
+}
+
+func TestTaskThatHandsOverUnasked(t *testing.T) {
+	result, exit := start(t, "output x\ndesert", nil).wait()
+	if result == nil || result.HandedOver || result.Output != nil || result.Failure == nil || exit.Code != 0 {
+		t.Fatalf("got %+v and %+v", result, exit)
+	}
+	if f := result.Failure; f.Kind != "internal" || !strings.Contains(f.Message, "handed over") {
+		t.Errorf("got %+v", f)
+	}
+}

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -57,12 +58,13 @@ func Serve(kinds Kinds) int {
 		fmt.Fprintf(os.Stderr, "tidemill-executor: receive assignment: %v (task processes are started by an executor)\n", err)
 		return 1
 	}
-	go dieWithExecutor(assignments)
+	handOver := make(chan struct{})
+	go obey(assignments, handOver)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 
 	limitSelf(&assignment)
-	result := reports.during(func() *proto.TaskResult { return perform(ctx, kinds, &assignment, reports) })
+	result := reports.during(func() *proto.TaskResult { return perform(ctx, kinds, &assignment, handOver, reports) })
 	if err := reports.send(&proto.Report{Result: result}); err != nil {
 		fmt.Fprintf(os.Stderr, "tidemill-executor: report result: %v\n", err)
 		return 1
@@ -70,10 +72,20 @@ func Serve(kinds Kinds) int {
 	return 0
 }
 
-// dieWithExecutor ends this process and its group when the executor closes the pipe, which it never does while it lives.
-func dieWithExecutor(assignments io.Reader) {
-	// Nothing more is ever sent.
-	_, _ = io.Copy(io.Discard, assignments)
+// obey takes the executor's orders. It ends this process and its group when the executor closes the pipe, which it never
+// does while it lives.
+func obey(orders io.Reader, handOver chan<- struct{}) {
+	told := false
+	for {
+		var order proto.Order
+		if err := receive(orders, &order); err != nil {
+			break // it is gone, or what it says cannot be understood any more
+		}
+		if order.HandOver && !told {
+			told = true
+			close(handOver)
+		}
+	}
 	if syscall.Getpgrp() == os.Getpid() {
 		killGroup(os.Getpid())
 	}
@@ -94,15 +106,19 @@ func limitSelf(a *proto.Assignment) {
 func threads(a *proto.Assignment) int { return max(1, int(math.Ceil(a.Task.Cpus))) }
 
 // perform does the task and says how it went.
-func perform(ctx context.Context, kinds Kinds, a *proto.Assignment, reports *reporter) *proto.TaskResult {
-	output, err := work(ctx, kinds, a, reports)
+func perform(ctx context.Context, kinds Kinds, a *proto.Assignment, handOver <-chan struct{}, reports *reporter) *proto.TaskResult {
+	output, err := work(ctx, kinds, a, handOver, reports)
+	handedOver := errors.Is(err, task.ErrHandedOver) && closed(handOver)
+	if handedOver {
+		err = nil
+	}
 	if err == nil && len(output) > maxOutput {
 		err = fmt.Errorf("the output of stage %s has %d bytes, at most %d are allowed", a.Task.Stage, len(output), maxOutput)
 	}
-	result := &proto.TaskResult{Output: output, Counters: reports.counters()}
+	result := &proto.TaskResult{Output: output, Counters: reports.counters(), HandedOver: handedOver}
 	if err != nil {
 		f := task.Classify(err)
-		result.Output, result.Unsettled = nil, f.Unsettled
+		result.Output, result.HandedOver, result.Unsettled = nil, false, f.Unsettled
 		result.Failure = task.Shorten(&proto.Failure{
 			Class: f.Class, Kind: f.Kind, Message: f.Message, Pointer: f.Pointer, Problems: f.Problems,
 		})
@@ -110,8 +126,17 @@ func perform(ctx context.Context, kinds Kinds, a *proto.Assignment, reports *rep
 	return result
 }
 
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // work calls the kind. A panic in it is a failure of this task with the stack in its log.
-func work(ctx context.Context, kinds Kinds, a *proto.Assignment, reports *reporter) (output []byte, err error) {
+func work(ctx context.Context, kinds Kinds, a *proto.Assignment, handOver <-chan struct{}, reports *reporter) (output []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			fmt.Fprintf(os.Stderr, "panic: %v\n%s", r, debug.Stack())
@@ -140,7 +165,7 @@ func work(ctx context.Context, kinds Kinds, a *proto.Assignment, reports *report
 	return kind.Run(ctx, &task.Work{
 		Data: &a.Task, Spec: spec, Connections: set, Dir: a.Scratch,
 		Memory: int64(engineShare * float64(a.Task.Memory)), Threads: threads(a),
-		Report: reports.progress,
+		Report: reports.progress, HandOver: handOver,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)).With(
 			"job", a.Task.Job, "run", a.Task.Run, "task", a.MesosID),
 	})

@@ -45,6 +45,7 @@ type Process struct {
 
 	assignment *os.File // our end of the pipes
 	results    *os.File
+	orders     chan *proto.Order // to be sent behind the assignment
 
 	mu          sync.Mutex
 	ended       bool // no signal may be sent any more: the PID will be another's
@@ -72,7 +73,8 @@ func Start(c Config) (*Process, error) {
 			Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: []*os.File{assignment, reports},
 			SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 		},
-		reports: make(chan proto.Report, 16), assignment: toProcess, results: fromProcess, done: make(chan struct{}),
+		reports: make(chan proto.Report, 16), assignment: toProcess, results: fromProcess,
+		orders: make(chan *proto.Order, 1), done: make(chan struct{}),
 	}
 	started := make(chan error)
 	go p.run(c.MemoryLimit, started)
@@ -155,6 +157,7 @@ func (p *Process) talk(assignment *proto.Assignment) {
 	defer close(p.reports)
 	// A process that dies before it has read everything breaks the pipe; how it ended says more than the error.
 	_ = send(p.assignment, assignment)
+	go p.pass()
 	for {
 		var report proto.Report
 		if err := receive(p.results, &report); err != nil {
@@ -164,6 +167,18 @@ func (p *Process) talk(assignment *proto.Assignment) {
 			return
 		}
 		p.reports <- report
+	}
+}
+
+// pass sends orders on until the process has ended. Each is sent once, so that the pipe has room for it.
+func (p *Process) pass() {
+	for {
+		select {
+		case <-p.done:
+			return
+		case order := <-p.orders:
+			_ = send(p.assignment, order) // how it ended says more than the error, as above
+		}
 	}
 }
 
@@ -199,6 +214,9 @@ func (p *Process) Reports() <-chan proto.Report { return p.reports }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
+
+// HandOver tells the task to end at its next checkpoint, as task.ErrHandedOver says. It does not block and is called once.
+func (p *Process) HandOver() { p.orders <- &proto.Order{HandOver: true} }
 
 // Stop asks the process to end. It does not block and may be repeated.
 func (p *Process) Stop() { p.signal(p.pid, syscall.SIGTERM) }

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/tidemill/tidemill/jobs"
@@ -31,8 +32,17 @@ type Work struct {
 	Memory      int64            // bytes that the engine may use; about 70 % of what the task asked for
 	Threads     int              // for the engine, at least 1
 	Report      func(Progress)   // may be called as often as one likes, from any goroutine; never blocks
-	Log         *slog.Logger     // goes to the task's stderr
+	// HandOver is closed when the run moves to another executor version: a stage that can go on elsewhere then ends at its
+	// next checkpoint, as [ErrHandedOver] says. Others need not look at it, for their runs never move.
+	HandOver <-chan struct{}
+	Log      *slog.Logger // goes to the task's stderr
 }
+
+// ErrHandedOver is what Run returns when it ended at a checkpoint because of Work.HandOver. The output is then not the
+// task's but what the next attempt goes on with, there as Work.Data.HandedOver: an attempt on another version, or on this
+// one when the move was called off. Later attempts get it, too, until one hands over again, so that it names where the
+// newest checkpoint is found rather than what was in it. Returning it without having been asked to is a failure.
+var ErrHandedOver = errors.New("handed over at a checkpoint")
 
 // Progress is how far a task is.
 type Progress struct {

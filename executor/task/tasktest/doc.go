@@ -12,6 +12,9 @@
 //	progress FRACTION    report it, with ten rows for each hundredth
 //	allocate SIZE        hold so many bytes more
 //	output TEXT          the task's output
+//	hand-over            wait until the task is to hand over, and do
+//	desert               hand over without having been asked to
+//	go-on                the output is what the attempt before handed over, and this one's number
 //	file NAME            write a file to the scratch folder
 //	touch PATH           create a file anywhere, for the test to see
 //	await PATH           until that file is there

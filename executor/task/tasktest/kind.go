@@ -43,7 +43,7 @@ func (Work) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 			return nil, fmt.Errorf("run script: unknown command %q", name)
 		}
 		if err := command(s, argument); err != nil {
-			return nil, err
+			return s.output, err
 		}
 	}
 	return s.output, nil
@@ -89,6 +89,19 @@ var commands = map[string]func(s *script, argument string) error{
 	},
 	"allocate": (*script).allocate,
 	"output":   func(s *script, text string) error { s.output = []byte(text); return nil },
+	"hand-over": func(s *script, _ string) error {
+		select {
+		case <-s.work.HandOver:
+			return task.ErrHandedOver
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
+	},
+	"desert": func(*script, string) error { return task.ErrHandedOver },
+	"go-on": func(s *script, _ string) error {
+		s.output = fmt.Appendf(nil, "%s, then attempt %d", s.work.Data.HandedOver, s.work.Data.Attempt)
+		return nil
+	},
 	"file": func(s *script, name string) error {
 		return os.WriteFile(filepath.Join(s.work.Dir, name), []byte("scratch"), 0o600)
 	},
