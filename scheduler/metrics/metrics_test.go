@@ -201,6 +201,35 @@ func TestRollouts(t *testing.T) {
 	}
 }
 
+func TestVersions(t *testing.T) {
+	last := time.Unix(1_800_000_000, 500_000_000)
+	view := &scheduler.View{Leading: true, Versions: map[string]*scheduler.VersionView{
+		"1.4.0": {
+			Runs: 2, Tasks: 5, Channels: []string{"a", "b"}, Pinned: []string{"j"},
+			Use: &proto.Use{Last: &last, Succeeded: 10, Failed: 3, Cancelled: 1},
+		},
+		"1.5.0": {Use: &proto.Use{}},
+	}}
+	text := scrape(t, newMetrics(view))
+	for _, want := range []string{
+		`tidemill_version_runs{version="1.4.0"} 2`, `tidemill_version_tasks{version="1.4.0"} 5`, `tidemill_version_channels{version="1.4.0"} 2`, `tidemill_version_jobs_pinned{version="1.4.0"} 1`,
+		`tidemill_version_runs_ended_total{outcome="succeeded",version="1.4.0"} 10`, `tidemill_version_runs_ended_total{outcome="failed",version="1.4.0"} 3`,
+		`tidemill_version_runs_ended_total{outcome="cancelled",version="1.4.0"} 1`, `tidemill_version_last_use_timestamp_seconds{version="1.4.0"} 1.8000000005e+09`,
+		`tidemill_version_runs_ended_total{outcome="failed",version="1.5.0"} 0`, `tidemill_version_channels{version="1.5.0"} 0`,
+	} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("%q is not shown", want)
+		}
+	}
+	if strings.Contains(text, `tidemill_version_last_use_timestamp_seconds{version="1.5.0"}`) {
+		t.Error("a version that was never used has a last use")
+	}
+	view.Leading = false
+	if strings.Contains(scrape(t, newMetrics(view)), "tidemill_version_") {
+		t.Error("a standby shows versions, too")
+	}
+}
+
 func TestStanding(t *testing.T) {
 	leading, known := true, false
 	m := newMetrics(&scheduler.View{})

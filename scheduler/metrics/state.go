@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,9 +31,9 @@ var (
 
 // Describe implements prometheus.Collector. There need not be a view yet.
 func (s *state) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range append([]*prometheus.Desc{
+	for _, desc := range slices.Concat([]*prometheus.Desc{
 		pendingDesc, launchedDesc, suppressedDesc, oldestDesc, runsDesc, jobsDesc, agentsDesc, backOffDesc, maintenanceDesc, refusedDesc, connectedDesc, leadingDesc,
-	}, rolloutDescs...) {
+	}, rolloutDescs, versionDescs) {
 		out <- desc
 	}
 }
@@ -87,6 +88,7 @@ func (s *state) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(jobsDesc, float64(living))
 	collectRollouts(view, gauge)
+	collectVersions(view, out)
 }
 
 func oneIf(yes bool) float64 {
