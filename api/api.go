@@ -124,6 +124,7 @@ func (h *Handler) routes() huma.API {
 	h.taskRoutes(described)
 	h.executorRoutes(described)
 	h.channelRoutes(described)
+	h.rolloutRoutes(described)
 	h.infoRoutes(described)
 	if h.cfg.Export != nil {
 		h.exportRoute(described)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -165,7 +166,7 @@ func (h *Handler) getExecutor(_ context.Context, in *versionPath) (*executorOutp
 	view := h.cfg.Scheduler.View()
 	version := view.Versions[in.Version]
 	if version == nil {
-		return nil, problem(http.StatusNotFound, fmt.Sprintf("there is no executor version %q", in.Version))
+		return nil, missing("executor version", in.Version, maps.Keys(view.Versions))
 	}
 	var running []string
 	for id, run := range view.Runs {
@@ -180,7 +181,7 @@ func (h *Handler) getExecutor(_ context.Context, in *versionPath) (*executorOutp
 }
 
 func (h *Handler) deleteExecutor(ctx context.Context, in *versionPath) (*executorOutput, error) {
-	version, err := command[*proto.ExecutorVersion](ctx, h, scheduler.DeleteVersion{Version: in.Version})
+	version, err := command[*proto.ExecutorVersion](ctx, h, scheduler.DeleteVersion{Version: in.Version, By: actor(ctx)})
 	if err != nil {
 		return nil, err
 	}

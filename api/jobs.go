@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"sort"
@@ -94,7 +95,7 @@ func (h *Handler) submit(ctx context.Context, body []byte, name string, create, 
 			Name: decoded.Name, Kind: decoded.Kind, Spec: spec, Checks: jobs.CheckStateName(state), Warnings: warnings,
 		}}, nil
 	}
-	put, err := command[scheduler.PutJobResult](ctx, h, scheduler.PutJob{Spec: spec, Create: create, Name: name})
+	put, err := command[scheduler.PutJobResult](ctx, h, scheduler.PutJob{Spec: spec, Create: create, Name: name, By: actor(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -140,9 +141,10 @@ func wellFormed(text []byte) bool {
 }
 
 func (h *Handler) job(name string) (*scheduler.JobView, error) {
-	job := h.cfg.Scheduler.View().Jobs[name]
+	known := h.cfg.Scheduler.View().Jobs
+	job := known[name]
 	if job == nil || job.Job.Deleted {
-		return nil, problem(http.StatusNotFound, fmt.Sprintf("there is no job %q", name))
+		return nil, missing("job", name, maps.Keys(known))
 	}
 	return job, nil
 }
@@ -186,7 +188,7 @@ func (h *Handler) deleteJob(ctx context.Context, in *jobPath) (*jobOutput, error
 	if err != nil {
 		return nil, err
 	}
-	if _, err := command[*proto.Job](ctx, h, scheduler.DeleteJob{Name: in.Name}); err != nil {
+	if _, err := command[*proto.Job](ctx, h, scheduler.DeleteJob{Name: in.Name, By: actor(ctx)}); err != nil {
 		return nil, err
 	}
 	return &jobOutput{Status: http.StatusOK, Body: showJobView(job)}, nil

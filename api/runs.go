@@ -74,7 +74,7 @@ func (h *Handler) runRoutes(described huma.API) {
 }
 
 func (h *Handler) startRun(ctx context.Context, in *startInput) (*runOutput, error) {
-	start := scheduler.StartRun{Job: in.Name, IdempotencyKey: in.IdempotencyKey}
+	start := scheduler.StartRun{Job: in.Name, IdempotencyKey: in.IdempotencyKey, By: actor(ctx)}
 	if in.Body != nil {
 		start.Params = in.Body.Params
 	}
@@ -123,7 +123,7 @@ func (h *Handler) present(run *proto.Run) wire.Run {
 }
 
 func (h *Handler) cancel(ctx context.Context, in *runPath) (*runOutput, error) {
-	run, err := command[*proto.Run](ctx, h, scheduler.CancelRun{Run: in.ID})
+	run, err := command[*proto.Run](ctx, h, scheduler.CancelRun{Run: in.ID, By: actor(ctx)})
 	var answer *wire.Error
 	if errors.As(err, &answer) && answer.Status == http.StatusNotFound {
 		archived, err := h.archived(ctx, in.ID) // it has ended long ago: nothing changes

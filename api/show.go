@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"time"
@@ -31,6 +32,7 @@ func showJob(job *proto.Job, revision *proto.Revision) wire.Job {
 		Problems: showProblems(revision.Problems),
 		Created:  moment(job.Created),
 		Updated:  moment(job.Updated),
+		By:       revision.By,
 	}
 }
 
@@ -43,6 +45,7 @@ func showRevision(revision *proto.Revision) wire.Revision {
 		Checks:   jobs.CheckStateName(revision.Checks),
 		Problems: showProblems(revision.Problems),
 		Created:  shown(revision.Created),
+		By:       revision.By,
 	}
 }
 
@@ -70,6 +73,14 @@ func showRun(run *scheduler.RunView) wire.Run {
 		CancelRequested: utc(r.CancelRequested),
 		Progress:        fraction(run.Progress),
 		Stages:          showStages(run),
+		By:              r.By,
+		CancelledBy:     r.CancelledBy,
+		Channel:         r.Channel,
+		Rollout:         r.Rollout,
+		MovingTo:        r.MovingTo,
+	}
+	for _, m := range r.Moves {
+		out.Moves = append(out.Moves, wire.Move{From: m.From, To: m.To, At: shown(m.At), By: m.By})
 	}
 	if out.Params == nil {
 		out.Params = map[string]string{}
@@ -173,13 +184,13 @@ func showTask(run *proto.Run, task *scheduler.TaskView) wire.Task {
 		out.Phase = task.Progress.Phase
 	}
 	for i := range t.Attempts {
-		out.Attempts[i] = showAttempt(&t.Attempts[i])
+		out.Attempts[i] = showAttempt(run, &t.Attempts[i])
 		out.Host, out.Agent = t.Attempts[i].Host, t.Attempts[i].AgentID
 	}
 	return out
 }
 
-func showAttempt(a *proto.Attempt) wire.Attempt {
+func showAttempt(run *proto.Run, a *proto.Attempt) wire.Attempt {
 	out := wire.Attempt{
 		ID:       a.MesosID,
 		Number:   a.Number,
@@ -194,6 +205,9 @@ func showAttempt(a *proto.Attempt) wire.Attempt {
 		GivenUp:  a.GivenUp,
 		Reason:   a.Reason,
 		LogURI:   a.LogURI,
+
+		ExecutorVersion: cmp.Or(a.Version, run.ExecutorVersion),
+		HandedOver:      a.HandedOver,
 	}
 	if f := a.Failure; f != nil {
 		out.Failure = &wire.Failure{Class: jobs.ClassName(f.Class), Kind: f.Kind, Message: f.Message, Pointer: f.Pointer}
@@ -240,27 +254,3 @@ func utc(t *time.Time) *time.Time {
 
 // shown is a time as the wire has it: UTC, in milliseconds.
 func shown(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
-
-func showVersion(v *scheduler.VersionView) wire.Executor {
-	out := wire.Executor{
-		Version:    v.Version.Version,
-		Registered: shown(v.Version.Registered),
-		Artifacts:  make([]wire.Artifact, len(v.Version.Artifacts)),
-		Channels:   append([]string{}, v.Channels...),
-		Runs:       v.Runs,
-		Tasks:      v.Tasks,
-	}
-	for i, a := range v.Version.Artifacts {
-		out.Artifacts[i] = wire.Artifact{
-			OS: a.OS, Arch: a.Arch, SHA256: a.SHA256, Size: a.Size_,
-			Protocol: wire.Protocol{Min: a.Description.ProtocolMin, Max: a.Description.ProtocolMax},
-			Kinds:    append([]string{}, a.Description.Kinds...),
-			Features: append([]string{}, a.Description.Features...),
-		}
-	}
-	return out
-}
-
-func showChannel(c *proto.Channel) wire.Channel {
-	return wire.Channel{Name: c.Name, Version: c.Version, Updated: shown(c.Updated)}
-}

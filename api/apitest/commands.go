@@ -2,7 +2,9 @@ package apitest
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
@@ -79,7 +81,7 @@ func (s *Scheduler) putJob(c scheduler.PutJob) (any, error) {
 	result.Changed = true
 	result.Job.Deleted, result.Job.Updated = false, now
 	result.Job.Revision++
-	result.Revision = &proto.Revision{Job: spec.Name, Number: result.Job.Revision, Kind: spec.Kind, Spec: c.Spec, Created: now, Checks: checks}
+	result.Revision = &proto.Revision{Job: spec.Name, Number: result.Job.Revision, Kind: spec.Kind, Spec: c.Spec, Created: now, Checks: checks, By: c.By}
 	s.update(func(v *scheduler.View) {
 		v.Jobs[spec.Name] = &scheduler.JobView{Job: result.Job, Revisions: append(revisions[:len(revisions):len(revisions)], result.Revision)}
 	})
@@ -135,7 +137,7 @@ func (s *Scheduler) startRun(c scheduler.StartRun) (any, error) {
 	now := s.now()
 	run := &proto.Run{
 		ID: jobs.RunID(c.Job, now, s.runs<<34), Job: c.Job, Revision: newest.Number, Kind: newest.Kind, ExecutorVersion: version,
-		Params: c.Params, IdempotencyKey: c.IdempotencyKey, Created: now,
+		Params: c.Params, IdempotencyKey: c.IdempotencyKey, Created: now, By: c.By, Channel: spec.Executor.Channel,
 		Stages: []proto.Stage{{Name: "plan", Tasks: 1}},
 	}
 	plan := &scheduler.StageView{Name: "plan", Created: now, Tasks: make([]*scheduler.TaskView, 1)}
@@ -176,7 +178,7 @@ func (s *Scheduler) cancelRun(c scheduler.CancelRun) (any, error) {
 	}
 	now := s.now()
 	record := *run.Run
-	record.State, record.CancelRequested, record.Ended = proto.RUN_CANCELLED, &now, &now
+	record.State, record.CancelRequested, record.Ended, record.CancelledBy = proto.RUN_CANCELLED, &now, &now, c.By
 	s.update(func(v *scheduler.View) {
 		v.Runs[c.Run] = &scheduler.RunView{Run: &record, Revision: run.Revision, Stages: run.Stages, Progress: run.Progress}
 	})
@@ -185,7 +187,9 @@ func (s *Scheduler) cancelRun(c scheduler.CancelRun) (any, error) {
 
 func (s *Scheduler) registerVersion(c scheduler.RegisterVersion) (any, error) {
 	name := c.Artifact.Description.Version
-	record := proto.ExecutorVersion{Version: name, Registered: s.now()}
+	now := s.now()
+	c.Artifact.Registered = &now
+	record := proto.ExecutorVersion{Version: name, Registered: now}
 	if old := s.view.Versions[name]; old != nil {
 		record = *old.Version
 		for _, a := range record.Artifacts {
@@ -199,7 +203,14 @@ func (s *Scheduler) registerVersion(c scheduler.RegisterVersion) (any, error) {
 		}
 	}
 	record.Artifacts = append(record.Artifacts[:len(record.Artifacts):len(record.Artifacts)], c.Artifact)
-	s.update(func(v *scheduler.View) { v.Versions[name] = &scheduler.VersionView{Version: &record} })
+	s.update(func(v *scheduler.View) {
+		next := scheduler.VersionView{Use: &proto.Use{Version: name}}
+		if old := v.Versions[name]; old != nil {
+			next = *old
+		}
+		next.Version = &record
+		v.Versions[name] = &next
+	})
 	return scheduler.RegisterVersionResult{Version: &record, Created: true}, nil
 }
 
@@ -208,33 +219,13 @@ func (s *Scheduler) deleteVersion(c scheduler.DeleteVersion) (any, error) {
 	if version == nil {
 		return nil, refuse(scheduler.NotFound, "there is no executor version %q", c.Version)
 	}
-	for _, channel := range s.view.Channels {
-		if channel.Version == c.Version {
-			return nil, refuse(scheduler.Conflict, "executor version %q is in use: channel %s points at it", c.Version, channel.Name)
+	if len(version.KeptBy) > 0 {
+		err := &scheduler.Error{Kind: scheduler.Conflict, Message: fmt.Sprintf("executor version %q is in use by %s", c.Version, strings.Join(version.KeptBy, ", "))}
+		for _, user := range version.KeptBy {
+			err.Problems = append(err.Problems, jobs.Problem{Detail: user})
 		}
+		return nil, err
 	}
 	s.update(func(v *scheduler.View) { delete(v.Versions, c.Version) })
 	return version.Version, nil
-}
-
-func (s *Scheduler) setChannel(c scheduler.SetChannel) (any, error) {
-	version := s.view.Versions[c.Version]
-	if version == nil {
-		return nil, &scheduler.Error{Kind: scheduler.Invalid, Message: "the channel cannot be set", Problems: []jobs.Problem{{Pointer: "/version", Detail: "there is no such version"}}}
-	}
-	channel := &proto.Channel{Name: c.Name, Version: c.Version, Updated: s.now()}
-	s.update(func(v *scheduler.View) {
-		v.Channels[c.Name] = channel
-		for name, version := range v.Versions {
-			next := *version
-			next.Channels = nil
-			for _, other := range v.Channels {
-				if other.Version == name {
-					next.Channels = append(next.Channels, other.Name)
-				}
-			}
-			v.Versions[name] = &next
-		}
-	})
-	return channel, nil
 }

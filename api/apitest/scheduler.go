@@ -42,9 +42,10 @@ func New(kinds jobs.Kinds) *Scheduler {
 		Runs:      map[string]*scheduler.RunView{},
 		Versions: map[string]*scheduler.VersionView{"1.4.0": {
 			Version:  &proto.ExecutorVersion{Version: "1.4.0", Registered: registered, Artifacts: []proto.Artifact{Artifact("1.4.0", "linux", "amd64", "cafe")}},
-			Channels: []string{"stable"},
+			Channels: []string{"stable"}, KeptBy: []string{`channel "stable"`}, Use: &proto.Use{Version: "1.4.0"},
 		}},
 		Channels: map[string]*proto.Channel{"stable": {Name: "stable", Version: "1.4.0", Updated: registered}},
+		Rollouts: map[string]*scheduler.RolloutView{},
 		Agents:   map[string]*scheduler.AgentView{},
 		Checks:   map[scheduler.CheckKey]*scheduler.CheckView{},
 	}
@@ -101,6 +102,7 @@ func (s *Scheduler) update(change func(*scheduler.View)) {
 	next.At = s.now()
 	next.Jobs, next.Runs, next.Versions = maps.Clone(next.Jobs), maps.Clone(next.Runs), maps.Clone(next.Versions)
 	next.Channels, next.Agents, next.Checks = maps.Clone(next.Channels), maps.Clone(next.Agents), maps.Clone(next.Checks)
+	next.Rollouts = maps.Clone(next.Rollouts)
 	change(&next)
 	s.view = &next
 	close(s.changed)
@@ -156,6 +158,10 @@ func (s *Scheduler) Do(ctx context.Context, body scheduler.CommandBody) (any, er
 		return s.deleteVersion(c)
 	case scheduler.SetChannel:
 		return s.setChannel(c)
+	case scheduler.DeleteChannel:
+		return s.deleteChannel(c)
+	case scheduler.SteerRollout:
+		return s.steerRollout(c)
 	}
 	return nil, refuse(scheduler.Internal, "there is no command %T", body)
 }

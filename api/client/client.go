@@ -31,9 +31,10 @@ type Config struct {
 // Client calls one server. Make one with [New]. Its methods block until the answer is there or ctx ends, and may be
 // called by many goroutines.
 type Client struct {
-	base  *url.URL
-	token string
-	http  *http.Client
+	base    *url.URL
+	token   string
+	http    *http.Client
+	uploads *http.Client
 }
 
 const (
@@ -41,6 +42,7 @@ const (
 	firstBackoff = 200 * time.Millisecond
 	maxBackoff   = 5 * time.Second
 	answerWait   = 40 * time.Second // for the head of an answer; a submission may wait for its checks
+	uploadWait   = 15 * time.Minute // the same of an upload, which is stored before it is answered
 	maxAnswer    = 64 << 20
 	maxProblem   = 1 << 20
 )
@@ -52,17 +54,25 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("read server address %q: want http://host:port", cfg.Server)
 	}
 	base.Path = strings.TrimRight(base.Path, "/")
-	c := &Client{base: base, token: cfg.Token, http: cfg.HTTP}
-	if c.http == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.ResponseHeaderTimeout = answerWait
-		c.http = &http.Client{Transport: transport}
+	c := &Client{base: base, token: cfg.Token, http: cfg.HTTP, uploads: cfg.HTTP}
+	if cfg.HTTP == nil {
+		c.http, c.uploads = waiting(answerWait), waiting(uploadWait)
 	}
 	return c, nil
 }
 
+// waiting is a client that waits so long for the head of an answer.
+func waiting(answer time.Duration) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = answer
+	return &http.Client{Transport: transport}
+}
+
 // Close drops idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	c.uploads.CloseIdleConnections()
+}
 
 // call is one request. A body is kept whole, so that it can be sent again.
 type call struct {
@@ -71,6 +81,7 @@ type call struct {
 	query  url.Values
 	header map[string]string
 	body   []byte // JSON; nil: none
+	file   *file  // instead of body; nil: none
 	repeat bool   // may be sent again when no answer came
 }
 
@@ -121,7 +132,11 @@ func (c *Client) once(ctx context.Context, call call) (_ *http.Response, wait ti
 	if err != nil {
 		return nil, -1, err
 	}
-	response, err := c.http.Do(request)
+	by := c.http
+	if call.file != nil {
+		by = c.uploads
+	}
+	response, err := by.Do(request)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, -1, ctx.Err()
@@ -146,8 +161,11 @@ func (c *Client) once(ctx context.Context, call call) (_ *http.Response, wait ti
 
 func (c *Client) request(ctx context.Context, call call) (*http.Request, error) {
 	var body io.Reader
-	if call.body != nil {
+	switch {
+	case call.body != nil:
 		body = bytes.NewReader(call.body)
+	case call.file != nil:
+		body = call.file.reader()
 	}
 	target := *c.base
 	raw := target.EscapedPath()
@@ -163,6 +181,9 @@ func (c *Client) request(ctx context.Context, call call) (*http.Request, error) 
 	}
 	if call.body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if call.file != nil {
+		request.ContentLength = call.file.size
 	}
 	for name, value := range call.header {
 		request.Header.Set(name, value)

@@ -2,13 +2,8 @@ package client
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"net/http"
 
@@ -30,57 +25,6 @@ func (c *Client) Executor(ctx context.Context, version string) (executor wire.Ex
 func (c *Client) DeleteExecutor(ctx context.Context, version string) (executor wire.Executor, err error) {
 	_, err = c.do(ctx, call{method: http.MethodDelete, path: []string{"v1", "executors", version}}, &executor)
 	return executor, err
-}
-
-// Upload is an executor's file for one platform.
-type Upload struct {
-	Version  string                  // that the file says of itself
-	Platform string                  // such as linux-amd64
-	File     io.ReadSeeker           // read twice: for its SHA-256, then to send it
-	Sign     func(sum string) []byte // gives the Ed25519 signature for a SHA-256 in hex; nil: none is sent
-}
-
-// Register uploads an executor's file. created is false if the same bytes were registered before. What broke off is not
-// sent again: the caller may do so, for a repeat changes nothing.
-func (c *Client) Register(ctx context.Context, upload Upload) (executor wire.Executor, created bool, err error) {
-	sum := sha256.New()
-	_, err = upload.File.Seek(0, io.SeekStart)
-	size := int64(0)
-	if err == nil {
-		size, err = io.Copy(sum, upload.File)
-	}
-	if err == nil {
-		_, err = upload.File.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		return executor, false, fmt.Errorf("read executor: %w", err)
-	}
-	call := call{method: http.MethodPut, path: []string{"v1", "executors", upload.Version, upload.Platform}}
-	request, err := c.request(ctx, call)
-	if err != nil {
-		return executor, false, err
-	}
-	request.Body = io.NopCloser(io.LimitReader(upload.File, size))
-	request.ContentLength = size
-	request.Header.Set("Content-Type", "application/octet-stream")
-	text := hex.EncodeToString(sum.Sum(nil))
-	request.Header.Set("X-Checksum-Sha256", text)
-	request.Header.Set("Expect", "100-continue") // what is refused by its headers is not sent
-	if upload.Sign != nil {
-		request.Header.Set("X-Signature-Ed25519", base64.StdEncoding.EncodeToString(upload.Sign(text)))
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return executor, false, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, err)
-	}
-	if response.StatusCode >= 300 {
-		return executor, false, refusal(response)
-	}
-	err = json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&executor)
-	if err = errors.Join(err, response.Body.Close()); err != nil {
-		return executor, false, fmt.Errorf("read answer: %w", err)
-	}
-	return executor, response.StatusCode == http.StatusCreated, nil
 }
 
 // Channels yields channels, by name. An error ends the sequence.
@@ -116,6 +60,7 @@ func (c *Client) Rollouts(ctx context.Context, channel string) iter.Seq2[wire.Ro
 }
 
 // SteerRollout does something to a channel's newest rollout: pause, resume, promote or abort. What is so already stays so.
+// With its number given it is sure to be that one, also when the call is repeated because no answer came.
 func (c *Client) SteerRollout(ctx context.Context, channel, action string, steer wire.SteerRollout) (rollout wire.Rollout, err error) {
 	body, err := json.Marshal(steer)
 	if err != nil {

@@ -66,21 +66,21 @@ type ChannelMove struct {
 
 // SetChannel is the body of PUT /v1/channels/{name}.
 type SetChannel struct {
-	Version           string       `json:"version" minLength:"1" maxLength:"64" doc:"A registered executor version"`
+	Version           string       `json:"version" minLength:"1" maxLength:"64" doc:"A registered executor version" example:"1.5.0"`
 	Rollout           *RolloutPlan `json:"rollout,omitempty" doc:"Move by steps instead of at once"`
 	AllowIncompatible bool         `json:"allow_incompatible,omitempty" doc:"Move also when jobs that follow the channel need what the version does not have"`
 	Again             bool         `json:"again,omitempty" doc:"Also when the last rollout has taken this version back"`
 }
 
-// RolloutPlan says how a rollout goes.
+// RolloutPlan says how a rollout goes. What is zero is left out, and has its default.
 type RolloutPlan struct {
-	Steps            []int    `json:"steps,omitempty" doc:"Shares of runs on the new version in percent, increasing; [10, 50, 100] if missing" example:"[10,50,100]"`
-	Interval         string   `json:"interval,omitempty" doc:"The least duration of a step; 30m if missing" example:"30m"`
-	MinRuns          int      `json:"min_runs,omitempty" doc:"How many runs on the new version must have ended in a step before it is left; 20 if missing" example:"20"`
-	MaxFailureRatio  float64  `json:"max_failure_ratio,omitempty" doc:"It goes back when the new version fails more than so many times as often as the old one; 1.5 if missing" example:"1.5"`
-	MaxDurationRatio float64  `json:"max_duration_ratio,omitempty" doc:"It pauses when runs on the new version take more than so many times as long; not looked at if missing" example:"2"`
-	MinRateRatio     float64  `json:"min_rate_ratio,omitempty" doc:"It pauses when runs on the new version read less than this share of the old one's rows a second; not looked at if missing" example:"0.5"`
-	Jobs             []string `json:"jobs,omitempty" doc:"Names, or patterns with *, of jobs that take part; all that follow the channel if missing" example:"[\"flights-*\"]"`
+	Steps            []int    `json:"steps,omitempty" minItems:"1" maxItems:"20" minimum:"1" maximum:"100" doc:"Shares of runs on the new version in percent, increasing; [10, 50, 100] if missing" example:"[10,50,100]"`
+	Interval         string   `json:"interval,omitempty" minLength:"1" maxLength:"40" doc:"The least duration of a step, above zero and at most 720h; 30m if missing. With 1ms only the runs count" example:"30m"`
+	MinRuns          int      `json:"min_runs,omitempty" minimum:"1" maximum:"1000000" doc:"How many runs on the new version must have ended in a step before it is left; 20 if missing" example:"20"`
+	MaxFailureRatio  float64  `json:"max_failure_ratio,omitempty" exclusiveMinimum:"0" doc:"It goes back when the new version fails more than so many times as often as the old one; 1 to 1000, 1.5 if missing" example:"1.5"`
+	MaxDurationRatio float64  `json:"max_duration_ratio,omitempty" exclusiveMinimum:"0" doc:"It pauses when runs on the new version take more than so many times as long; 1 to 1000, not looked at if missing" example:"2"`
+	MinRateRatio     float64  `json:"min_rate_ratio,omitempty" exclusiveMinimum:"0" doc:"It pauses when runs on the new version read less than this share of the old one's rows a second; above 0 and at most 1, not looked at if missing" example:"0.5"`
+	Jobs             []string `json:"jobs,omitempty" minItems:"1" maxItems:"1000" minLength:"1" maxLength:"100" doc:"Names, or patterns with *, of jobs that take part; all that follow the channel if missing" example:"[\"flights-*\"]"`
 }
 
 // Rollout moves a channel from one version to another by steps.
@@ -100,10 +100,10 @@ type Rollout struct {
 	By      string         `json:"by,omitempty" doc:"Who began it"`
 	Created time.Time      `json:"created"`
 	Ended   *time.Time     `json:"ended,omitempty"`
-	Old     Sample         `json:"old" doc:"Runs on the old version, of jobs that take part"`
-	New     Sample         `json:"new" doc:"Runs on the new version"`
+	Old     Sample         `json:"old,omitzero" doc:"Runs on the old version, of jobs that take part; absent if there are none, and for all but the newest rollout"`
+	New     Sample         `json:"new,omitzero" doc:"Runs on the new version; absent as old is"`
 	Jobs    []RolloutJob   `json:"jobs,omitempty" doc:"The same by job, for the newest rollout; not in lists"`
-	Events  []RolloutEvent `json:"events,omitempty" doc:"What happened, oldest first; not in lists"`
+	Events  []RolloutEvent `json:"events,omitempty" doc:"What happened, oldest first, at most 100; not in lists of channels"`
 }
 
 // Sample is how runs on one version went; cancelled ones do not count.

@@ -16,6 +16,7 @@ type Job struct {
 	Warnings []string        `json:"warnings,omitempty" doc:"What will work only when something changes outside"`
 	Created  *time.Time      `json:"created,omitempty" doc:"When the job was first stored"`
 	Updated  *time.Time      `json:"updated,omitempty" doc:"When the newest revision was stored"`
+	By       string          `json:"by,omitempty" doc:"Who submitted the revision"`
 }
 
 // Revision is one immutable spec of a job.
@@ -27,6 +28,7 @@ type Revision struct {
 	Checks   string          `json:"checks" enum:"pending,passed,failed"`
 	Problems []Problem       `json:"problems,omitempty"`
 	Created  time.Time       `json:"created"`
+	By       string          `json:"by,omitempty" doc:"Who submitted it"`
 }
 
 // Problem is one thing wrong with a request or a spec.

@@ -9,7 +9,7 @@ type Run struct {
 	Revision        uint32            `json:"revision"`
 	Kind            string            `json:"kind"`
 	State           string            `json:"state" enum:"pending,running,succeeded,failed,cancelled"`
-	ExecutorVersion string            `json:"executor_version" doc:"The executor version that it began with and finishes on"`
+	ExecutorVersion string            `json:"executor_version" doc:"The executor version that it runs on. Runs of kind aggregate finish on the one that they began with"`
 	Params          map[string]string `json:"params"`
 	Created         time.Time         `json:"created"`
 	Started         *time.Time        `json:"started,omitempty" doc:"When its first task was launched"`
@@ -20,6 +20,21 @@ type Run struct {
 	Waiting         string            `json:"waiting,omitempty" doc:"Why tasks wait, in a sentence; see explain"`
 	Output          *Output           `json:"output,omitempty" doc:"What the run made visible"`
 	Error           *RunError         `json:"error,omitempty" doc:"Why the run failed"`
+
+	By          string `json:"by,omitempty" doc:"Who started it"`
+	CancelledBy string `json:"cancelled_by,omitempty" doc:"Who asked for it to stop"`
+	Channel     string `json:"channel,omitempty" doc:"The channel that its spec followed when it started; absent: the spec names a version"`
+	Rollout     uint32 `json:"rollout,omitempty" doc:"The number of the channel's rollout that it counts for, be it on the old or the new version; absent: none"`
+	MovingTo    string `json:"moving_to,omitempty" doc:"The executor version to which its tasks are handing over"`
+	Moves       []Move `json:"moves,omitempty" doc:"Its changes of executor version, oldest first"`
+}
+
+// Move is a long run's change to another executor version, at a checkpoint.
+type Move struct {
+	From string    `json:"from"`
+	To   string    `json:"to"`
+	At   time.Time `json:"at"`
+	By   string    `json:"by,omitempty"`
 }
 
 // Ended says whether a run in that state has ended.
@@ -117,6 +132,9 @@ type Attempt struct {
 	Reason   string     `json:"reason,omitempty" doc:"Mesos' reason for its end"`
 	LogURI   string     `json:"log_uri,omitempty" doc:"Where its logs were uploaded"`
 	Failure  *Failure   `json:"failure,omitempty"`
+
+	ExecutorVersion string `json:"executor_version"`
+	HandedOver      bool   `json:"handed_over,omitempty" doc:"It ended at a checkpoint, because the run moved to another executor version"`
 }
 
 // Failure is why an attempt failed, and whose fault that is taken for.
