@@ -153,11 +153,8 @@ func (r *pushed) upload(ctx context.Context, s *shell, name string, d proto.Desc
 	upload := client.Upload{Version: d.Version, Platform: platform, File: file, Sign: sign}
 	clear := func() {}
 	if isTerminal(s.err) {
-		meter, err := newUploadMeter(file, s.err)
-		if err != nil {
-			return err
-		}
-		upload.File, clear = meter, meter.clear
+		meter := &uploadMeter{out: s.err}
+		upload.Progress, clear = meter.show, meter.clear
 	}
 	executor, created, err := s.Register(ctx, upload)
 	clear()
@@ -206,44 +203,17 @@ func (p *push) signer() (func(sum string) []byte, error) {
 // signedText is what an executor's signature is made over.
 func signedText(sum string) []byte { return []byte("tidemill executor\nsha256:" + sum + "\n") }
 
-// uploadMeter draws on a terminal how much of a file has been read: first for its sum, then to be sent.
+// uploadMeter draws on a terminal how much of a file has been sent.
 type uploadMeter struct {
-	file       io.ReadSeeker
-	out        io.Writer
-	begun      int // how often it was read from its beginning
-	read, size int64
-	drawn      time.Time
+	out   io.Writer
+	drawn time.Time
 }
 
-func newUploadMeter(file *os.File, out io.Writer) (*uploadMeter, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read executor: %w", err)
-	}
-	return &uploadMeter{file: file, out: out, size: info.Size()}, nil
-}
-
-func (m *uploadMeter) Read(p []byte) (int, error) {
-	n, err := m.file.Read(p)
-	m.read += int64(n)
+func (m *uploadMeter) show(sent, size int64) {
 	if now := time.Now(); now.Sub(m.drawn) >= 100*time.Millisecond {
 		m.drawn = now
-		what := "sent"
-		if m.begun <= 1 {
-			what = "read"
-		}
-		_, _ = fmt.Fprintf(m.out, "\r\x1b[K%s of %s %s, %s", formatBytes(m.read), formatBytes(m.size), what, formatPercent(float64(m.read)/float64(max(m.size, 1))))
+		_, _ = fmt.Fprintf(m.out, "\r\x1b[K%s of %s sent, %s", formatBytes(sent), formatBytes(size), formatPercent(float64(sent)/float64(max(size, 1))))
 	}
-	return n, err
-}
-
-func (m *uploadMeter) Seek(offset int64, whence int) (int64, error) {
-	at, err := m.file.Seek(offset, whence)
-	m.read = at
-	if at == 0 {
-		m.begun++
-	}
-	return at, err
 }
 
 // clear removes the line, for what is written next.
