@@ -56,6 +56,7 @@ func newUpCommand() *cobra.Command {
 	f.StringVar(&cfg.S3Listen, "s3-listen", "", "address of the S3; a free port if empty")
 	f.StringVar(&cfg.AgentResources, "agent-resources", platform.AgentResources, "of each agent, in Mesos' notation")
 	f.DurationVar(&cfg.AllocationInterval, "allocation-interval", time.Second, "between two rounds of Mesos offers")
+	f.DurationVar(&cfg.ExecutorLinger, "executor-linger", 30*time.Second, "how long an executor stays after its last task")
 	return c
 }
 

@@ -31,6 +31,7 @@ type Config struct {
 	Agents             int
 	AgentResources     string // of each agent, in Mesos' notation
 	AllocationInterval time.Duration
+	ExecutorLinger     time.Duration // how long an executor stays after its last task; 0: as long as elsewhere
 	Logger             *slog.Logger
 }
 
@@ -193,6 +194,9 @@ func (p *Platform) startScheduler(ctx context.Context, c Config) error {
 	cfg.DataDir = filepath.Join(c.DataDir, "scheduler")
 	cfg.ConnectionsFile = connectionsFile(c)
 	cfg.Executor.ConnectionsFile = connectionsFile(c)
+	if c.ExecutorLinger > 0 {
+		cfg.Executor.Linger = c.ExecutorLinger
+	}
 	cfg.Mesos.Master = p.Mesos
 	cfg.Token = storage.NewSecret(c.Token)
 	cfg.Logger = c.Logger
