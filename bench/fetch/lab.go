@@ -237,7 +237,7 @@ func (l *lab) register(ctx context.Context) error {
 		return fmt.Errorf("register executor: %w", err)
 	}
 	defer f.Close()
-	if _, _, err := l.client.Register(ctx, version, runtime.GOOS+"-"+runtime.GOARCH, f); err != nil {
+	if _, _, err := l.client.Register(ctx, client.Upload{Version: version, Platform: runtime.GOOS + "-" + runtime.GOARCH, File: f}); err != nil {
 		return fmt.Errorf("register executor: %w", err)
 	}
 	spec := fmt.Appendf(nil, `{"name": "fetch", "kind": "aggregate", "executor": {"version": %q},
