@@ -50,11 +50,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route string) {
 	if h.standby(w, r, route) {
 		return
 	}
-	answerWithin := answerTimeout
+	comeWithin, answerWithin := bodyTimeout, answerTimeout
 	if route == artifactRoute {
-		answerWithin = fileTimeout
+		comeWithin, answerWithin = fileTimeout, fileTimeout // a read deadline ends the answer, too
 	}
-	if err := deadlines(w, bodyTimeout, answerWithin); err != nil {
+	if err := deadlines(w, comeWithin, answerWithin); err != nil {
 		h.cfg.Logger.WarnContext(r.Context(), "set deadlines", "error", err)
 	}
 	if takesJSON(r, route) {
