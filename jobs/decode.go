@@ -19,6 +19,7 @@ func Decode(data []byte, kinds Kinds) (*Spec, []Problem) {
 	if all := problems.all(); len(all) > 0 {
 		return nil, all
 	}
+	spec.needs = d.At(spec.Kind).needs(reflect.Indirect(reflect.ValueOf(spec.Section)), spec.Kind)
 	return spec, nil
 }
 

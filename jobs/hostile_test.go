@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/tidemill/tidemill/jobs"
@@ -119,6 +121,12 @@ func FuzzDecode(f *testing.F) {
 		if spec == nil {
 			return
 		}
+		features := jobs.Features(allKinds())
+		for _, need := range spec.Needs() {
+			if _, found := slices.BinarySearch(features, need.Feature); !found {
+				t.Errorf("%s needs %s at %s, which is no feature", data, need.Feature, need.Pointer)
+			}
+		}
 		shown, err := json.Marshal(spec)
 		if err != nil {
 			t.Fatal(err)
@@ -127,7 +135,7 @@ func FuzzDecode(f *testing.F) {
 		if len(problems) > 0 {
 			t.Fatalf("%s is shown as %s, which has the problems %v", data, shown, problems)
 		}
-		if diff := cmp.Diff(spec, again); diff != "" || !jobs.Equal(spec, again) {
+		if diff := cmp.Diff(spec, again, cmpopts.IgnoreUnexported(jobs.Spec{})); diff != "" || !jobs.Equal(spec, again) {
 			t.Fatalf("what is shown of it is another spec (-want +got):\n%s", diff)
 		}
 		if err := validate(t, schema, data); err != nil {

@@ -38,10 +38,8 @@ func Schema(kinds Kinds) map[string]any {
 	return schema
 }
 
-// sectionSchema goes by the type of a section that was decoded from nothing.
 func sectionSchema(kind Kind) map[string]any {
-	section := kind.DecodeSection(&Decoder{pointer: JoinPointer("", kind.Name()), problems: &problemList{}})
-	schema := valueSchema(reflect.Indirect(reflect.ValueOf(section)).Type(), &field{})
+	schema := valueSchema(sectionType(kind), &field{})
 	schema["description"] = fmt.Sprintf("What a job of kind %s does.", kind.Name())
 	return schema
 }

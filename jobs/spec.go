@@ -15,6 +15,8 @@ type Spec struct {
 	Timeout     time.Duration `json:"timeout,omitempty" min:"1s" max:"720h" doc:"How long one attempt of a task may take. None if missing." example:"30m"`
 	Constraints []Constraint  `json:"constraints,omitempty" maxitems:"64" doc:"All must hold for an agent that runs tasks of the job."`
 	Section     Section       `json:"-"` // the value under the key that is the kind's name
+
+	needs []Need
 }
 
 // ExecutorRef pins a version or follows a channel; exactly one of the two is set.

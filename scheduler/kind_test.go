@@ -13,15 +13,24 @@ import (
 type workKind struct{ name string }
 
 type workSection struct {
-	Stages []int    `json:"stages" doc:"tasks of each stage"`
-	Check  []string `json:"check" doc:"expressions"`
-	CPUs   float64  `json:"cpus" doc:"cpus of the tasks of later stages"`
-	Input  int      `json:"input" doc:"bytes of each task's input"`
+	Stages []int        `json:"stages" doc:"tasks of each stage"`
+	Check  []string     `json:"check" doc:"expressions"`
+	CPUs   float64      `json:"cpus" doc:"cpus of the tasks of later stages"`
+	Input  int          `json:"input" doc:"bytes of each task's input"`
+	Window []workWindow `json:"window" doc:"what executors that name no features do not have"`
+}
+
+type workWindow struct {
+	Every string `json:"every" required:"true" enum:"hour,day" doc:"its length"`
 }
 
 var workStages = []string{"plan", "map", "reduce", "commit"}
 
 func (k workKind) Name() string { return k.name }
+
+func (k workKind) FirstFeatures() []string {
+	return []string{k.name + ".check", k.name + ".cpus", k.name + ".input", k.name + ".stages"}
+}
 
 func (k workKind) DecodeSection(d *jobs.Decoder) jobs.Section {
 	section := &workSection{}

@@ -109,7 +109,7 @@ func (c *Core) decodeRecord(r *Record, all *loading) error {
 		rec := &proto.ExecutorVersion{}
 		err = proto.Decode(r.Value, rec)
 		id = rec.Version
-		c.versions[id] = &version{rec: rec}
+		c.versions[id] = &version{rec: rec, able: abilitiesOf(rec, c.cfg.Kinds)}
 	case KindChannel:
 		rec := &proto.Channel{}
 		err = proto.Decode(r.Value, rec)

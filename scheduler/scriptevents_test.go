@@ -121,12 +121,16 @@ func parseArtifact(a args) proto.Artifact {
 		}
 		return value
 	}
+	var features []string
+	if list := a.named["features"]; list != "" {
+		features = strings.Split(list, ",")
+	}
 	least, _ := strconv.Atoi(orElse("min", "1"))
 	most, _ := strconv.Atoi(orElse("max", "1"))
 	arch := orElse("arch", "amd64")
 	return proto.Artifact{
 		OS: "linux", Arch: arch, SHA256: orElse("sha", "5ha-"+a.word(0)),
-		Description: proto.Description{Version: a.word(0), OS: "linux", Arch: arch, Kinds: kinds,
+		Description: proto.Description{Version: a.word(0), OS: "linux", Arch: arch, Kinds: kinds, Features: features,
 			ProtocolMin: uint32(least), ProtocolMax: uint32(most)},
 	}
 }

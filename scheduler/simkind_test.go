@@ -28,6 +28,8 @@ func simOutput(holder string) *proto.Output { return &proto.Output{URI: "s3://ou
 
 func (simKind) Name() string { return "sim" }
 
+func (k simKind) FirstFeatures() []string { return jobs.Features(jobs.Kinds{k}) }
+
 func (simKind) DecodeSection(d *jobs.Decoder) jobs.Section {
 	section := &simSection{}
 	d.Into(section)

@@ -3,7 +3,6 @@ package scheduler
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/jobs"
@@ -13,6 +12,7 @@ import (
 // version is an executor version and what uses it.
 type version struct {
 	rec      *proto.ExecutorVersion
+	able     abilities
 	runs     int // that have not ended
 	cleaning int // clean-up tasks that have not ended
 	tasks    int // attempts that live
@@ -26,20 +26,6 @@ func (v *version) artifact(os, arch string) *proto.Artifact {
 		}
 	}
 	return nil
-}
-
-// kinds are those that every artefact of the version does, sorted.
-func (v *version) kinds() []string {
-	var all []string
-	for i := range v.rec.Artifacts {
-		kinds := v.rec.Artifacts[i].Description.Kinds
-		if i == 0 {
-			all = slices.Clone(kinds)
-		}
-		all = slices.DeleteFunc(all, func(kind string) bool { return !slices.Contains(kinds, kind) })
-	}
-	slices.Sort(all)
-	return all
 }
 
 func (c *Core) registerVersion(cmd RegisterVersion) (RegisterVersionResult, *Error) {
@@ -71,6 +57,7 @@ func (c *Core) registerVersion(cmd RegisterVersion) (RegisterVersionResult, *Err
 		c.versions[said.Version] = v
 	}
 	v.rec.Artifacts = append(v.rec.Artifacts, artifact)
+	v.able = abilitiesOf(v.rec, c.cfg.Kinds)
 	c.saveVersion(v)
 	c.newPlatform()
 	c.note(slog.LevelInfo, "executor version registered", slog.String("version", said.Version),
@@ -149,9 +136,8 @@ func (c *Core) resolve(spec *jobs.Spec) (*version, *Error) {
 	if v == nil {
 		return nil, invalid(cannot, []jobs.Problem{{Pointer: "/executor/version", Detail: c.unknownVersion(name).Message}})
 	}
-	if kinds := v.kinds(); !slices.Contains(kinds, spec.Kind) {
-		detail := fmt.Sprintf("executor version %q does no jobs of kind %q; it does %s", name, spec.Kind, quoted(kinds))
-		return nil, invalid("the executor cannot do this job", []jobs.Problem{{Pointer: "/kind", Detail: detail}})
+	if problems := c.lacking(v, spec); len(problems) > 0 {
+		return nil, invalid("the executor cannot do this job", problems)
 	}
 	return v, nil
 }

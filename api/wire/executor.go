@@ -31,7 +31,7 @@ type Artifact struct {
 	Size     int64    `json:"size" doc:"Bytes"`
 	Protocol Protocol `json:"protocol" doc:"Protocol versions that it speaks"`
 	Kinds    []string `json:"kinds" doc:"Kinds of jobs that it runs"`
-	Features []string `json:"features" doc:"What it can do beyond its kinds' first version, as names such as aggregate.input.compression.zstd"`
+	Features []string `json:"features" doc:"What a spec may have for it, as names such as aggregate.input.compression.zstd. An executor that names nothing of a kind has what the kind had at first"`
 
 	RegisteredBy string `json:"registered_by,omitempty" doc:"Who registered it"`
 	SignedBy     string `json:"signed_by,omitempty" doc:"The key whose signature was verified; absent: none was"`

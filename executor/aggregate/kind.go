@@ -26,9 +26,6 @@ type kind struct {
 // Name is "aggregate".
 func (kind) Name() string { return aggregate.Name }
 
-// Features are none beyond the first version's.
-func (kind) Features() []string { return nil }
-
 // Run does one stage.
 func (k kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	if work.Data.Stage == jobs.StageCheck {

@@ -3,5 +3,5 @@
 // strings, so that [github.com/tidemill/tidemill/proto/describe.Read] finds them without running it.
 //
 // A new kind or feature is added to the block by hand; a test of cmd/tidemill-executor compares it with the kinds that
-// are registered there.
+// are registered there, and with what their specs can need.
 package describe

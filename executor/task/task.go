@@ -14,8 +14,6 @@ import (
 type Kind interface {
 	// Name is the spec's "kind".
 	Name() string
-	// Features are what this build can do beyond the kind's first version, such as "aggregate.input.avro". Sorted.
-	Features() []string
 	// Run does one task: the stage that work.Data names. It blocks until the work is done, or until ctx ends, which it
 	// obeys within a second; it leaves nothing visible behind when it fails. The output is the kind's own
 	// message for that stage and stays small (below 16 KiB). An error that is not a *Failure is classified by [Classify].

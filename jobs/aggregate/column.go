@@ -92,6 +92,27 @@ func (Columns) Schema() map[string]any {
 	}
 }
 
+// Choices are the types in small letters, decimals without precision and scale.
+func (Columns) Choices() []string {
+	all := make([]string, 0, len(types))
+	for _, name := range types {
+		all = append(all, Column{Type: name}.choice())
+	}
+	return all
+}
+
+// Chosen are the types of the columns.
+func (c Columns) Chosen(use func(choice string, path ...string)) {
+	for _, column := range c {
+		use(column.choice(), column.Name)
+	}
+}
+
+func (c Column) choice() string {
+	name, _, _ := strings.Cut(c.Type, "(")
+	return strings.ToLower(name)
+}
+
 // MarshalJSON writes the object in the order of the columns.
 func (c Columns) MarshalJSON() ([]byte, error) {
 	return marshalObject(len(c), func(i int) (string, any) { return c[i].Name, c[i].Type })

@@ -165,6 +165,16 @@ func (Measures) Schema() map[string]any {
 	}
 }
 
+// Choices are the functions.
+func (Measures) Choices() []string { return Functions() }
+
+// Chosen are the functions of the measures.
+func (m Measures) Chosen(use func(choice string, path ...string)) {
+	for _, measure := range m {
+		use(measure.Func, measure.Name, measure.Func)
+	}
+}
+
 // MarshalJSON writes the object in the order of the measures.
 func (m Measures) MarshalJSON() ([]byte, error) {
 	return marshalObject(len(m), func(i int) (string, any) {

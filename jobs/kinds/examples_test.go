@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/tidemill/tidemill/jobs"
@@ -44,6 +45,14 @@ func TestExamples(t *testing.T) {
 			}
 			if !jobs.Equal(spec, again) {
 				t.Errorf("what is shown is another spec:\n%s", &indented)
+			}
+			for _, need := range spec.Needs() {
+				if _, found := slices.BinarySearch(jobs.Features(kinds.All()), need.Feature); !found {
+					t.Errorf("it needs %s, which is no feature", need.Feature)
+				}
+			}
+			if len(spec.Needs()) < 3 {
+				t.Errorf("it needs only %v", spec.Needs())
 			}
 			t.Logf("%s", &indented)
 		})

@@ -41,8 +41,7 @@ const splits = 3
 // "gate" names is there.
 type idleKind struct{}
 
-func (idleKind) Name() string       { return "aggregate" }
-func (idleKind) Features() []string { return nil }
+func (idleKind) Name() string { return "aggregate" }
 
 func (idleKind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	work.Log.Info("idle", "stage", work.Data.Stage, "index", work.Data.Index)

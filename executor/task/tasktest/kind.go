@@ -27,9 +27,6 @@ var _ task.Kind = Work{}
 // Name is "script".
 func (Work) Name() string { return Name }
 
-// Features are none.
-func (Work) Features() []string { return nil }
-
 // Run does the script in the task's input.
 func (Work) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	s := &script{ctx: ctx, work: work}
