@@ -12,7 +12,8 @@ import (
 //
 //	1  a record for each task, also for those that were never launched; no format record
 //	2  a plan for each stage, records for launched tasks only; idempotency keys of their own; roles
-const FormatVersion = 2
+//	3  rollouts, tallies and uses of versions: kinds that a program of format 2 cannot read
+const FormatVersion = 3
 
 const formatID = "format" // the only record of its kind
 
@@ -25,43 +26,62 @@ func Migrate(records []Record, writtenBy string) ([]Change, error) {
 		if records[i].Key.Kind != KindFormat {
 			continue
 		}
-		if err := checkFormat(records[i].Value); err != nil {
+		var err error
+		if version, err = formatOf(records[i].Value); err != nil {
 			return nil, fmt.Errorf("migrate records: %w", err)
 		}
-		version = FormatVersion // the only one with a record
 	}
 	if version == FormatVersion {
 		return nil, nil
 	}
 	m := migration{runs: map[string]*proto.Run{}, tasks: map[string]map[uint32]*proto.Task{}}
-	for i := range records {
-		if err := m.read(&records[i]); err != nil {
-			return nil, fmt.Errorf("migrate %s %q: %w", records[i].Key.Kind, records[i].Key.ID, err)
-		}
-	}
-	for _, id := range sortedKeys(m.runs) {
-		if err := m.plan(m.runs[id]); err != nil {
-			return nil, fmt.Errorf("migrate run %q: %w", id, err)
+	if version == 1 {
+		if err := m.fromFirst(records); err != nil {
+			return nil, err
 		}
 	}
 	m.put(KindFormat, formatID, &proto.Format{Version: FormatVersion, WrittenBy: writtenBy})
 	return m.changes.take(), nil
 }
 
-// checkFormat refuses a store that this program cannot read.
-func checkFormat(value []byte) error {
-	format := &proto.Format{}
-	if err := proto.Decode(value, format); err != nil {
-		return err
+// fromFirst brings records from format 1 to 2.
+func (m *migration) fromFirst(records []Record) error {
+	for i := range records {
+		if err := m.read(&records[i]); err != nil {
+			return fmt.Errorf("migrate %s %q: %w", records[i].Key.Kind, records[i].Key.ID, err)
+		}
 	}
-	if format.Version != FormatVersion {
-		return fmt.Errorf("they are of format %d, written by version %q, and this program reads formats 1 to %d: use the newer program, or import a backup",
-			format.Version, format.WrittenBy, FormatVersion)
+	for _, id := range sortedKeys(m.runs) {
+		if err := m.plan(m.runs[id]); err != nil {
+			return fmt.Errorf("migrate run %q: %w", id, err)
+		}
 	}
 	return nil
 }
 
-// migration brings records from format 1 to 2.
+// checkFormat refuses records that are not of this format.
+func checkFormat(value []byte) error {
+	version, err := formatOf(value)
+	if err == nil && version != FormatVersion {
+		err = fmt.Errorf("the records are of format %d and were not brought to format %d", version, FormatVersion)
+	}
+	return err
+}
+
+// formatOf is the version that a format record names. It refuses a store that this program cannot read.
+func formatOf(value []byte) (uint32, error) {
+	format := &proto.Format{}
+	if err := proto.Decode(value, format); err != nil {
+		return 0, err
+	}
+	if format.Version < 2 || format.Version > FormatVersion { // format 1 had no such record
+		return 0, fmt.Errorf("they are of format %d, written by version %q, and this program reads formats 1 to %d: use the newer program, or import a backup",
+			format.Version, format.WrittenBy, FormatVersion)
+	}
+	return format.Version, nil
+}
+
+// migration brings records to the present format.
 type migration struct {
 	changes
 	runs  map[string]*proto.Run

@@ -14,4 +14,30 @@
 // People pause, resume, promote and abort. A paused rollout keeps its share, and the time of its step stands still. If it
 // has paused by itself, resuming begins the step anew: with what is known it would pause again at once. For the step count
 // runs that were started on the new version since the step began, or since the rollout was last resumed.
+//
+// # Judgement
+//
+// Failures are compared job by job, for jobs fail for reasons of their own. Of the new version's n runs X have failed. If
+// each job failed there as often as on the old version, it would be
+//
+//	E = Σ over jobs of n(job) × (failed(job) + ½) / (runs(job) + 1)
+//
+// where the fraction is the old version's failure rate, smoothed as Krichevsky and Trofimov do it. The plan allows
+// max_failure_ratio × E. The rollout is taken back, whenever that is, also while it is paused, if
+//
+//   - X is above that, and at least 2: a single failure has too many possible reasons, and
+//   - P(X or more of n) is below 1 % under the binomial distribution with p = min(1, max_failure_ratio × E / n).
+//
+// The runs' probabilities differ by job; with their mean for all, the binomial tail is an upper bound of the true one
+// (Hoeffding 1956, "On the distribution of the number of successes in independent trials"). It is looked at after each
+// run, and what is looked at often is found by chance more often than once in a hundred; on the other hand the plan allows
+// more failures than E. By simulation (TestCourses) at most 3 % of the rollouts of an equally good version are taken back,
+// and one that fails half of its runs after some 2 to 4 failures.
+//
+// A step is over when its interval has passed and min_runs runs of it have ended. Then, with X above what is allowed but
+// not taken back, it goes on collecting, and pauses after three intervals and three times min_runs. Else speed is looked
+// at, if the plan says so: the means of the logarithms of durations and of rows a second, for jobs with at least 5 runs
+// on both versions, weighted by the runs on the new one. If their ratio is beyond the limit, and Welch's t test takes the
+// versions for different at 1 %, the rollout pauses; speed never takes it back. Else the next step begins, or after the
+// last one the rollout is promoted.
 package rollout

@@ -1,0 +1,70 @@
+package rollout
+
+import (
+	"math"
+	"time"
+
+	"github.com/tidemill/tidemill/proto"
+)
+
+// Outcome is how a run ended that was not cancelled.
+type Outcome struct {
+	Failed bool
+	Took   time.Duration // from the first launch to the end; 0: nothing was launched
+	Rows   int64         // that its tasks read
+}
+
+// Count adds a run to a sample. Durations and rates are those of runs that succeeded.
+func Count(s *proto.Sample, o Outcome) {
+	s.Runs++
+	if o.Failed {
+		s.Failed++
+		return
+	}
+	if o.Took <= 0 {
+		return
+	}
+	add(&s.Duration, math.Log(o.Took.Seconds()))
+	if o.Rows > 0 {
+		add(&s.Rate, math.Log(float64(o.Rows)/o.Took.Seconds()))
+	}
+}
+
+// add takes a value in (Welford's method).
+func add(s *proto.Spread, x float64) {
+	s.Count++
+	off := x - s.Mean
+	s.Mean += off / float64(s.Count)
+	s.Squares += off * (x - s.Mean)
+}
+
+// Sums are what the tallies of a rollout come to, kept up to date as they change. All of it is whole numbers, so that
+// whatever order things were added in, the sums are the same.
+type Sums struct {
+	OldRuns, OldFailed int64
+	NewRuns, NewFailed int64
+	expected           int64 // failures on the new version, in billionths
+}
+
+const billion = 1e9
+
+// Add takes a tally in, Remove out again: to change one, remove it before and add it afterwards.
+func (s *Sums) Add(t *proto.Tally) { s.change(t, 1) }
+
+// Remove undoes Add.
+func (s *Sums) Remove(t *proto.Tally) { s.change(t, -1) }
+
+func (s *Sums) change(t *proto.Tally, by int64) {
+	s.OldRuns += by * int64(t.Old.Runs)
+	s.OldFailed += by * int64(t.Old.Failed)
+	s.NewRuns += by * int64(t.New.Runs)
+	s.NewFailed += by * int64(t.New.Failed)
+	s.expected += by * int64(math.Round(float64(t.New.Runs)*failureRate(&t.Old)*billion))
+}
+
+// failureRate is how likely a run fails after what a sample says: (failed + ½) / (runs + 1), so that a few runs without a
+// failure do not say "never" (Krichevsky and Trofimov's estimate).
+func failureRate(s *proto.Sample) float64 { return (float64(s.Failed) + 0.5) / (float64(s.Runs) + 1) }
+
+// Expected is how many runs on the new version would have failed if each job failed as often there as on the old one.
+func (s *Sums) Expected() float64 { return float64(s.expected) / billion }
