@@ -29,6 +29,17 @@ type Kind interface {
 	Next(spec *Spec, done StageResult) (Step, error)
 }
 
+// Mover is a Kind with runs that can go on with another executor version than they began with. Runs of other kinds
+// finish on the version that they began with.
+type Mover interface {
+	Kind
+
+	// Moves says whether the tasks of that stage hand over at a checkpoint when they are told to. Then an attempt on
+	// another version can go on with what an earlier one has handed over, and later stages can work with what
+	// several versions have put out.
+	Moves(spec *Spec, stage string) bool
+}
+
 // StagePlan is a stage to be run: one task for each input.
 type StagePlan struct {
 	Name   string

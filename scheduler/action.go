@@ -95,6 +95,12 @@ type Acknowledge struct {
 	UUID             []byte
 }
 
+// SendMessage tells an executor something (proto.Request), from protocol 2 on. It may get lost.
+type SendMessage struct {
+	AgentID, ExecutorID string
+	Data                []byte
+}
+
 // Reconcile asks for the state of tasks: all that the master knows if Tasks is empty.
 type Reconcile struct{ Tasks []TaskRef }
 
@@ -126,6 +132,7 @@ func (DeclineInverse) call() {}
 func (Decline) call()        {}
 func (Kill) call()           {}
 func (Acknowledge) call()    {}
+func (SendMessage) call()    {}
 func (Reconcile) call()      {}
 func (Suppress) call()       {}
 func (Revive) call()         {}

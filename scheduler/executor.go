@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -29,6 +30,7 @@ type owner struct {
 	share     *share
 	run       *run                 // nil for checks
 	executors map[string]*executor // the one to launch on, by agent
+	all       []*executor          // whose records are kept
 	number    int                  // the highest that an executor of this owner has had
 	load      map[string]int       // attempts that live, by agent
 	avoid     map[string]*avoidance
@@ -159,6 +161,7 @@ func (c *Core) dropExecutors(o *owner) {
 func (c *Core) addExecutor(e *executor) {
 	c.executors[e.rec.ID] = e
 	c.executorsAt[e.rec.AgentID] = append(c.executorsAt[e.rec.AgentID], e)
+	e.owner.all = append(e.owner.all, e)
 }
 
 // forgetExecutor removes an executor's record, too.
@@ -168,18 +171,15 @@ func (c *Core) forgetExecutor(e *executor) {
 	if c.executorsAt[e.rec.AgentID] = there; len(there) == 0 {
 		delete(c.executorsAt, e.rec.AgentID)
 	}
+	e.owner.all = slices.DeleteFunc(e.owner.all, func(other *executor) bool { return other == e })
 	c.remove(KindExecutor, e.rec.ID)
 }
 
-// executorsOf lists an owner's executors, oldest first.
+// executorsOf lists an owner's executors, oldest first. Those of a run may be of several versions.
 func (c *Core) executorsOf(o *owner) []*executor {
-	var all []*executor
-	for n := 1; n <= o.number; n++ {
-		if e := c.executors[jobs.ExecutorID(o.id, o.version, n)]; e != nil {
-			all = append(all, e)
-		}
-	}
-	return all
+	return slices.SortedFunc(slices.Values(o.all), func(a, b *executor) int {
+		return cmp.Compare(executorNumber(a.rec.ID), executorNumber(b.rec.ID))
+	})
 }
 
 func executorNumber(id string) int {

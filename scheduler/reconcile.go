@@ -256,6 +256,8 @@ func callName(call Call) string {
 		return "kill"
 	case Acknowledge:
 		return "acknowledge"
+	case SendMessage:
+		return "message"
 	case Reconcile:
 		return "reconcile"
 	case AcceptInverse:

@@ -131,6 +131,7 @@ func (c *Core) newAttempt(t *task, e *executor, offer *Offer) *attempt {
 		Host:       offer.Host,
 		AgentURL:   offer.AgentURL,
 		ExecutorID: e.rec.ID,
+		Version:    e.rec.Version,
 		State:      proto.TASK_LAUNCHING,
 		Launched:   c.now,
 	})
@@ -161,7 +162,7 @@ func (c *Core) countLiving(e *executor, by int) {
 	if a.tasks == 0 && a.seen.IsZero() { // known from records only, and what ran there is over
 		c.dropAgent(a)
 	}
-	if v := c.versions[e.owner.version]; v != nil {
+	if v := c.versions[e.rec.Version]; v != nil {
 		v.tasks += by
 	}
 	c.view.agent(a)

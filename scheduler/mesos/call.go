@@ -34,6 +34,8 @@ func message(call scheduler.Call, frameworkID string) (*sched.Call, error) {
 		out = calls.Kill(c.MesosID, c.AgentID)
 	case scheduler.Acknowledge:
 		out = calls.Acknowledge(c.AgentID, c.MesosID, c.UUID)
+	case scheduler.SendMessage:
+		out = calls.Message(c.AgentID, c.ExecutorID, c.Data)
 	case scheduler.Reconcile:
 		out = &sched.Call{Type: sched.Call_RECONCILE, Reconcile: &sched.Call_Reconcile{}}
 		for _, task := range c.Tasks {
@@ -69,6 +71,8 @@ func name(call scheduler.Call) string {
 		return "KILL"
 	case scheduler.Acknowledge:
 		return "ACKNOWLEDGE"
+	case scheduler.SendMessage:
+		return "MESSAGE"
 	case scheduler.Reconcile:
 		return "RECONCILE"
 	case scheduler.Suppress:

@@ -135,6 +135,9 @@ func TestCalls(t *testing.T) {
 		"ACKNOWLEDGE": {scheduler.Acknowledge{MesosID: "t", AgentID: "a", UUID: []byte("u")}, func(c *sched.Call) bool {
 			return c.Acknowledge.TaskID.Value == "t" && c.Acknowledge.AgentID.Value == "a" && string(c.Acknowledge.UUID) == "u"
 		}},
+		"MESSAGE": {scheduler.SendMessage{AgentID: "a", ExecutorID: "e", Data: []byte("d")}, func(c *sched.Call) bool {
+			return c.Message.AgentID.Value == "a" && c.Message.ExecutorID.Value == "e" && string(c.Message.Data) == "d"
+		}},
 		"RECONCILE": {scheduler.Reconcile{Tasks: []scheduler.TaskRef{{MesosID: "t1", AgentID: "a"}, {MesosID: "t2"}}}, func(c *sched.Call) bool {
 			tasks := c.Reconcile.Tasks
 			return len(tasks) == 2 && tasks[0].AgentID.Value == "a" && tasks[1].AgentID == nil && tasks[1].TaskID.Value == "t2"

@@ -46,6 +46,8 @@ func laneOf(call scheduler.Call) lane {
 		return agentLane(c.AgentID)
 	case scheduler.Acknowledge:
 		return agentLane(c.AgentID)
+	case scheduler.SendMessage:
+		return agentLane(c.AgentID)
 	case scheduler.Decline:
 		return offerLane(c.OfferIDs)
 	case scheduler.AcceptInverse:
