@@ -151,13 +151,12 @@ func (r *pushed) upload(ctx context.Context, s *shell, name string, d proto.Desc
 	defer func() { err = errors.Join(err, file.Close()) }()
 	platform := d.OS + "-" + d.Arch
 	upload := client.Upload{Version: d.Version, Platform: platform, File: file, Sign: sign}
-	clear := func() {}
+	meter := uploadMeter{out: s.err}
 	if isTerminal(s.err) {
-		meter := &uploadMeter{out: s.err}
-		upload.Progress, clear = meter.show, meter.clear
+		upload.Progress = meter.show
 	}
 	executor, created, err := s.Register(ctx, upload)
-	clear()
+	meter.clear()
 	if err != nil {
 		return err
 	}
@@ -206,15 +205,21 @@ func signedText(sum string) []byte { return []byte("tidemill executor\nsha256:" 
 // uploadMeter draws on a terminal how much of a file has been sent.
 type uploadMeter struct {
 	out   io.Writer
-	drawn time.Time
+	drawn time.Time // the last time; zero: never
 }
 
 func (m *uploadMeter) show(sent, size int64) {
-	if now := time.Now(); now.Sub(m.drawn) >= 100*time.Millisecond {
-		m.drawn = now
-		_, _ = fmt.Fprintf(m.out, "\r\x1b[K%s of %s sent, %s", formatBytes(sent), formatBytes(size), formatPercent(float64(sent)/float64(max(size, 1))))
+	now := time.Now()
+	if now.Sub(m.drawn) < 100*time.Millisecond && sent < size {
+		return
 	}
+	m.drawn = now
+	_, _ = fmt.Fprintf(m.out, "\r\x1b[Ksent %s of %s, %s", formatBytes(sent), formatBytes(size), formatPercent(float64(sent)/float64(max(size, 1))))
 }
 
 // clear removes the line, for what is written next.
-func (m *uploadMeter) clear() { _, _ = fmt.Fprint(m.out, "\r\x1b[K") }
+func (m *uploadMeter) clear() {
+	if !m.drawn.IsZero() {
+		_, _ = fmt.Fprint(m.out, "\r\x1b[K")
+	}
+}
