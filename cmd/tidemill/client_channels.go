@@ -91,7 +91,7 @@ func byWhom(when, name string) string {
 func rolloutFields(r wire.Rollout) [][2]string {
 	fields := [][2]string{
 		{"rollout", fmt.Sprintf("%d, %s to %s", r.Number, r.From, r.To)}, {"state", stateText(r.State)}, {"reason", r.Reason},
-		{"step", describeStep(r)}, {"waiting", r.Waiting}, {"until", formatTime(r.Until)},
+		{"step", strings.TrimPrefix(describeStep(r), "step ")}, {"waiting", r.Waiting}, {"until", formatTime(r.Until)},
 		{"begun", byWhom(formatTime(&r.Created), r.By)}, {"ended", formatTime(r.Ended)},
 		{"plan", describePlan(r.Plan)}, {"jobs", strings.Join(r.Plan.Jobs, ", ")},
 	}

@@ -122,7 +122,7 @@ func takenBackBefore(ctx context.Context, s *shell, name, version string, confli
 	if err != nil || channel.Rollout == nil || channel.Rollout.To != version || channel.Rollout.State != "taken_back" {
 		return conflict
 	}
-	return &exitError{code: exitTakenBack, err: explained(conflict)}
+	return &exitError{code: exitTakenBack, err: fmt.Errorf("%w\n  to try it once more, add --again", explained(conflict))}
 }
 
 // awaitChannel follows the rollout of a channel that has just been moved.

@@ -47,6 +47,10 @@ func TestVerbs(t *testing.T) {
 			"fail":      changeRun(failRun),
 			"has-token": hasToken,
 
+			"later":       later,
+			"interrupted": interrupted,
+			"narrow":      narrow,
+
 			"same-records": sameRecords,
 			"serve":        serveFor,
 		},
@@ -71,13 +75,20 @@ func startService(env *testscript.Env) error {
 	for state, id := range fake.Example(now) {
 		env.Setenv("RUN_"+state, id)
 	}
-	for name, secret := range map[string]storage.Secret{"TIDEMILL_SERVER": {}, "GUARDED": storage.NewSecret(token)} {
+	seen := &looks{seen: map[string]int{}}
+	env.Values[looksKey{}] = seen
+	if err := pushScript(env); err != nil {
+		return err
+	}
+	for name, secret := range map[string]storage.Secret{"TIDEMILL_SERVER": {}, "GUARDED": storage.NewSecret(token), "FLAKY": {}} {
 		handler := api.New(api.Config{
 			Scheduler: fake, Kinds: kinds.All(), Artifacts: &apitest.Artifacts{}, Logs: cannedLogs{},
 			Info: wire.Info{Version: "1.5.0", Leader: "http://127.0.0.1:8080"}, Token: secret,
 		})
 		server := httptest.NewUnstartedServer(handler)
 		server.Config = handler.Server()
+		server.Config.Handler = seen.watched(handler, name == "FLAKY")
+		server.Config.ErrorLog = nil
 		server.Start()
 		env.Defer(server.Close)
 		env.Setenv(name, server.URL)

@@ -12,6 +12,8 @@
 #   ROLLOUT           a rollout's plan in JSON, {} for one with all defaults; without it the channel moves at once
 #   WAIT              seconds to wait for the rollout's end; without it nothing is waited for
 #   POLL              seconds between two looks at it, 5 unless given
+#   RETRIES           how often a change is repeated while no answer comes, each time twice as long after the last one,
+#                     8 unless given: four minutes
 #
 # Exit codes: 0 done, with WAIT: the channel points at the version; 1 refused; 2 wrong use; 3 the server cannot be
 # reached; 4 the rollout was taken back or aborted; 5 it is paused; 6 not decided within WAIT seconds; 130 interrupted.
@@ -25,12 +27,12 @@ stop() { # stop CODE TEXT
 
 [ $# -ge 2 ] && [ $# -le 3 ] || stop 2 "usage: push.sh FILE VERSION [PLATFORM]"
 file=$1 version=$2 platform=${3:-linux-amd64}
-: "${CHANNEL:=}" "${ROLLOUT:=}" "${WAIT:=}" "${SIGN_KEY:=}" "${CA_FILE:=}" "${TIDEMILL_TOKEN:=}" "${POLL:=5}"
+: "${CHANNEL:=}" "${ROLLOUT:=}" "${WAIT:=}" "${SIGN_KEY:=}" "${CA_FILE:=}" "${TIDEMILL_TOKEN:=}" "${POLL:=5}" "${RETRIES:=8}"
 [ -n "${TIDEMILL_SERVER:-}" ] || stop 2 "TIDEMILL_SERVER is not set"
 [ -r "$file" ] || stop 2 "cannot read $file"
 [ -z "$SIGN_KEY" ] || [ -r "$SIGN_KEY" ] || stop 2 "cannot read the key $SIGN_KEY"
 [ -n "$CHANNEL" ] || [ -z "$ROLLOUT$WAIT" ] || stop 2 "ROLLOUT and WAIT need a CHANNEL"
-case $WAIT$POLL in *[!0-9]*) stop 2 "WAIT and POLL are whole seconds" ;; esac
+case $WAIT$POLL$RETRIES in *[!0-9]*) stop 2 "WAIT, POLL and RETRIES are whole numbers" ;; esac
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -48,9 +50,9 @@ request() {
 	status=$(curl -sS -K "$dir/curlrc" -o "$dir/answer" -w '%{http_code}' "$@" "${TIDEMILL_SERVER%/}$path" 2>"$dir/error") || status=000
 }
 
-# change PATH CURL-OPTION... is a request that is repeated for some minutes while no answer comes (000, 429, 5xx).
+# change PATH CURL-OPTION... is a request that is repeated while no answer comes, or one that may pass (429, 5xx).
 change() {
-	request "$@" --retry 8 --retry-all-errors
+	request "$@" --retry "$RETRIES" --retry-all-errors
 	case $status in
 	2??) ;;
 	000) stop 3 "cannot reach $TIDEMILL_SERVER: $(head -n 1 "$dir/error")" ;;
@@ -64,8 +66,11 @@ change() {
 text() { grep -Eo "\"$1\": ?\"([^\"\\\\]|\\\\.)*\"" "$dir/answer" | head -n 1 | sed -e "s/^\"$1\": *\"//" -e 's/"$//' -e 's/\\\(["\\/]\)/\1/g'; }
 number() { grep -Eo "\"$1\": ?[0-9]+" "$dir/answer" | head -n 1 | grep -Eo '[0-9]+$'; }
 
-# sample SIDE is how runs went on the old or the new version.
-sample() { grep -Eo "\"$1\": ?\{[^}]*\}" "$dir/answer" | head -n 1 | sed -E 's/.*"runs": ?([0-9]+).*"failed": ?([0-9]+).*/\1 runs, \2 failed/'; }
+# sample SIDE is how runs went on the old or the new version; the field is missing before the first.
+sample() {
+	grep -Eo "\"$1\": ?\{[^}]*\}" "$dir/answer" >"$dir/sample" || echo '"runs":0,"failed":0' >"$dir/sample"
+	head -n 1 "$dir/sample" | sed -E 's/.*"runs": ?([0-9]+).*"failed": ?([0-9]+).*/\1 runs, \2 failed/'
+}
 
 # problem is what the server says of a request that it refuses, with the details that it has.
 problem() {
