@@ -115,7 +115,15 @@ func (c *Core) saveChannel(ch *channel) {
 
 func (c *Core) saveRollout(r *proto.Rollout) {
 	c.changes.put(Key{KindRollout, rolloutID(r.Channel, r.Number)}, r)
-	c.view.channels, c.view.versions = true, true
+	c.channels[r.Channel].touch(c)
+}
+
+func (c *Core) saveTally(ch *channel, t *proto.Tally) {
+	c.changes.put(Key{KindTally, tallyID(t.Channel, t.Job)}, t)
+	if ch.rows != nil {
+		ch.counted = append(ch.counted, t.Job)
+	}
+	ch.touch(c)
 }
 
 // The clone functions copy a record for readers. What hangs on it by a pointer is never changed in place, only replaced.

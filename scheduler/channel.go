@@ -19,6 +19,11 @@ type channel struct {
 	rec      *proto.Channel
 	rollouts []*proto.Rollout        // oldest first
 	tallies  map[string]*proto.Tally // of the newest one, by job
+	sums     rollout.Sums            // of them
+
+	view    *RolloutView   // nil: to be built anew
+	rows    []*proto.Tally // of the last View; nil: to be built anew
+	counted []string       // jobs whose tallies have changed since
 }
 
 func newChannel(rec *proto.Channel) *channel {
@@ -45,8 +50,7 @@ func (c *Core) setChannel(cmd SetChannel) (*proto.Channel, *Error) {
 	if err := jobs.CheckName(cmd.Name); err != nil {
 		return nil, errorf(Invalid, "set channel: %v", err)
 	}
-	v := c.versions[cmd.Version]
-	if v == nil {
+	if c.versions[cmd.Version] == nil {
 		err := c.unknownVersion(cmd.Version)
 		return nil, invalid("set channel "+cmd.Name, []jobs.Problem{{Pointer: "/version", Detail: err.Message}})
 	}
@@ -105,7 +109,29 @@ func (c *Core) mayMove(ch *channel, cmd SetChannel, plan *proto.RolloutPlan) (bo
 		return false, errorf(Conflict, "channel %q: rollout %d has taken %s back: %s; say \"again\" to move to it all the same",
 			ch.rec.Name, r.Number, r.To, r.Reason)
 	}
-	return true, nil
+	return true, c.mayFollow(ch, cmd)
+}
+
+// mayFollow refuses to move a channel to a version that lacks what jobs need that follow it.
+func (c *Core) mayFollow(ch *channel, cmd SetChannel) *Error {
+	const most = 100 // problems that are told
+	var problems []jobs.Problem
+	lacking := 0
+	for _, name := range c.followers(ch.rec.Name) {
+		if cmd.AllowIncompatible {
+			break
+		}
+		lacks := c.lacking(c.versions[cmd.Version], c.jobs[name].newest().spec)
+		lacking += btoi(len(lacks) > 0)
+		for _, p := range lacks[:min(len(lacks), most-len(problems))] {
+			problems = append(problems, jobs.Problem{Detail: fmt.Sprintf("job %q, %s: %s", name, p.Pointer, p.Detail)})
+		}
+	}
+	if lacking == 0 {
+		return nil
+	}
+	return &Error{Kind: Conflict, Problems: problems, Message: fmt.Sprintf(
+		"channel %q: %s lacks what %d of the jobs need that follow it; allow_incompatible moves it all the same", ch.rec.Name, cmd.Version, lacking)}
 }
 
 // point moves a channel to a version. number is the rollout that this ends; 0: none.

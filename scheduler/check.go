@@ -61,6 +61,9 @@ func (c *Core) checkSpec(cmd CheckSpec) (CheckKey, *Error) {
 	if err != nil {
 		return "", err
 	}
+	if err := c.suitsRollout(spec); err != nil {
+		return "", err
+	}
 	return c.ensureCheck(v.rec.Version, spec.Kind, spec.Section.Expressions()).key, nil
 }
 
@@ -191,12 +194,7 @@ func (c *Core) answer(ck *check, problems []jobs.Problem) {
 		}
 	}
 	for _, r := range runs {
-		if ck.state == proto.CHECKS_PASSED {
-			c.beginRun(r)
-			continue
-		}
-		r.waits = nil
-		c.failRun(r, checkError(ck))
+		c.checked(r, ck)
 	}
 	c.forgetOldChecks(ck)
 }

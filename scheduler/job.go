@@ -70,6 +70,11 @@ func (c *Core) putJob(cmd PutJob) (PutJobResult, *Error) {
 	if exists && !same && cmd.Create {
 		return PutJobResult{}, errorf(Conflict, "there is a job %q with another spec; use PUT to make a new revision of it", spec.Name)
 	}
+	if !same {
+		if err := c.suitsRollout(spec); err != nil {
+			return PutJobResult{}, err
+		}
+	}
 	ck := c.ensureCheck(v.rec.Version, spec.Kind, spec.Section.Expressions())
 	if ck.state == proto.CHECKS_FAILED {
 		return PutJobResult{}, invalid("the spec's expressions did not pass the checks", ck.problems)

@@ -364,6 +364,9 @@ func (c *Core) resume() {
 			e.idle = c.now
 		}
 	}
+	for _, name := range sortedKeys(c.channels) {
+		c.rewindRollout(c.channels[name])
+	}
 	for _, ck := range c.checking {
 		c.resumeTask(ck.task)
 	}
@@ -378,6 +381,9 @@ func (c *Core) resume() {
 		c.resumeRun(c.runs[id])
 	}
 	c.keys.rearm(c)
+	for _, name := range sortedKeys(c.channels) {
+		c.tend(c.channels[name])
+	}
 }
 
 // resumeChecks takes up a check, or remembers its answer.
@@ -432,15 +438,7 @@ func (c *Core) resumeRun(r *run) {
 // resumeStart puts a run that has not begun back to where it waits.
 func (c *Core) resumeStart(r *run) {
 	ck := c.checkFor(r.revision, c.versions[r.rec.ExecutorVersion])
-	switch {
-	case ck == nil:
-		c.beginRun(r)
-	case ck.state == proto.CHECKS_FAILED:
-		c.failRun(r, checkError(ck))
-	default:
-		r.waits = ck
-		ck.runs = append(ck.runs, r)
-	}
+	c.checked(r, ck)
 }
 
 // resumeTask puts a task back to where it waits. Attempts are asked about when the master has been found.

@@ -15,8 +15,6 @@ const rolloutsKept = 10
 
 func rolloutID(channel string, number uint32) string { return fmt.Sprintf("%s/%d", channel, number) }
 
-func tallyID(channel, job string) string { return channel + "/" + job }
-
 // beginRollout starts to move a channel by steps.
 func (c *Core) beginRollout(ch *channel, cmd SetChannel, plan *proto.RolloutPlan) {
 	ch.rec.Rollouts++
@@ -31,8 +29,10 @@ func (c *Core) beginRollout(ch *channel, cmd SetChannel, plan *proto.RolloutPlan
 	ch.rollouts = append(ch.rollouts, r)
 	c.dropRollouts(ch, rolloutsKept)
 	c.dropTallies(ch)
+	c.recall(ch)
 	c.saveChannel(ch)
 	c.changedRollout(ch, slog.LevelInfo, "rollout started")
+	c.armRollout(ch)
 }
 
 // dropRollouts forgets all but the newest rollouts of a channel.
@@ -48,7 +48,7 @@ func (c *Core) dropTallies(ch *channel) {
 	for _, job := range sortedKeys(ch.tallies) {
 		c.remove(KindTally, tallyID(ch.rec.Name, job))
 	}
-	ch.tallies = map[string]*proto.Tally{}
+	ch.tallies, ch.sums, ch.rows = map[string]*proto.Tally{}, rollout.Sums{}, nil
 }
 
 func (c *Core) steerRollout(cmd SteerRollout) (*proto.Rollout, *Error) {
@@ -78,6 +78,7 @@ func (c *Core) steerRollout(cmd SteerRollout) (*proto.Rollout, *Error) {
 	}
 	if changed {
 		c.steered(ch, cmd.By)
+		c.tend(ch)
 	}
 	return clone(r), nil
 }
@@ -99,27 +100,56 @@ func (c *Core) steered(ch *channel, by string) {
 func (c *Core) changedRollout(ch *channel, level slog.Level, text string) {
 	r := ch.newest()
 	c.saveRollout(r)
+	c.view.versions = true
 	c.note(level, text, slog.String("channel", r.Channel), slog.Int("rollout", int(r.Number)), slog.String("from", r.From),
 		slog.String("version", r.To), slog.Int("share", int(rollout.Share(r))), slog.String("reason", r.Reason))
+}
+
+// touch marks what a View shows of the channel as changed.
+func (ch *channel) touch(c *Core) {
+	ch.view = nil
+	c.view.channels = true
 }
 
 func (c *Core) viewRollouts() map[string]*RolloutView {
 	all := make(map[string]*RolloutView, len(c.channels))
 	for name, ch := range c.channels {
-		r := ch.newest()
-		if r == nil {
+		if ch.newest() == nil {
 			continue
 		}
-		view := &RolloutView{Rollout: clone(r)}
-		for _, job := range sortedKeys(ch.tallies) {
-			view.Tallies = append(view.Tallies, clone(ch.tallies[job]))
+		if ch.view == nil {
+			ch.view = c.viewRollout(ch)
 		}
-		for _, earlier := range slices.Backward(ch.rollouts[:len(ch.rollouts)-1]) {
-			view.Earlier = append(view.Earlier, clone(earlier))
-		}
-		all[name] = view
+		all[name] = ch.view
 	}
 	return all
+}
+
+func (c *Core) viewRollout(ch *channel) *RolloutView {
+	r := ch.newest()
+	view := &RolloutView{Rollout: clone(r), Tallies: ch.showTallies()}
+	for _, earlier := range slices.Backward(ch.rollouts[:len(ch.rollouts)-1]) {
+		view.Earlier = append(view.Earlier, earlier) // it has ended: nothing changes it any more
+	}
+	view.Waiting, view.Until = rollout.Waiting(r, &ch.sums, c.now)
+	return view
+}
+
+// showTallies copies the tallies that have changed since the last View; the others are shared with it.
+func (ch *channel) showTallies() []*proto.Tally {
+	if ch.rows == nil {
+		for t := range ch.inOrder() {
+			ch.rows = append(ch.rows, clone(t))
+		}
+	} else if len(ch.counted) > 0 {
+		ch.rows = slices.Clone(ch.rows)
+		for _, job := range ch.counted {
+			at, _ := slices.BinarySearchFunc(ch.rows, job, func(t *proto.Tally, job string) int { return cmp.Compare(t.Job, job) })
+			ch.rows[at] = clone(ch.tallies[job])
+		}
+	}
+	ch.counted = nil
+	return ch.rows
 }
 
 // loadRollouts gives channels their rollouts, and the newest one its tallies.
@@ -136,6 +166,7 @@ func (c *Core) loadRollouts(all *loading) error {
 			return fmt.Errorf("load tally %q: it is not of the newest rollout of a channel", tallyID(rec.Channel, rec.Job))
 		}
 		ch.tallies[rec.Job] = rec
+		ch.sums.Add(rec)
 	}
 	return nil
 }

@@ -70,14 +70,16 @@ func (c *Core) startRun(cmd StartRun) (StartRunResult, *Error) {
 	if err != nil {
 		return StartRunResult{}, err
 	}
-	ck := c.checkFor(rev, v)
+	id := c.newRunID(rev.rec.Job)
+	chosen := c.choose(rev.spec, id, v)
+	ck := c.vet(rev, &chosen, v)
 	if ck != nil && ck.state == proto.CHECKS_FAILED {
 		return StartRunResult{}, invalid("the spec's expressions did not pass the checks", ck.problems)
 	}
 	if first := c.cfg.Kinds.Lookup(rev.rec.Kind).First(rev.spec); c.tasks+len(first.Inputs) > mostTasksAll {
 		return StartRunResult{}, errorf(Unavailable, "the runs that have not ended have %d tasks, and at most %d are kept at one time; try again when some have ended", c.tasks, mostTasksAll)
 	}
-	r := c.newRun(rev, v, cmd)
+	r := c.newRun(id, rev, chosen, cmd)
 	if ck != nil {
 		r.waits = ck
 		ck.runs = append(ck.runs, r)
@@ -87,11 +89,16 @@ func (c *Core) startRun(cmd StartRun) (StartRunResult, *Error) {
 	return StartRunResult{Run: cloneRun(r.rec)}, nil
 }
 
-func (c *Core) newRun(rev *revision, v *version, cmd StartRun) *run {
-	id := jobs.RunID(rev.rec.Job, c.now, c.roll())
+func (c *Core) newRunID(job string) string {
+	id := jobs.RunID(job, c.now, c.roll())
 	for c.runs[id] != nil {
-		id = jobs.RunID(rev.rec.Job, c.now, c.roll())
+		id = jobs.RunID(job, c.now, c.roll())
 	}
+	return id
+}
+
+func (c *Core) newRun(id string, rev *revision, chosen choice, cmd StartRun) *run {
+	v := chosen.version
 	r := &run{
 		rec: &proto.Run{
 			ID:              id,
@@ -103,6 +110,8 @@ func (c *Core) newRun(rev *revision, v *version, cmd StartRun) *run {
 			Params:          maps.Clone(cmd.Params),
 			IdempotencyKey:  cmd.IdempotencyKey,
 			By:              cmd.By,
+			Channel:         chosen.channel,
+			Rollout:         chosen.rollout,
 			Created:         c.now,
 		},
 		job:      rev.job,
@@ -337,6 +346,7 @@ func (c *Core) endRun(r *run, state proto.RunState) {
 	c.versions[r.rec.ExecutorVersion].runs--
 	c.view.versions = true
 	c.saveRun(r)
+	c.tally(r)
 	name := jobs.RunStateName(state)
 	c.count(MetricRuns, 1, r.rec.Job, name)
 	c.count(MetricRunSeconds, now.Sub(r.rec.Created).Seconds())
