@@ -2,22 +2,26 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/time/rate"
 
+	"github.com/tidemill/tidemill/api/access"
+	"github.com/tidemill/tidemill/api/audit"
 	"github.com/tidemill/tidemill/api/dashboard"
 	"github.com/tidemill/tidemill/api/logs"
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/scheduler"
-	"github.com/tidemill/tidemill/storage"
 )
 
 // Scheduler is what the API asks; scheduler/loop implements it.
@@ -65,8 +69,14 @@ type Config struct {
 	// Info has version, leader and, on the development platform, endpoints; the rest of it comes from the View and the
 	// peers.
 	Info wire.Info
-	// Token is the bearer token that requests need; empty: none is needed, and only loopback names are answered.
-	Token storage.Secret
+	// Access knows who may do what. If it needs no token only loopback names are answered. Nil: it needs none.
+	Access *access.Access
+	// Audit takes what requests change, before and after they do. Nil: nothing does.
+	Audit *audit.Log
+	// MesosRole is that of jobs whose spec names none.
+	MesosRole string
+	// PeerAuthorities sign the certificates of the other instances. Nil: those of the system.
+	PeerAuthorities *x509.CertPool
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
 	// Observe is told of each request after it. The route is its pattern ("GET /v1/runs/{id}"), or empty if none fits. May be nil.
@@ -89,6 +99,10 @@ type Handler struct {
 	crossOrigin *http.CrossOriginProtection
 	leader      *http.Transport // to the instance that leads
 	description []byte          // openapi.json
+	duties      map[string]duty // by route, of what is described
+
+	refusals *rate.Limiter // of entries in the audit log
+	leftOut  atomic.Int64  // refusals that are not there
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed when streams must end
@@ -99,6 +113,10 @@ func New(cfg Config) *Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	cfg.Logger = slog.New(requestLog{cfg.Logger.Handler()})
+	if cfg.Access == nil {
+		cfg.Access = access.None()
+	}
 	if cfg.CheckWait == 0 {
 		cfg.CheckWait = 3 * time.Second
 	}
@@ -106,8 +124,8 @@ func New(cfg Config) *Handler {
 		cfg.Peers = alone{cfg.Scheduler, cfg.Info.Leader}
 	}
 	h := &Handler{
-		cfg: cfg, mux: http.NewServeMux(), crossOrigin: http.NewCrossOriginProtection(), leader: newLeaderTransport(),
-		stop: make(chan struct{}),
+		cfg: cfg, mux: http.NewServeMux(), crossOrigin: http.NewCrossOriginProtection(), leader: newLeaderTransport(cfg.PeerAuthorities),
+		refusals: rate.NewLimiter(refusalRate, refusalBurst), stop: make(chan struct{}),
 	}
 	h.describe(h.routes())
 	return h

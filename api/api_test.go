@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidemill/tidemill/api"
+	"github.com/tidemill/tidemill/api/access"
 	"github.com/tidemill/tidemill/api/apitest"
 	"github.com/tidemill/tidemill/api/logs"
 	"github.com/tidemill/tidemill/api/wire"
@@ -67,11 +68,17 @@ func serve(t testing.TB, options ...option) *service {
 		s.server.Close()
 		s.server.Client().CloseIdleConnections()
 	})
-	s.described = readDescription(t, s.do("GET", "/openapi.json", "", "Authorization", "Bearer "+cfg.Token.Reveal()).body)
+	s.described = readDescription(t, s.do("GET", "/openapi.json", "", "Authorization", "Bearer s3cret").body)
 	return s
 }
 
-func withToken(cfg *api.Config) { cfg.Token = storage.NewSecret("s3cret") }
+func withToken(cfg *api.Config) {
+	guard, err := access.Open(access.Config{Token: storage.NewSecret("s3cret")})
+	if err != nil {
+		panic(err) // without a file there is nothing that could fail
+	}
+	cfg.Access = guard
+}
 
 // cannedLogs knows one log: that of tasks whose attempt has a directory.
 type cannedLogs struct{}

@@ -8,10 +8,13 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
-const exportPath = "/v1/store/export"
+const (
+	exportPath      = "/v1/store/export"
+	exportOperation = "export-store"
+)
 
 func (h *Handler) exportRoute(described huma.API) {
-	op := operation("export-store", http.MethodGet, exportPath, "service", "Export all records, as a backup")
+	op := operation(exportOperation, http.MethodGet, exportPath, "service", "Export all records, as a backup")
 	op.Description = "As one commit left them, from any instance. `tidemill store import` reads it; its last line has the sum of all lines before it."
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A line of JSON for each record",

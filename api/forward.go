@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,8 +36,9 @@ const explainRoute = "GET /v1/runs/{id}/explain"
 
 // newLeaderTransport makes a connection for each request: they are few, and a kept one might be to a leader that has
 // died since, so that nobody knew whether a request on it arrived.
-func newLeaderTransport() *http.Transport {
+func newLeaderTransport(authorities *x509.CertPool) *http.Transport {
 	return &http.Transport{
+		TLSClientConfig:       &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12},
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: leaderTimeout,
@@ -140,14 +143,17 @@ func (h *Handler) proxy(leader *url.URL, self string) *httputil.ReverseProxy {
 		ErrorLog:  slog.NewLogLogger(h.cfg.Logger.Handler(), slog.LevelDebug),
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(leader)
+			p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"] // SetXForwarded adds to it
 			p.SetXForwarded()
 			p.Out.Header.Set(forwardedHeader, self)
+			p.Out.Header.Set(requestHeader, requestID(p.In.Context()))
 			// What they protect from was refused here; the leader would compare them with its own name.
 			p.Out.Header.Del("Origin")
 			p.Out.Header.Del("Sec-Fetch-Site")
 		},
 		ModifyResponse: func(response *http.Response) error {
 			h.forwarded(response.StatusCode)
+			response.Header.Del(requestHeader) // the answer has it already
 			if reads(response.Request) || response.StatusCode >= http.StatusBadRequest {
 				return nil
 			}

@@ -15,7 +15,6 @@ import (
 	"github.com/tidemill/tidemill/api"
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/scheduler"
-	"github.com/tidemill/tidemill/storage"
 )
 
 // peers is an api.Peers that the test sets.
@@ -202,8 +201,8 @@ func TestForwardedOnceOnly(t *testing.T) {
 
 // What only the leader knows is asked of it, and done without while it does not answer.
 func TestStandbyAsksTheLeader(t *testing.T) {
-	for _, token := range []string{"", "s3cret"} {
-		own, leader, p := standby(t, func(cfg *api.Config) { cfg.Token = storage.NewSecret(token) })
+	for token, guard := range map[string]option{"": func(*api.Config) {}, "s3cret": withToken} {
+		own, leader, p := standby(t, guard)
 		authorized := []string{"Authorization", "Bearer " + token}
 		runs := leader.scheduler.Example(time.Now())
 		p.refresh()

@@ -45,7 +45,7 @@ type listInput struct{ Page }
 
 func (h *Handler) jobRoutes(described huma.API) {
 	const tag = "jobs"
-	unusable := []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity}
+	unusable := []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests}
 
 	post := operation("post-job", http.MethodPost, "/v1/jobs", tag, "Submit a new job", unusable...)
 	post.Description = "201 for a new job; 200 for the same spec again; 409 for another spec under that name. Waits up to 3 s for an executor to check the spec's expressions."
@@ -81,6 +81,9 @@ func (h *Handler) submit(ctx context.Context, body []byte, name string, create, 
 			status, detail = http.StatusBadRequest, "the body is not JSON"
 		}
 		return nil, problem(status, detail, problems(found)...)
+	}
+	if err := h.permitSpec(ctx, decoded); err != nil {
+		return nil, err
 	}
 	state, found, err := h.check(ctx, spec)
 	if err != nil {
@@ -186,6 +189,9 @@ func (h *Handler) listRevisions(_ context.Context, in *revisionsInput) (*listOut
 func (h *Handler) deleteJob(ctx context.Context, in *jobPath) (*jobOutput, error) {
 	job, err := h.job(in.Name)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.permitJob(ctx, in.Name); err != nil {
 		return nil, err
 	}
 	if _, err := command[*proto.Job](ctx, h, scheduler.DeleteJob{Name: in.Name, By: actor(ctx)}); err != nil {

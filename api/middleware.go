@@ -1,20 +1,15 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"github.com/tidemill/tidemill/api/audit"
 	"github.com/tidemill/tidemill/api/wire"
 )
 
@@ -24,25 +19,37 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	answer := &answerWriter{ResponseWriter: w}
 	_, route := h.mux.Handler(r)
+	r = r.WithContext(withRequest(r.Context(), h.identify(r)))
 	defer func() {
+		h.answered(answer, r)
 		if h.cfg.Observe != nil {
 			h.cfg.Observe(r.Method, route, answer.status, time.Since(begin))
 		}
 	}()
 	defer h.recover(answer, r)
 	header := w.Header()
+	header.Set(requestHeader, requestID(r.Context()))
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store")
-	if err := h.admit(r, route); err != nil {
+	d := h.dutyAt(route)
+	who, err := h.admit(r, d)
+	if who != nil {
+		r = r.WithContext(withActor(r.Context(), who))
+	}
+	if err != nil {
+		h.refused(r, route, d, err)
+		if err := deadlines(answer, bodyTimeout, answerTimeout); err != nil {
+			h.cfg.Logger.WarnContext(r.Context(), "set deadlines", "error", err)
+		}
 		drain(r.Body)
 		writeProblem(answer, err)
 		return
 	}
-	h.serve(answer, r, route)
+	h.serve(answer, r, route, d)
 }
 
 // serve answers an admitted request.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route string) {
+func (h *Handler) serve(w *answerWriter, r *http.Request, route string, d duty) {
 	if route == "" {
 		h.noRoute(w, r)
 		return
@@ -72,6 +79,17 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route string) {
 		body := r.Body
 		r.Body = io.NopCloser(body) // closing it would end the connection of a client that is still sending
 		defer drain(body)
+	}
+	if err := h.limit(r, d); err != nil {
+		h.refused(r, route, d, err)
+		drain(r.Body)
+		writeProblem(w, err)
+		return
+	}
+	if err := h.ask(w, r, route, d); err != nil {
+		drain(r.Body)
+		writeProblem(w, err)
+		return
 	}
 	if reads(r) && strings.HasPrefix(r.URL.Path, "/v1/") && !h.cfg.Peers.Standing().Leads && !h.missed(w, r) {
 		return
@@ -103,61 +121,6 @@ func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
 	writeProblem(w, problem(http.StatusNotFound, fmt.Sprintf("there is nothing at %q; /openapi.json lists what there is", r.URL.Path)))
 }
 
-// open says which routes need no token: probes, artefacts (whose path is their capability) and the page's own files,
-// which hold no data.
-func open(route string) bool {
-	switch route {
-	case "GET /healthz", "GET /readyz", artifactRoute, "GET /{$}":
-		return true
-	}
-	return strings.HasPrefix(route, "GET /assets/")
-}
-
-// admit refuses requests that must not be answered.
-func (h *Handler) admit(r *http.Request, route string) error {
-	if err := h.crossOrigin.Check(r); err != nil {
-		return problem(http.StatusForbidden, "a page of another origin may not change anything here")
-	}
-	if open(route) {
-		return nil
-	}
-	if h.cfg.Token.Empty() {
-		// Without a token only loopback is served; a name that merely resolves to it is a page that rebinds its name.
-		if !loopbackName(r.Host) {
-			return problem(http.StatusForbidden, fmt.Sprintf("without a token only requests to a loopback address are answered, not to %q", r.Host))
-		}
-		return nil
-	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") && sameSecret(strings.TrimSpace(token), h.cfg.Token.Reveal()) {
-		return nil
-	}
-	challenge, detail := `Bearer realm="tidemill"`, "a bearer token is needed: send Authorization: Bearer …"
-	if scheme != "" {
-		challenge, detail = challenge+`, error="invalid_token"`, "the token is wrong"
-	}
-	return huma.ErrorWithHeaders(problem(http.StatusUnauthorized, detail), http.Header{"Www-Authenticate": {challenge}})
-}
-
-// sameSecret compares in constant time, whatever the lengths.
-func sameSecret(a, b string) bool {
-	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
-	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
-}
-
-// loopbackName says whether a Host header names this machine's loopback.
-func loopbackName(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
-}
-
 // recover turns a panic into a 500, or into a broken connection when the answer has begun.
 func (h *Handler) recover(w *answerWriter, r *http.Request) {
 	reason := recover()
@@ -174,10 +137,11 @@ func (h *Handler) recover(w *answerWriter, r *http.Request) {
 	writeProblem(w, problem(http.StatusInternalServerError, "something went wrong here; the log of the service says what"))
 }
 
-// answerWriter remembers the status.
+// answerWriter remembers the status, and what was written to the audit log before.
 type answerWriter struct {
 	http.ResponseWriter
 	status int
+	asked  *audit.Entry // nil: nothing was
 }
 
 func (w *answerWriter) WriteHeader(status int) {

@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	jsonv2 "github.com/go-json-experiment/json"
 
+	"github.com/tidemill/tidemill/api/access"
 	"github.com/tidemill/tidemill/jobs"
 )
 
@@ -37,7 +39,7 @@ func newDescribed(mux *http.ServeMux, version string) huma.API {
 			},
 			Components: &huma.Components{
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"token": {Type: "http", Scheme: "bearer", Description: "Needed for everything but the probes as soon as one is configured"},
+					"token": {Type: "http", Scheme: "bearer", Description: "Needed for everything but the probes as soon as one is configured. What it may do goes by its roles: each operation names the one that it needs"},
 				},
 			},
 			Security: []map[string][]string{{}, {"token": {}}},
@@ -65,6 +67,7 @@ func operation(id, method, path, tag, summary string, codes ...int) huma.Operati
 		Path:            path,
 		Tags:            []string{tag},
 		Summary:         summary,
+		Extensions:      map[string]any{roleExtension: string(roleOf(id, method, tag))},
 		Errors:          append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}, codes...),
 		MaxBodyBytes:    maxJSON + 1, // huma refuses a body of exactly that size, too
 		BodyReadTimeout: bodyTimeout,
@@ -88,6 +91,16 @@ func (h *Handler) describe(described huma.API) {
 			op.Responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Headers: answer.Headers, Content: answer.Content}
 		}
 	}
+	h.duties = map[string]duty{}
+	for path, item := range api.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete, item.Patch} {
+			if op != nil {
+				d := dutyOf(op)
+				h.duties[op.Method+" "+path] = d
+				op.Description = strings.TrimSpace(op.Description + needs(d.role))
+			}
+		}
+	}
 	ready := api.Paths["/readyz"].Get.Responses
 	ready["503"] = &huma.Response{Description: "Not ready", Content: ready["200"].Content}
 	text, err := json.Marshal(api)
@@ -95,6 +108,14 @@ func (h *Handler) describe(described huma.API) {
 		panic(fmt.Sprintf("describe the API: %v", err)) // the same at every start: a test finds it
 	}
 	h.description = text
+}
+
+// needs says it of a role, for people.
+func needs(role access.Role) string {
+	if role == access.Anybody {
+		return "\n\nNeeds no token."
+	}
+	return fmt.Sprintf("\n\nNeeds the role `%s`.", role)
 }
 
 func (h *Handler) openAPI(w http.ResponseWriter, r *http.Request) {

@@ -60,7 +60,7 @@ type explainOutput struct{ Body wire.Explanation }
 func (h *Handler) runRoutes(described huma.API) {
 	const tag = "runs"
 	start := operation("start-run", http.MethodPost, "/v1/jobs/{name}/runs", tag, "Start a run of a job's newest revision",
-		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests)
 	start.DefaultStatus = http.StatusAccepted
 	huma.Register(described, start, h.startRun)
 	huma.Register(described, operation("list-runs", http.MethodGet, "/v1/runs", tag, "List runs, newest first"), h.listRuns)
@@ -77,6 +77,9 @@ func (h *Handler) startRun(ctx context.Context, in *startInput) (*runOutput, err
 	start := scheduler.StartRun{Job: in.Name, IdempotencyKey: in.IdempotencyKey, By: actor(ctx)}
 	if in.Body != nil {
 		start.Params = in.Body.Params
+	}
+	if err := h.permitJob(ctx, in.Name); err != nil {
+		return nil, err
 	}
 	if wrong := paramProblems(start.Params); len(wrong) > 0 {
 		return nil, problem(http.StatusUnprocessableEntity, "the parameters are not valid", wrong...)
@@ -123,6 +126,9 @@ func (h *Handler) present(run *proto.Run) wire.Run {
 }
 
 func (h *Handler) cancel(ctx context.Context, in *runPath) (*runOutput, error) {
+	if err := h.permitRun(ctx, in.ID); err != nil {
+		return nil, err
+	}
 	run, err := command[*proto.Run](ctx, h, scheduler.CancelRun{Run: in.ID, By: actor(ctx)})
 	var answer *wire.Error
 	if errors.As(err, &answer) && answer.Status == http.StatusNotFound {

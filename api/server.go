@@ -36,6 +36,19 @@ func (h *Handler) Server() *http.Server {
 	return server
 }
 
+// ArtifactServer returns a server of executor files alone, with the same limits, for an address of their own.
+func (h *Handler) ArtifactServer() *http.Server {
+	server := h.Server()
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, route := h.mux.Handler(r); route != artifactRoute {
+			writeProblem(w, problem(http.StatusNotFound, "only executor files are served at this address"))
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+	return server
+}
+
 func (h *Handler) endStreams() { h.stopOnce.Do(func() { close(h.stop) }) }
 
 // deadlines sets how long the request may take to come and its answer to go. Servers that know no deadlines (tests with

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,6 +52,8 @@ type Log struct {
 	path    string
 	maxSize int64
 	now     func() time.Time
+
+	failures atomic.Uint64
 
 	mu   sync.Mutex
 	out  io.Writer
@@ -93,6 +96,17 @@ func (l *Log) open() error {
 // Write adds a line. It blocks until the operating system has it. After an error the line may be there in part, and the
 // next one begins anew.
 func (l *Log) Write(e Entry) error {
+	err := l.write(e)
+	if err != nil {
+		l.failures.Add(1)
+	}
+	return err
+}
+
+// Failures counts the errors of Write.
+func (l *Log) Failures() uint64 { return l.failures.Load() }
+
+func (l *Log) write(e Entry) error {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)

@@ -3,6 +3,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +28,8 @@ var ErrUnreachable = errors.New("cannot reach the server")
 type Config struct {
 	Server string       // http://host:port
 	Token  string       // bearer token; empty: none is sent
-	HTTP   *http.Client // nil: one of the client's own
+	CAFile string       // authorities that sign the server's certificate, PEM; empty: those of the system
+	HTTP   *http.Client // nil: one of the client's own, with CAFile
 }
 
 // Client calls one server. Make one with [New]. Its methods block until the answer is there or ctx ends, and may be
@@ -47,7 +51,7 @@ const (
 	maxProblem   = 1 << 20
 )
 
-// New makes a client. It does not connect.
+// New makes a client. It does not connect. An error is one of cfg.
 func New(cfg Config) (*Client, error) {
 	base, err := url.Parse(cfg.Server)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.User != nil {
@@ -56,15 +60,36 @@ func New(cfg Config) (*Client, error) {
 	base.Path = strings.TrimRight(base.Path, "/")
 	c := &Client{base: base, token: cfg.Token, http: cfg.HTTP, uploads: cfg.HTTP}
 	if cfg.HTTP == nil {
-		c.http, c.uploads = waiting(answerWait), waiting(uploadWait)
+		authorities, err := readAuthorities(cfg.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		c.http, c.uploads = waiting(answerWait, authorities), waiting(uploadWait, authorities)
 	}
 	return c, nil
 }
 
+// readAuthorities gives nil, which is the system's, for no file.
+func readAuthorities(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read authorities %q: there is no certificate in it", path)
+	}
+	return pool, nil
+}
+
 // waiting is a client that waits so long for the head of an answer.
-func waiting(answer time.Duration) *http.Client {
+func waiting(answer time.Duration, authorities *x509.CertPool) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = answer
+	transport.TLSClientConfig = &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12}
 	return &http.Client{Transport: transport}
 }
 

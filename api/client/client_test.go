@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidemill/tidemill/api"
+	"github.com/tidemill/tidemill/api/access"
 	"github.com/tidemill/tidemill/api/apitest"
 	"github.com/tidemill/tidemill/api/client"
 	"github.com/tidemill/tidemill/api/logs"
@@ -34,9 +35,13 @@ const spec = `{"name": "flights", "kind": "aggregate", "aggregate": {"input": {"
 func connect(t *testing.T, before func(http.ResponseWriter, *http.Request) bool) (*client.Client, *apitest.Scheduler) {
 	t.Helper()
 	fake := apitest.New(kinds.All())
+	guard, err := access.Open(access.Config{Token: storage.NewSecret("s3cret")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	handler := api.New(api.Config{
 		Scheduler: fake, Kinds: kinds.All(), Artifacts: &apitest.Artifacts{}, Logs: cannedLogs{},
-		Info: wire.Info{Version: "1.5.0"}, Token: storage.NewSecret("s3cret"),
+		Info: wire.Info{Version: "1.5.0"}, Access: guard,
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = handler.Server()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -75,7 +76,7 @@ type shell struct {
 
 // connection are the flags of every verb that talks to the service.
 type connection struct {
-	server, tokenFile, output string
+	server, tokenFile, caFile, output string
 }
 
 func (c *connection) flags(command *cobra.Command) {
@@ -85,6 +86,7 @@ func (c *connection) flags(command *cobra.Command) {
 	}
 	command.Flags().StringVar(&c.server, "server", server, "address of the service; also TIDEMILL_SERVER")
 	command.Flags().StringVar(&c.tokenFile, "token-file", "", "file that holds the bearer token, not readable by everybody; else TIDEMILL_TOKEN is sent, if set")
+	command.Flags().StringVar(&c.caFile, "ca-file", os.Getenv("TIDEMILL_CA_FILE"), "file of authorities that sign the service's certificate, PEM; also TIDEMILL_CA_FILE; the system's if empty")
 	outputFlag(command, &c.output)
 }
 
@@ -137,7 +139,7 @@ func (c *connection) open(command *cobra.Command) (*shell, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := client.New(client.Config{Server: c.server, Token: token})
+	server, err := client.New(client.Config{Server: c.server, Token: token, CAFile: c.caFile})
 	if err != nil {
 		return nil, usageError(err)
 	}
@@ -170,6 +172,8 @@ func explained(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return &exitError{code: exitUnreachable, err: fmt.Errorf("%w; --ca-file or TIDEMILL_CA_FILE names the authorities to trust", err)}
 	case errors.Is(err, client.ErrUnreachable):
 		return &exitError{code: exitUnreachable, err: fmt.Errorf("%w; is it running, and is --server or TIDEMILL_SERVER right?", err)}
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:

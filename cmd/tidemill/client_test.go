@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tidemill/tidemill/api"
+	"github.com/tidemill/tidemill/api/access"
 	"github.com/tidemill/tidemill/api/apitest"
 	"github.com/tidemill/tidemill/api/logs"
 	"github.com/tidemill/tidemill/api/wire"
@@ -81,9 +82,13 @@ func startService(env *testscript.Env) error {
 		return err
 	}
 	for name, secret := range map[string]storage.Secret{"TIDEMILL_SERVER": {}, "GUARDED": storage.NewSecret(token), "FLAKY": {}} {
+		guard, err := access.Open(access.Config{Token: secret})
+		if err != nil {
+			return err
+		}
 		handler := api.New(api.Config{
 			Scheduler: fake, Kinds: kinds.All(), Artifacts: &apitest.Artifacts{}, Logs: cannedLogs{},
-			Info: wire.Info{Version: "1.5.0", Leader: "http://127.0.0.1:8080"}, Token: secret,
+			Info: wire.Info{Version: "1.5.0", Leader: "http://127.0.0.1:8080"}, Access: guard,
 		})
 		server := httptest.NewUnstartedServer(handler)
 		server.Config = handler.Server()

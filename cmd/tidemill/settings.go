@@ -27,7 +27,7 @@ type setting struct {
 
 // settings are all keys, in the order of the reference file tidemill.yaml.
 var settings = []setting{
-	{"listen", "`address` of the API and dashboard; beyond loopback only with a token", func(c *service.Config) any { return &c.Listen }},
+	{"listen", "`address` of the API and dashboard; beyond loopback only with tokens", func(c *service.Config) any { return &c.Listen }},
 	{"url", "`URL` under which people and Mesos reach this service; default http:// and the address", func(c *service.Config) any { return &c.URL }},
 	{"peer-url", "`URL` under which the other schedulers reach this one; default http:// and the address", func(c *service.Config) any { return &c.PeerURL }},
 	{"artifact-url", "`URL` under which agents fetch executors; default the url and /artifacts; it must stay the same", func(c *service.Config) any { return &c.ArtifactURL }},
@@ -36,10 +36,20 @@ var settings = []setting{
 	{"store-session-timeout", "`duration` of silence after which ZooKeeper lets another scheduler lead", func(c *service.Config) any { return &c.StoreSessionTimeout }},
 	{"objects", "`URI` of executor files, ended runs and large records: s3://bucket/prefix or file:///directory; default the data-dir", func(c *service.Config) any { return &c.Objects }},
 	{"objects-connection", "`name` of the connection that reaches them", func(c *service.Config) any { return &c.ObjectsConnection }},
-	{"token-file", "`file` that holds the API's bearer token; else TIDEMILL_TOKEN is used, if set", func(c *service.Config) any { return &c.TokenFile }},
+	{"artifact-listen", "`address` of executor files alone, by plain HTTP, for agents that do not know the API's certificate", func(c *service.Config) any { return &c.ArtifactListen }},
+	{"token-file", "`file` that holds an admin's bearer token; else TIDEMILL_TOKEN is used, if set", func(c *service.Config) any { return &c.TokenFile }},
+	{"tokens-file", "`file` of hashed bearer tokens and their roles, mode 0600 or 0640; read again when it changes", func(c *service.Config) any { return &c.TokensFile }},
+	{"audit-log", "`file` of who changed what, JSON lines; - for standard output; default audit.log in the data-dir", func(c *service.Config) any { return &c.AuditLog }},
+	{"peer-ca-file", "`file` of authorities that sign certificates of the other schedulers, PEM; default those of the system", func(c *service.Config) any { return &c.PeerCAFile }},
 	{"connections-file", "`file` of connections, mode 0600, for the objects and for reading uploaded logs back", func(c *service.Config) any { return &c.ConnectionsFile }},
 	{"log.level", "least `level` that is logged: debug, info, warn or error", func(c *service.Config) any { return &c.LogLevel }},
 	{"log.format", "`form` of log lines: text or json", func(c *service.Config) any { return &c.LogFormat }},
+
+	{"tls.cert-file", "`file` of the API's certificate, and of those that lead to its authority, PEM; read again when it changes", func(c *service.Config) any { return &c.TLS.CertFile }},
+	{"tls.key-file", "`file` of its key, PEM, mode 0600 or 0640; read again when it changes", func(c *service.Config) any { return &c.TLS.KeyFile }},
+
+	{"submit.rate", "`number` of submissions (jobs and runs) a second that each token may send; 0: any", func(c *service.Config) any { return &c.Submit.Rate }},
+	{"submit.burst", "`number` of them at once, after a pause", func(c *service.Config) any { return &c.Submit.Burst }},
 
 	{"mesos.master", "`URL` of a Mesos master, several of them with commas between, or zk://[user:password@]host:port/path where they elect one", func(c *service.Config) any { return &c.Mesos.Master }},
 	{"mesos.ca-file", "`file` of authorities that sign certificates of masters and agents, PEM; default those of the system; makes masters found by ZooKeeper https", func(c *service.Config) any { return &c.Mesos.CAFile }},

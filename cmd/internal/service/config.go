@@ -29,7 +29,11 @@ type Config struct {
 	DataDir         string         // what is kept on this machine: records, and executor files unless Objects says otherwise
 	Store           storage.Secret // of the records: zk://[user:password@]host:port,…/path; empty: a file in DataDir
 	Objects         string         // URI of the scheduler's own objects: executor files, ended runs, large records; empty: DataDir
-	TokenFile       string         // holds the API's bearer token; empty: TIDEMILL_TOKEN
+	TokenFile       string         // holds an admin's bearer token; empty: TIDEMILL_TOKEN
+	TokensFile      string         // holds hashed bearer tokens with their roles, as api/access reads them; empty: there are none
+	AuditLog        string         // file of who changed what; "-": standard output; empty: audit.log in DataDir
+	ArtifactListen  string         // host:port of executor files alone, by plain HTTP; empty: they are at Listen only
+	PeerCAFile      string         // authorities that sign certificates of the other instances; empty: those of the system
 	ConnectionsFile string         // keys for Objects and for reading uploaded logs back; empty: the default chain of AWS
 	LogLevel        slog.Level
 	LogFormat       string // "text" or "json"
@@ -37,16 +41,30 @@ type Config struct {
 	ObjectsConnection   string        // the connection that reaches Objects; one of ConnectionsFile
 	StoreSessionTimeout time.Duration // after which a leader that is silent has lost ZooKeeper's session
 
+	TLS        TLS
+	Submit     Submit
 	Mesos      Mesos
 	Executor   Executor
 	Scheduling Scheduling
 
 	// What no file or flag says.
 
-	Token  storage.Secret   // of the API; empty: none is needed
+	Token  storage.Secret   // of an admin; empty: none is needed unless TokensFile says so
 	Logger *slog.Logger     // instead of one made from LogLevel and LogFormat
 	Ready  func(url string) // called once when the API answers
 	Info   wire.Info        // more for /v1/info, on the development platform
+}
+
+// TLS has the certificate of the API, both files or none. They are read again when they change.
+type TLS struct {
+	CertFile string // the certificate and those that lead to its authority, PEM
+	KeyFile  string // its key, PEM, not readable by everybody
+}
+
+// Submit limits how often jobs are submitted and runs started, by each token.
+type Submit struct {
+	Rate  float64 // a second; 0: as often as one likes
+	Burst int     // at once, after a pause
 }
 
 // Mesos says how to present the framework to which master.
@@ -97,6 +115,7 @@ func Defaults() Config {
 
 		LogLevel:  slog.LevelInfo,
 		LogFormat: "text",
+		Submit:    Submit{Rate: 100, Burst: 1000},
 		Mesos:     Mesos{Master: "http://127.0.0.1:5050", Name: "tidemill", Roles: core.Roles},
 		Executor: Executor{
 			CPUs:      core.ExecutorCPUs,
@@ -129,8 +148,15 @@ func (c Config) Validate() error {
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	check(err == nil, "listen", "%q is not host:port", c.Listen)
-	check(err != nil || loopback(host) || !c.Token.Empty(), "listen",
-		"%s can be reached from other machines: a token is needed (--token-file or TIDEMILL_TOKEN)", c.Listen)
+	check(err != nil || loopback(host) || !c.Token.Empty() || c.TokensFile != "", "listen",
+		"%s can be reached from other machines: a token is needed (--tokens-file, --token-file or TIDEMILL_TOKEN)", c.Listen)
+	if c.ArtifactListen != "" {
+		_, _, err := net.SplitHostPort(c.ArtifactListen)
+		check(err == nil, "artifact-listen", "%q is not host:port", c.ArtifactListen)
+	}
+	check((c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "tls-cert-file", "a certificate and its key are needed, both (--tls-key-file)")
+	check(c.Submit.Rate >= 0 && c.Submit.Rate <= 1e6, "submit-rate", "%v is not between 0 and a million", c.Submit.Rate)
+	check(c.Submit.Burst >= 1, "submit-burst", "%d is too little: at least 1", c.Submit.Burst)
 	check(c.URL == "" || httpURL(c.URL), "url", "%q is not of the form http://host:port", c.URL)
 	check(c.PeerURL == "" || httpURL(c.PeerURL), "peer-url", "%q is not of the form http://host:port", c.PeerURL)
 	check(c.ArtifactURL == "" || httpURL(c.ArtifactURL), "artifact-url", "%q is not of the form http://host:port/path", c.ArtifactURL)

@@ -140,7 +140,7 @@ func TestOwnURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := ownURL(tcp); got != want {
+		if got := ownURL("http", tcp); got != want {
 			t.Errorf("%s: got %s, want %s", address, got, want)
 		}
 	}

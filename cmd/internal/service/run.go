@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -15,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemill/tidemill/api"
+	"github.com/tidemill/tidemill/api/access"
+	"github.com/tidemill/tidemill/api/audit"
 	"github.com/tidemill/tidemill/api/logs"
 	"github.com/tidemill/tidemill/cmd/internal/build"
 	"github.com/tidemill/tidemill/jobs/kinds"
@@ -36,8 +37,9 @@ type service struct {
 	cfg      Config
 	log      *slog.Logger
 	pace     func(failures int) time.Duration // how long to wait after a term that ended
-	listener net.Listener
-	url      string // for people
+	listener net.Listener                     // of the API
+	fetches  net.Listener                     // of executor files alone; nil: there is none
+	url      string                           // for people
 	keys     *connections.Set
 	objects  storage.Store
 	records  records
@@ -46,7 +48,9 @@ type service struct {
 	archive  *archive.Archive
 	numbers  *metrics.Metrics
 	instance *instance
-	server   *http.Server
+	guard    *access.Access
+	audit    *audit.Log
+	servers  []server       // the first is that of the API
 	closers  []func() error // in the order of making
 }
 
@@ -110,7 +114,7 @@ func (s *service) make(ctx context.Context, open opener) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
-	if !s.cfg.Store.Empty() && s.cfg.ArtifactURL == "" && s.cfg.URL == "" {
+	if !s.cfg.Store.Empty() && s.cfg.ArtifactURL == "" && (s.cfg.URL == "" || s.cfg.ArtifactListen != "") {
 		s.log.Warn("agents will fetch executors from whichever scheduler led when their version was first launched, also when it is gone: "+
 			"set --artifact-url to an address that all schedulers share", "artifact_url", s.core().ArtifactURL)
 	}
@@ -140,30 +144,38 @@ func (s *service) makeAPI() error {
 	}
 	info := s.cfg.Info
 	info.Version, info.Mesos.Master = build.Version(), shownMaster(s.cfg.Mesos.Master)
-	s.server = api.New(api.Config{
-		Scheduler: s.instance,
-		Peers:     s.instance,
-		Kinds:     kinds.All(),
-		Artifacts: s.files,
-		Archive:   s.archive,
-		Logs:      &logs.Reader{Sandbox: sandbox, Connections: s.keys, Kinds: kinds.All()},
-		Info:      info,
-		Token:     s.cfg.Token,
-		Metrics:   s.numbers.Handler(),
-		Observe:   s.numbers.Request,
-		Forwarded: s.numbers.Forwarded,
-		Export:    s.export,
-		Logger:    s.log,
-	}).Server()
-	s.server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)
-	return nil
+	peers, err := authorities(s.cfg.PeerCAFile)
+	if err != nil {
+		return fmt.Errorf("--peer-ca-file: %w", err)
+	}
+	if err := s.openAccess(); err != nil {
+		return err
+	}
+	return s.makeServers(api.New(api.Config{
+		Scheduler:       s.instance,
+		Peers:           s.instance,
+		PeerAuthorities: peers,
+		Kinds:           kinds.All(),
+		MesosRole:       s.cfg.Mesos.Roles[0],
+		Artifacts:       s.files,
+		Archive:         s.archive,
+		Logs:            &logs.Reader{Sandbox: sandbox, Connections: s.keys, Kinds: kinds.All()},
+		Info:            info,
+		Access:          s.guard,
+		Audit:           s.audit,
+		Metrics:         s.numbers.Handler(),
+		Observe:         s.numbers.Request,
+		Forwarded:       s.numbers.Forwarded,
+		Export:          s.export,
+		Logger:          s.log,
+	}))
 }
 
 // self is this instance as the others know it.
 func (s *service) self() lease.Instance {
 	url := s.cfg.PeerURL
 	if url == "" {
-		url = ownURL(s.listener.Addr())
+		url = ownURL(s.scheme(), s.listener.Addr())
 	}
 	return lease.Instance{URL: strings.TrimRight(url, "/"), Host: s.host(), Version: build.Version(), Since: time.Now().UTC()}
 }
@@ -175,39 +187,6 @@ func (s *service) host() string {
 		s.log.Warn("this machine's name is not known", "error", err)
 	}
 	return name
-}
-
-// listen takes the port, so that the URL is known before the framework names it to Mesos.
-func (s *service) listen() error {
-	listener, err := net.Listen("tcp", s.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
-	}
-	s.listener = listener
-	s.closers = append(s.closers, func() error {
-		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		return nil
-	})
-	if s.url = s.cfg.URL; s.url == "" {
-		s.url = ownURL(listener.Addr())
-	}
-	return nil
-}
-
-// ownURL of an address that stands for all of a machine's is under the machine's name.
-func ownURL(address net.Addr) string {
-	host, port, err := net.SplitHostPort(address.String())
-	if err != nil {
-		return "http://" + address.String()
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		if name, err := os.Hostname(); err == nil {
-			host = name
-		}
-	}
-	return "http://" + net.JoinHostPort(host, port)
 }
 
 // master makes the connection for one term. mayAct is asked before each call that it sends.
@@ -261,10 +240,7 @@ func (s *service) core() scheduler.Config {
 	c.Refuse = s.cfg.Scheduling.DeclineFor
 	c.ReconcileEvery = s.cfg.Scheduling.ReconcileEvery
 	c.FreeRetries = s.cfg.Scheduling.FreeRetries
-	if c.ArtifactURL = s.cfg.ArtifactURL; c.ArtifactURL == "" {
-		c.ArtifactURL = strings.TrimRight(s.url, "/") + "/artifacts"
-	}
-	c.ArtifactURL = strings.TrimRight(c.ArtifactURL, "/")
+	c.ArtifactURL = s.artifactURL()
 	c.ExecutorInfo = mesos.ExecutorInfo
 	return c
 }
@@ -275,12 +251,9 @@ func (s *service) run(ctx context.Context) error {
 	standing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group.Go(func() error { return s.stand(standing) })
-	group.Go(func() error {
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve the API: %w", err)
-		}
-		return nil
-	})
+	for _, one := range s.servers {
+		group.Go(one.serve)
+	}
 	group.Go(func() error {
 		<-inner.Done()
 		defer stop()
@@ -290,7 +263,8 @@ func (s *service) run(ctx context.Context) error {
 		s.ready(inner)
 		return nil
 	})
-	s.log.Info("serving", "url", s.url, "listen", s.listener.Addr().String(), "version", build.Version(), "token", !s.cfg.Token.Empty())
+	s.log.Info("serving", "url", s.url, "listen", s.listener.Addr().String(), "version", build.Version(), "tokens", s.guard.Needed(), "tls", s.cfg.TLS.CertFile != "")
+	s.warn()
 	err := group.Wait()
 	s.log.Info("stopped; what runs on Mesos goes on")
 	return err
@@ -305,21 +279,6 @@ func (s *service) ready(ctx context.Context) {
 	if ctx.Err() == nil {
 		s.cfg.Ready(s.url)
 	}
-}
-
-// shutdown lets requests end, and cuts off those that take too long.
-func (s *service) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
-	defer cancel()
-	err := s.server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.Warn("requests were cut off", "after", shutdownGrace)
-		err = s.server.Close()
-	}
-	if err != nil {
-		return fmt.Errorf("stop the API: %w", err)
-	}
-	return nil
 }
 
 // close undoes make, last made first.
