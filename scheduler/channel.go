@@ -161,7 +161,7 @@ func (c *Core) deleteChannel(cmd DeleteChannel) (*proto.Channel, *Error) {
 		problems = append(problems, jobs.Problem{Detail: fmt.Sprintf("job %q follows it", name)})
 	}
 	if len(problems) > 0 {
-		return nil, &Error{Kind: Conflict, Message: fmt.Sprintf("channel %q is followed by %d jobs", cmd.Name, len(problems)), Problems: problems}
+		return nil, &Error{Kind: Conflict, Message: fmt.Sprintf("channel %q is followed by jobs: move or delete them first", cmd.Name), Problems: problems}
 	}
 	delete(c.channels, cmd.Name)
 	c.remove(KindChannel, cmd.Name)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler/rollout"
 )
 
 // How scripts show actions and views: one line each, without what a reader of the script does not look for.
@@ -68,6 +69,10 @@ func (s *script) describeChange(change Change) string {
 		}
 	case KindChannel:
 		detail = "-> " + mustDecode(change.Value, &proto.Channel{}).Version
+	case KindRollout:
+		detail = describeRollout(mustDecode(change.Value, &proto.Rollout{}))
+	case KindTally:
+		detail = describeTally(mustDecode(change.Value, &proto.Tally{}))
 	}
 	return name + ": " + strings.TrimSpace(detail)
 }
@@ -79,6 +84,18 @@ func mustDecode[T proto.Unmarshaler](data []byte, rec T) T {
 	return rec
 }
 
+func describeRollout(rec *proto.Rollout) string {
+	out := fmt.Sprintf("%s %s -> %s step %d runs %d:", rollout.StateName(rec.State), rec.From, rec.To, rec.Step, rec.StepRuns)
+	for _, e := range rec.Events {
+		out += " " + e.Event
+	}
+	return out
+}
+
+func describeTally(rec *proto.Tally) string {
+	return fmt.Sprintf("old %d failed %d, new %d failed %d", rec.Old.Runs, rec.Old.Failed, rec.New.Runs, rec.New.Failed)
+}
+
 func describeRun(rec *proto.Run) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s %s", jobs.RunStateName(rec.State), rec.ExecutorVersion)
@@ -88,6 +105,9 @@ func describeRun(rec *proto.Run) string {
 			separator = " "
 		}
 		fmt.Fprintf(&out, "%s%s:%d", separator, st.Name, st.Tasks)
+	}
+	if rec.Rollout != 0 {
+		fmt.Fprintf(&out, " rollout=%d", rec.Rollout)
 	}
 	if rec.CancelRequested != nil {
 		out.WriteString(" cancel-requested")
@@ -210,6 +230,8 @@ func describeReply(reply Reply) string {
 		return fmt.Sprintf("version %s created=%v", v.Version.Version, v.Created)
 	case *proto.ExecutorVersion:
 		return "version " + v.Version
+	case *proto.Rollout:
+		return fmt.Sprintf("rollout %d of %s: %s: %s", v.Number, v.Channel, describeRollout(v), v.Reason)
 	case *proto.Channel:
 		return "channel " + v.Name + " -> " + v.Version
 	case ForgottenFramework:
@@ -256,6 +278,20 @@ func (s *script) view(what string) string {
 		for _, key := range slices.Sorted(maps.Keys(v.Checks)) {
 			ck := v.Checks[key]
 			fmt.Fprintf(&out, "%s %s %v\n", ck.Version, jobs.CheckStateName(ck.State), ck.Problems)
+		}
+	case "rollouts":
+		for _, name := range sortedKeys(v.Rollouts) {
+			view := v.Rollouts[name]
+			fmt.Fprintf(&out, "%s %d %s: %s\n", name, view.Rollout.Number, describeRollout(view.Rollout), view.Rollout.Reason)
+			if view.Waiting != "" {
+				fmt.Fprintf(&out, "  waits: %s\n", view.Waiting)
+			}
+			for _, t := range view.Tallies {
+				fmt.Fprintf(&out, "  %s %s\n", t.Job, describeTally(t))
+			}
+			for _, earlier := range view.Earlier {
+				fmt.Fprintf(&out, "  earlier: %d %s\n", earlier.Number, describeRollout(earlier))
+			}
 		}
 	case "roles":
 		return strings.Join(v.Roles, " ") + "\n"

@@ -366,6 +366,7 @@ func (c *Core) resume() {
 	}
 	for _, name := range sortedKeys(c.channels) {
 		c.rewindRollout(c.channels[name])
+		c.channels[name].touch(c) // what it waits for depends on the time
 	}
 	for _, ck := range c.checking {
 		c.resumeTask(ck.task)

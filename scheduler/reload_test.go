@@ -47,6 +47,7 @@ func newReload(t *rapid.T) *reload {
 	}
 	r.apply(changes)
 	r.do(RegisterVersion{Artifact: parseArtifact(args{words: []string{"1.5.0"}})})
+	r.do(RegisterVersion{Artifact: parseArtifact(args{words: []string{"1.6.0"}})})
 	r.do(SetChannel{Name: "stable", Version: "1.5.0"})
 	r.step(Subscribed{FrameworkID: "fw", Master: "http://master"})
 	return r
@@ -75,7 +76,7 @@ func (r *reload) pick(what string, n int) int { return rapid.IntRange(0, n-1).Dr
 
 // random lets one thing happen.
 func (r *reload) random() {
-	switch what := r.pick("what", 12); {
+	switch what := r.pick("what", 14); {
 	case what < 2:
 		r.start()
 	case what < 5:
@@ -93,9 +94,25 @@ func (r *reload) random() {
 		r.do(CancelRun{Run: r.runs[r.pick("run", len(r.runs))]})
 	case what < 11:
 		r.do(ArchiveRuns{Runs: r.runs})
+	case what < 13:
+		r.channel()
 	default:
 		r.now = r.now.Add(time.Duration(r.pick("seconds", 100)) * time.Second)
 		r.step(Tick{})
+	}
+}
+
+// channel moves the channel, or steers how it moves.
+func (r *reload) channel() {
+	version := []string{"1.5.0", "1.6.0"}[r.pick("version", 2)]
+	switch action := []RolloutAction{"", "", RolloutPause, RolloutResume, RolloutResume, RolloutPromote, RolloutAbort}[r.pick("action", 7)]; {
+	case action != "":
+		r.do(SteerRollout{Channel: "stable", Action: action, By: "ann"})
+	case r.pick("at once", 4) == 0:
+		r.do(SetChannel{Name: "stable", Version: version, By: "ann"})
+	default:
+		r.do(SetChannel{Name: "stable", Version: version, By: "ann", Again: true, Rollout: &proto.RolloutPlan{
+			Steps: []uint32{50, 100}, Interval: 20 * time.Second, MinRuns: 1, MaxDurationRatio: 1.1}})
 	}
 }
 
@@ -155,7 +172,14 @@ func (r *reload) compare() {
 	if len(got) != len(want) {
 		r.t.Fatalf("got %d things, want %d", len(got), len(want))
 	}
-	again.Step(Input{Now: r.now, Event: Tick{}})
+	for _, change := range again.Step(Input{Now: r.now, Event: Tick{}}).Store {
+		if slices.Contains([]RecordKind{KindChannel, KindRollout, KindTally}, change.Key.Kind) {
+			r.t.Fatalf("the first step changes %s %s", change.Key.Kind, change.Key.ID)
+		}
+	}
+	if want, got := fmt.Sprint(r.core.View().Rollouts["stable"]), fmt.Sprint(again.View().Rollouts["stable"]); want != got {
+		r.t.Fatalf("after the first step the rollout is\n%s\nwant\n%s", got, want)
+	}
 	if got, want := waitingTasks(again), waitingTasks(r.core); !slices.Equal(got, want) {
 		r.t.Fatalf("after the first step %v wait, want %v", got, want)
 	}
@@ -179,6 +203,15 @@ func storedView(c *Core) map[string]string {
 	}
 	for name, v := range view.Versions {
 		all["version "+name] = fmt.Sprintf("%v %d %d", v.Channels, v.Runs, v.Tasks)
+	}
+	for name, ch := range view.Channels {
+		all["channel "+name] = fmt.Sprintf("%x", proto.Encode(ch))
+	}
+	for name, v := range view.Rollouts {
+		all["rollout "+name] = fmt.Sprintf("%x %x %+v", proto.Encode(v.Rollout), v.Tallies, c.channels[name].sums)
+		for _, earlier := range v.Earlier {
+			all[fmt.Sprint("rollout ", name, earlier.Number)] = fmt.Sprintf("%x", proto.Encode(earlier))
+		}
 	}
 	for key, rec := range c.keys.byKey {
 		all["key "+key.job+" "+key.key] = fmt.Sprintf("%x", proto.Encode(rec))

@@ -200,7 +200,11 @@ func (a args) word(i int) string {
 //	set FIELD VALUE                    changes the configuration and starts anew (before anything else)
 //	register VERSION [kinds=a,b] [arch=] [sha=] [min= max=]
 //	archive RUN …
-//	unregister VERSION · channel NAME VERSION
+//	unregister VERSION
+//	channel NAME VERSION [steps=10,50 [interval=] [runs=] [duration=] [jobs=a,b]] [by=] [allow-incompatible] [again]
+//	delete-channel NAME [by=] · steer pause|resume|promote|abort CHANNEL [number=] [reason=] [by=]
+//	runs JOB N [fail=N]                starts N runs of a job with one task each, and ends them; the first of those on
+//	                                   the newest version fail. It shows how many went to which version
 //	check-spec · put-job [create] [name=]        the spec is the input
 //	start JOB [key=] [p.NAME=VALUE] · cancel RUN · delete-job NAME
 //	subscribe [framework=] · disconnect
@@ -218,7 +222,7 @@ func (a args) word(i int) string {
 //	tick DURATION · restart · step-down
 //	quietly COMMAND …                  without showing what comes of it
 //	setup [SPEC FIELDS]                version, channel, job "flights", subscription and a run of it, shown only when wrong
-//	view [RUN|roles|jobs|versions|queue|checks|agents] · stored [KIND] · counts METRIC
+//	view [RUN|roles|jobs|versions|queue|checks|agents|rollouts] · stored [KIND] · counts METRIC
 func (s *script) run(b block) string {
 	name, a := parseArgs(b.command)
 	switch name {
@@ -257,6 +261,8 @@ func (s *script) run(b block) string {
 		}
 		s.now = s.now.Add(d)
 		return s.step(Tick{})
+	case "runs":
+		return s.runs(a)
 	case "view":
 		return s.view(a.word(0))
 	case "stored":

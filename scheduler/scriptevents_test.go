@@ -81,7 +81,13 @@ func (s *script) command(name string, a args, input string) CommandBody {
 	case "unregister":
 		return DeleteVersion{Version: a.word(0)}
 	case "channel":
-		return SetChannel{Name: a.word(0), Version: a.word(1)}
+		return SetChannel{Name: a.word(0), Version: a.word(1), Rollout: parsePlan(a), By: a.named["by"],
+			AllowIncompatible: slices.Contains(a.words, "allow-incompatible"), Again: slices.Contains(a.words, "again")}
+	case "delete-channel":
+		return DeleteChannel{Name: a.word(0), By: a.named["by"]}
+	case "steer":
+		number, _ := strconv.Atoi(a.named["number"])
+		return SteerRollout{Channel: a.word(1), Action: RolloutAction(a.word(0)), Number: uint32(number), Reason: a.named["reason"], By: a.named["by"]}
 	case "check-spec":
 		return CheckSpec{Spec: []byte(input)}
 	case "put-job":
@@ -108,6 +114,26 @@ func (s *script) command(name string, a args, input string) CommandBody {
 		return DeleteJob{Name: a.word(0)}
 	}
 	return nil
+}
+
+// parsePlan reads a rollout's plan; nil without steps.
+func parsePlan(a args) *proto.RolloutPlan {
+	if a.named["steps"] == "" {
+		return nil
+	}
+	plan := &proto.RolloutPlan{}
+	for _, step := range strings.Split(a.named["steps"], ",") {
+		share, _ := strconv.Atoi(step)
+		plan.Steps = append(plan.Steps, uint32(share))
+	}
+	plan.Interval, _ = time.ParseDuration(a.named["interval"])
+	runs, _ := strconv.Atoi(a.named["runs"])
+	plan.MinRuns = uint32(runs)
+	plan.MaxDurationRatio, _ = strconv.ParseFloat(a.named["duration"], 64)
+	if list := a.named["jobs"]; list != "" {
+		plan.Jobs = strings.Split(list, ",")
+	}
+	return plan
 }
 
 func parseArtifact(a args) proto.Artifact {

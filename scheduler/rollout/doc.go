@@ -12,8 +12,8 @@
 // # Steering
 //
 // People pause, resume, promote and abort. A paused rollout keeps its share, and the time of its step stands still. If it
-// has paused by itself, resuming begins the step anew: with what is known it would pause again at once. For the step count
-// runs that were started on the new version since the step began, or since the rollout was last resumed.
+// has paused by itself, resuming begins the step anew: with what is known it would pause again at once. Of the runs on the
+// new version those count for the step that were started since it began.
 //
 // # Judgement
 //

@@ -85,7 +85,7 @@ func Resume(r *proto.Rollout, by, why string, now time.Time) (bool, error) {
 	return true, nil
 }
 
-// byItself says whether the newest event was not asked for.
+// byItself says whether a rollout that is paused was not asked to.
 func byItself(r *proto.Rollout) bool {
 	n := len(r.Events)
 	return n > 0 && r.Events[n-1].Event == Paused && r.Events[n-1].By == ""
@@ -154,10 +154,11 @@ func goes(r *proto.Rollout) string {
 	return fmt.Sprintf("%d %% of the runs go to %s", r.Plan.Steps[r.Step], r.To)
 }
 
-// since is when what counts for the step began: runs that were started earlier do not.
+// since is when what counts for the step began, pauses included: runs that were started earlier do not.
 func since(r *proto.Rollout) time.Time {
-	for _, e := range slices.Backward(r.Events) {
-		if e.Event == Started || e.Event == Stepped || e.Event == Resumed {
+	for i, e := range slices.Backward(r.Events) {
+		anew := e.Event == Resumed && i > 0 && r.Events[i-1].Event == Paused && r.Events[i-1].By == ""
+		if e.Event == Started || e.Event == Stepped || anew {
 			return e.At
 		}
 	}

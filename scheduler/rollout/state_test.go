@@ -142,10 +142,9 @@ func (m *machine) steer(before proto.Rollout) {
 	case what == "pause":
 		m.pausing = m.now
 	case what == "resume":
-		m.mark = m.now
 		want := before.StepBegan.Add(m.now.Sub(m.pausing))
 		if auto {
-			want, m.counted = m.now, 0
+			want, m.counted, m.mark = m.now, 0, m.now
 		}
 		if !m.r.StepBegan.Equal(want) || m.r.StepRuns != m.counted {
 			m.t.Fatalf("resumed with a step from %s with %d runs, want %s with %d", m.r.StepBegan, m.r.StepRuns, want, m.counted)
