@@ -105,6 +105,20 @@ func (c *Core) saveExecutor(e *executor) {
 
 func (c *Core) saveVersion(v *version) {
 	c.changes.put(Key{KindVersion, v.rec.Version}, v.rec)
+	c.touchVersion(v)
+}
+
+func (c *Core) saveUse(v *version) {
+	c.changes.put(Key{KindUse, v.rec.Version}, v.use)
+	c.touchVersion(v)
+}
+
+// touchVersion marks what a View shows of a version as changed. What it shows of channels follows from these. v is nil
+// for a version that has gone.
+func (c *Core) touchVersion(v *version) {
+	if v != nil {
+		v.view = nil
+	}
 	c.view.versions = true
 }
 

@@ -151,7 +151,10 @@ func (c *Core) beginCheck(ck *check) {
 	}
 	ck.task = t
 	c.checking = append(c.checking, ck)
-	c.view.checks, c.view.versions = true, true
+	v := c.versions[ck.version]
+	v.checking++
+	c.touchVersion(v)
+	c.view.checks = true
 	c.saveTask(t)
 	c.enqueue(t)
 }
@@ -227,6 +230,9 @@ func (c *Core) dropCheckTask(ck *check) {
 	}
 	ck.task = nil
 	c.checking = slices.DeleteFunc(c.checking, func(other *check) bool { return other == ck })
+	v := c.versions[ck.version]
+	v.checking--
+	c.touchVersion(v)
 	for _, a := range t.attempts {
 		delete(c.attempts, a.rec().MesosID)
 		c.detach(a)
@@ -248,17 +254,6 @@ func (c *Core) forgetChecks(version string) {
 		}
 	}
 	c.view.checks = true
-}
-
-// checksOn counts the checks that go on with a version.
-func (c *Core) checksOn(version string) int {
-	n := 0
-	for _, ck := range c.checking {
-		if ck.version == version {
-			n++
-		}
-	}
-	return n
 }
 
 // leaveCheck ends a run's wait for a check.

@@ -29,6 +29,8 @@ type Core struct {
 	runs        map[string]*run
 	tasks       int // of runs that have not ended, never launched ones included
 	keys        keys
+	pins        pins
+	collector   collector
 	versions    map[string]*version
 	channels    map[string]*channel
 	checks      map[CheckKey]*check
@@ -68,6 +70,7 @@ func New(cfg Config, records []Record) (*Core, error) {
 		jobs:        map[string]*job{},
 		runs:        map[string]*run{},
 		keys:        keys{byKey: map[runKey]*proto.IdempotencyKey{}},
+		pins:        pins{},
 		versions:    map[string]*version{},
 		channels:    map[string]*channel{},
 		checks:      map[CheckKey]*check{},

@@ -258,7 +258,7 @@ func (s *script) view(what string) string {
 		}
 	case "versions":
 		for _, name := range sortedKeys(v.Versions) {
-			fmt.Fprintf(&out, "%s channels=%v runs=%d tasks=%d\n", name, v.Versions[name].Channels, v.Versions[name].Runs, v.Versions[name].Tasks)
+			out.WriteString(s.describeVersion(v.Versions[name]))
 		}
 	case "agents":
 		for _, id := range sortedKeys(v.Agents) {
@@ -337,4 +337,17 @@ func (s *script) stored(kind string) string {
 	}
 	slices.Sort(all)
 	return s.short(strings.Join(all, ""))
+}
+
+func (s *script) describeVersion(v *VersionView) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s channels=%v rollouts=%v pinned=%v runs=%d tasks=%d", v.Version.Version, v.Channels, v.Rollouts, v.Pinned, v.Runs, v.Tasks)
+	if v.Use.First != nil {
+		fmt.Fprintf(&out, " used from %s ago to %s ago", s.now.Sub(*v.Use.First).Round(time.Second), s.now.Sub(*v.Use.Last).Round(time.Second))
+	}
+	fmt.Fprintf(&out, " succeeded=%d failed=%d cancelled=%d\n", v.Use.Succeeded, v.Use.Failed, v.Use.Cancelled)
+	for _, user := range v.KeptBy {
+		fmt.Fprintf(&out, "  kept by %s\n", user)
+	}
+	return out.String()
 }

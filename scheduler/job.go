@@ -16,6 +16,8 @@ type job struct {
 	rec       *proto.Job
 	revisions []*revision // oldest first; the last one is the newest unless the job is deleted
 
+	pinned string // the version that the newest revision names; empty: it follows a channel, or the job was deleted
+
 	view *JobView // nil: to be built anew
 }
 
@@ -31,11 +33,6 @@ type revision struct {
 func (r *revision) id() string { return revisionID(r.rec.Job, r.rec.Number) }
 
 func revisionID(job string, number uint32) string { return fmt.Sprintf("%s/%d", job, number) }
-
-// pins says whether the spec names that version itself.
-func (r *revision) pins(version string) bool {
-	return r.spec != nil && r.spec.Executor.Version == version
-}
 
 func (j *job) newest() *revision { return j.revisions[len(j.revisions)-1] }
 
@@ -108,6 +105,7 @@ func (c *Core) addRevision(j *job, spec *jobs.Spec, cmd PutJob) *job {
 		By:      cmd.By,
 	}}
 	j.revisions = append(j.revisions, rev)
+	c.repin(j)
 	c.saveJob(j)
 	c.saveRevision(rev)
 	c.dropRevisions(j)
@@ -121,6 +119,7 @@ func (c *Core) deleteJob(cmd DeleteJob) (*proto.Job, *Error) {
 		return nil, errorf(NotFound, "there is no job %q", cmd.Name)
 	}
 	j.rec.Deleted, j.rec.Updated = true, c.now
+	c.repin(j)
 	c.saveJob(j)
 	for _, id := range sortedKeys(c.runs) {
 		if r := c.runs[id]; r != nil && r.job == j {

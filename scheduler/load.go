@@ -21,6 +21,7 @@ type loading struct {
 	tasks     []*proto.Task
 	keys      []*proto.IdempotencyKey
 	rollouts  []*proto.Rollout
+	uses      []*proto.Use
 	tallies   []*proto.Tally
 }
 
@@ -74,6 +75,10 @@ func (c *Core) load(records []Record) error {
 	if err := c.loadRollouts(&all); err != nil {
 		return err
 	}
+	if err := c.loadUses(all.uses); err != nil {
+		return err
+	}
+	c.loadPins()
 	return c.checkStages()
 }
 
@@ -109,7 +114,9 @@ func (c *Core) decodeRecord(r *Record, all *loading) error {
 		rec := &proto.ExecutorVersion{}
 		err = proto.Decode(r.Value, rec)
 		id = rec.Version
-		c.versions[id] = &version{rec: rec, able: abilitiesOf(rec, c.cfg.Kinds)}
+		c.versions[id] = c.newVersion(rec)
+	case KindUse:
+		all.uses, id, err = decoded(all.uses, r.Value, &proto.Use{}, func(v *proto.Use) string { return v.Version })
 	case KindChannel:
 		rec := &proto.Channel{}
 		err = proto.Decode(r.Value, rec)
@@ -306,6 +313,7 @@ func (c *Core) loadCheck(rec *proto.Task) (*task, error) {
 	ck.task = &task{rec: rec, check: ck, owner: o, shape: o.checks}
 	c.checks[ck.key] = ck
 	c.checking = append(c.checking, ck)
+	c.versions[name].checking++
 	return ck.task, nil
 }
 
@@ -385,6 +393,7 @@ func (c *Core) resume() {
 	for _, name := range sortedKeys(c.channels) {
 		c.tend(c.channels[name])
 	}
+	c.collector.begin(c)
 }
 
 // resumeChecks takes up a check, or remembers its answer.

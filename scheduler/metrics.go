@@ -39,6 +39,8 @@ const (
 	MetricCallsRefused    = "tidemill_mesos_calls_refused_total"
 	MetricRows            = "tidemill_rows_read_total"
 	MetricBytes           = "tidemill_bytes_read_total"
+
+	MetricVersionsCollected = "tidemill_versions_collected_total"
 )
 
 // Metrics lists every metric of the Core. Labels are bounded: job and version names are bounded by what people
@@ -63,5 +65,6 @@ var Metrics = []MetricDesc{
 	{MetricOfferFlow, Counter, "Suppress and revive calls, by role.", []string{"call", "role"}},
 	{MetricCallsRefused, Counter, "Calls that Mesos refused or that could not be sent.", []string{"call"}},
 	{MetricRows, Counter, "Input rows read by attempts that finished.", []string{"job", "version"}},
+	{MetricVersionsCollected, Counter, "Executor versions that were removed because they had not been used for long.", nil},
 	{MetricBytes, Counter, "Input bytes read by attempts that finished, as stored.", []string{"job", "version"}},
 }

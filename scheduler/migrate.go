@@ -40,6 +40,9 @@ func Migrate(records []Record, writtenBy string) ([]Change, error) {
 			return nil, err
 		}
 	}
+	if err := m.uses(records); err != nil {
+		return nil, err
+	}
 	m.put(KindFormat, formatID, &proto.Format{Version: FormatVersion, WrittenBy: writtenBy})
 	return m.changes.take(), nil
 }
@@ -54,6 +57,34 @@ func (m *migration) fromFirst(records []Record) error {
 	for _, id := range sortedKeys(m.runs) {
 		if err := m.plan(m.runs[id]); err != nil {
 			return fmt.Errorf("migrate run %q: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// uses counts what became of executor versions, as far as their runs are kept: before format 3 nobody did.
+func (m *migration) uses(records []Record) error {
+	uses := map[string]*proto.Use{}
+	for i := range records {
+		if key := records[i].Key; key.Kind == KindVersion {
+			uses[key.ID] = &proto.Use{Version: key.ID}
+		}
+	}
+	for i := range records {
+		if records[i].Key.Kind != KindRun {
+			continue
+		}
+		run := &proto.Run{}
+		if err := proto.Decode(records[i].Value, run); err != nil {
+			return fmt.Errorf("migrate run %q: %w", records[i].Key.ID, err)
+		}
+		if use := uses[run.ExecutorVersion]; use != nil {
+			countRun(use, run)
+		}
+	}
+	for _, version := range sortedKeys(uses) {
+		if uses[version].Last != nil {
+			m.put(KindUse, version, uses[version])
 		}
 	}
 	return nil

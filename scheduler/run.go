@@ -120,8 +120,7 @@ func (c *Core) newRun(id string, rev *revision, chosen choice, cmd StartRun) *ru
 	}
 	r.owner = c.newOwner(id, v.rec.Version, r.rec.Role, r)
 	rev.runs++
-	v.runs++
-	c.view.versions = true
+	c.runBegan(v)
 	c.runs[id] = r
 	c.saveRun(r)
 	c.rememberKey(r)
@@ -343,8 +342,7 @@ func (c *Core) endRun(r *run, state proto.RunState) {
 	for _, st := range r.stages {
 		c.tasks -= len(st.tasks)
 	}
-	c.versions[r.rec.ExecutorVersion].runs--
-	c.view.versions = true
+	c.runEnded(c.versions[r.rec.ExecutorVersion], state)
 	c.saveRun(r)
 	c.tally(r)
 	name := jobs.RunStateName(state)

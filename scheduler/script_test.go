@@ -290,6 +290,10 @@ func (s *script) set(a args) {
 		s.cfg.Roles = strings.Split(value, ",")
 	case "linger":
 		s.cfg.Linger = d
+	case "keep-versions":
+		s.cfg.KeepVersions = n
+	case "keep-versions-for":
+		s.cfg.KeepVersionsFor = d
 	default:
 		s.t.Fatalf("set %q is not known", a.word(0))
 	}
@@ -371,6 +375,9 @@ func (s *script) step(event Event) string {
 	s.last = acts
 	var out strings.Builder
 	for _, change := range acts.Store {
+		if change.Key.Kind == KindUse && change.Value != nil {
+			continue // with each start and end of a run; "view versions" shows them
+		}
 		fmt.Fprintf(&out, "store %s\n", s.describeChange(change))
 	}
 	for _, call := range acts.Calls {

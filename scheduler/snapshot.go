@@ -147,20 +147,35 @@ func (c *Core) viewRun(r *run) *RunView {
 func (c *Core) viewVersions() map[string]*VersionView {
 	all := make(map[string]*VersionView, len(c.versions))
 	for name, v := range c.versions {
-		view := &VersionView{Version: cloneVersion(v.rec), Runs: v.runs, Tasks: v.tasks}
-		for _, ch := range c.channels {
-			if ch.rec.Version == name {
-				view.Channels = append(view.Channels, ch.rec.Name)
-			}
-			if r := ch.open(); r != nil && (r.From == name || r.To == name) {
-				view.Rollouts = append(view.Rollouts, ch.rec.Name)
-			}
+		if v.view == nil || c.view.channels {
+			v.view = c.viewVersion(v)
 		}
-		slices.Sort(view.Channels)
-		slices.Sort(view.Rollouts)
-		all[name] = view
+		all[name] = v.view
 	}
 	return all
+}
+
+func (c *Core) viewVersion(v *version) *VersionView {
+	name := v.rec.Version
+	view := &VersionView{
+		Version: cloneVersion(v.rec),
+		Runs:    v.runs,
+		Tasks:   v.tasks,
+		Use:     clone(v.use),
+		Pinned:  c.pins[name],
+		KeptBy:  c.usersOf(v),
+	}
+	for _, ch := range c.channels {
+		if ch.rec.Version == name {
+			view.Channels = append(view.Channels, ch.rec.Name)
+		}
+		if r := ch.open(); r != nil && (r.From == name || r.To == name) {
+			view.Rollouts = append(view.Rollouts, ch.rec.Name)
+		}
+	}
+	slices.Sort(view.Channels)
+	slices.Sort(view.Rollouts)
+	return view
 }
 
 func (c *Core) viewAgents() map[string]*AgentView {

@@ -164,9 +164,9 @@ func (c *Core) countLiving(e *executor, by int) {
 	}
 	if v := c.versions[e.rec.Version]; v != nil {
 		v.tasks += by
+		c.touchVersion(v)
 	}
 	c.view.agent(a)
-	c.view.versions = true
 }
 
 // release ends what detach undoes for attempts that are given up: they stay on their executor until they are over.

@@ -13,9 +13,17 @@ import (
 type version struct {
 	rec      *proto.ExecutorVersion
 	able     abilities
+	use      *proto.Use
 	runs     int // that have not ended
 	cleaning int // clean-up tasks that have not ended
+	checking int // checks that have not ended
 	tasks    int // attempts that live
+
+	view *VersionView // nil: to be built anew
+}
+
+func (c *Core) newVersion(rec *proto.ExecutorVersion) *version {
+	return &version{rec: rec, able: abilitiesOf(rec, c.cfg.Kinds), use: &proto.Use{Version: rec.Version}}
 }
 
 // artifact is the version's file for a platform, or nil.
@@ -53,9 +61,11 @@ func (c *Core) registerVersion(cmd RegisterVersion) (RegisterVersionResult, *Err
 			return RegisterVersionResult{Version: cloneVersion(v.rec)}, nil
 		}
 	} else {
-		v = &version{rec: &proto.ExecutorVersion{Version: said.Version, Registered: c.now}}
+		v = c.newVersion(&proto.ExecutorVersion{Version: said.Version, Registered: c.now})
 		c.versions[said.Version] = v
 	}
+	registered := c.now
+	artifact.Registered = &registered
 	v.rec.Artifacts = append(v.rec.Artifacts, artifact)
 	v.able = abilitiesOf(v.rec, c.cfg.Kinds)
 	c.saveVersion(v)
@@ -78,44 +88,23 @@ func (c *Core) deleteVersion(cmd DeleteVersion) (*proto.ExecutorVersion, *Error)
 		return nil, c.unknownVersion(cmd.Version)
 	}
 	if users := c.usersOf(v); len(users) > 0 {
-		return nil, errorf(Conflict, "executor version %q is in use by %s", cmd.Version, strings.Join(users, ", "))
+		return nil, inUse(cmd.Version, users)
 	}
-	delete(c.versions, cmd.Version)
-	c.remove(KindVersion, cmd.Version)
-	c.forgetChecks(cmd.Version)
-	c.view.versions = true
-	c.note(slog.LevelInfo, "executor version removed", slog.String("version", cmd.Version))
+	c.dropVersion(v)
+	c.note(slog.LevelInfo, "executor version removed", slog.String("version", cmd.Version), slog.String("by", cmd.By))
 	return v.rec, nil
 }
 
-// usersOf lists what keeps a version from going.
-func (c *Core) usersOf(v *version) []string {
-	var users []string
-	for _, name := range sortedKeys(c.channels) {
-		switch ch := c.channels[name]; {
-		case ch.rec.Version == v.rec.Version:
-			users = append(users, fmt.Sprintf("channel %q", name))
-		case ch.open() != nil && ch.open().To == v.rec.Version:
-			users = append(users, fmt.Sprintf("the rollout of channel %q", name))
-		}
+// dropVersion forgets a version that nothing uses, and what became of it.
+func (c *Core) dropVersion(v *version) {
+	name := v.rec.Version
+	delete(c.versions, name)
+	c.remove(KindVersion, name)
+	if v.use.Last != nil {
+		c.remove(KindUse, name)
 	}
-	for _, name := range sortedKeys(c.jobs) {
-		if j := c.jobs[name]; !j.rec.Deleted && j.newest().pins(v.rec.Version) {
-			users = append(users, fmt.Sprintf("job %q", name))
-		}
-	}
-	for _, n := range []struct {
-		count int
-		what  string
-	}{{v.runs, "run"}, {v.cleaning, "clean-up"}, {c.checksOn(v.rec.Version), "check"}} {
-		switch {
-		case n.count == 1:
-			users = append(users, "1 "+n.what)
-		case n.count > 1:
-			users = append(users, fmt.Sprintf("%d %ss", n.count, n.what))
-		}
-	}
-	return users
+	c.forgetChecks(name)
+	c.view.versions = true
 }
 
 // resolve finds the executor version that a spec asks for now. A spec with a role that is not there has none.
@@ -163,6 +152,8 @@ func unknown(what, name string, known []string) string {
 	}
 	return text
 }
+
+func joined(texts []string) string { return strings.Join(texts, ", ") }
 
 func quoted(names []string) string {
 	all := make([]string, 0, len(names))
