@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemill/tidemill/jobs"
+	"github.com/tidemill/tidemill/jobs/aggregate"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/scheduler"
 )
@@ -58,7 +59,7 @@ func Artifact(version, os, arch, sum string) proto.Artifact {
 		OS: os, Arch: arch, SHA256: sum + zeros[len(sum):], Size_: 61_000_000,
 		Description: proto.Description{
 			Version: version, OS: os, Arch: arch, ProtocolMin: 1, ProtocolMax: 1,
-			Kinds: []string{"aggregate"}, Features: []string{"aggregate.input.csv", "aggregate.input.jsonl"},
+			Kinds: []string{"aggregate"}, Features: aggregate.Kind{}.FirstFeatures(),
 		},
 	}
 }
