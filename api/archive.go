@@ -39,11 +39,11 @@ type found struct {
 	archived *archive.Run
 }
 
-func (f found) show() wire.Run {
+func (f found) show(view *scheduler.View) wire.Run {
 	if f.live != nil {
-		return showRun(f.live)
+		return showRun(view, f.live)
 	}
-	return showArchived(f.archived)
+	return showArchived(view, f.archived)
 }
 
 // view is the run as a live one is seen. An archived one comes without its tasks.
@@ -91,8 +91,8 @@ func (h *Handler) unreadable(ctx context.Context, what string, err error) error 
 	return unavailable(what + ": the archive cannot be read: " + why)
 }
 
-func showArchived(run *archive.Run) wire.Run {
-	out := showRun(&scheduler.RunView{Run: run.Record, Progress: run.Progress})
+func showArchived(view *scheduler.View, run *archive.Run) wire.Run {
+	out := showRun(view, &scheduler.RunView{Run: run.Record, Progress: run.Progress})
 	for i, stage := range run.Stages {
 		for state, n := range stage.States {
 			*counter(&out.Stages[i].Tasks, state) += n
@@ -112,7 +112,7 @@ func (h *Handler) startedBefore(ctx context.Context, run *proto.Run) (wire.Run, 
 	if err != nil {
 		return wire.Run{}, err
 	}
-	return showArchived(archived), nil
+	return showArchived(h.cfg.Scheduler.View(), archived), nil
 }
 
 // listRuns merges live runs and those of the archive. A run that is moving may be in both, and is shown once.
@@ -130,15 +130,16 @@ func (h *Handler) listRuns(ctx context.Context, in *listRunsInput) (*listOutput[
 		at   archive.Position
 		show func() wire.Run
 	}
+	view := h.cfg.Scheduler.View()
 	var all []item
 	known := make(map[string]bool, len(live))
 	for _, run := range live {
 		known[run.Run.ID] = true
-		all = append(all, item{livePosition(run), func() wire.Run { return showRun(run) }})
+		all = append(all, item{livePosition(run), func() wire.Run { return showRun(view, run) }})
 	}
 	for _, run := range past.Runs {
 		if !known[run.Record.ID] {
-			all = append(all, item{run.Position(), func() wire.Run { return showArchived(run) }})
+			all = append(all, item{run.Position(), func() wire.Run { return showArchived(view, run) }})
 		}
 	}
 	slices.SortFunc(all, func(a, b item) int {

@@ -16,6 +16,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/tidemill/tidemill/api/apitest"
+	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler"
 )
 
 func TestDashboardFilesAreOpenAndStrict(t *testing.T) {
@@ -174,9 +176,21 @@ func TestDashboardInBrowser(t *testing.T) {
 				t.Fatalf("overview: %v", err)
 			}
 			picture(t, ctx, screen.name+"-overview")
-			for _, want := range []string{runs["running"], "53 %", "/aggregate/where", "1.5.0-rc1", "canary", apitest.Hostile} {
+			for _, want := range []string{runs["running"], "53 %", "/aggregate/where", "1.5.0-rc1", "canary", apitest.Hostile,
+				"canary of stable", "50 % of stable", "7 of 20 runs on 1.5.0-rc1 have ended", "taken back", "60 %", "and 1 more", "signed by release", "by anna", "never", apitest.LongVersion} {
 				if !strings.Contains(text, want) {
 					t.Errorf("overview lacks %q", want)
+				}
+			}
+			if err := chromedp.Run(ctx, chromedp.Navigate(s.server.URL+"/#/channels/stable"), shows("Rollout 2: 1.4.0"), chromedp.Text("main", &text), fits()); err != nil {
+				t.Fatalf("channel: %v", err)
+			}
+			picture(t, ctx, screen.name+"-channel")
+			for _, want := range []string{
+				"running", "2 of 3", "1.5 × the old", "lunch " + apitest.Hostile, "all jobs", "0.8 %", "41 s", "812,345", "resumed", "anna", "itself", "2 (50 %)", "Rollouts before", "all steps passed", "rollout 1",
+			} {
+				if !strings.Contains(text, want) {
+					t.Errorf("the channel lacks %q", want)
 				}
 			}
 			for _, state := range []string{"running", "failed", "succeeded", "waiting"} {
@@ -224,5 +238,56 @@ func TestDashboardInBrowser(t *testing.T) {
 				t.Error("a text from the API ran as a script")
 			}
 		})
+	}
+}
+
+// Nothing is registered, one version is, and more than a page shows.
+func TestDashboardShowsAnyNumberOfVersions(t *testing.T) {
+	ctx := browser(t, 700, 900, false)
+	for _, many := range []int{0, 1, 60} {
+		s := serve(t)
+		s.scheduler.Update(func(v *scheduler.View) {
+			clear(v.Versions)
+			clear(v.Channels)
+			for i := range many {
+				name := fmt.Sprintf("1.%d.0", i)
+				record := &proto.ExecutorVersion{Version: name, Registered: time.Unix(1_800_000_000, 0), Artifacts: []proto.Artifact{apitest.Artifact(name, "linux", "amd64", "cafe")}}
+				v.Versions[name] = &scheduler.VersionView{Version: record, Use: &proto.Use{}}
+			}
+		})
+		want := map[int]string{0: "No executor version is registered yet", 1: "1.0.0", 60: "50+"}[many]
+		var text string
+		var overflow bool
+		err := chromedp.Run(ctx, chromedp.Navigate(s.server.URL+"/"), chromedp.Poll(`document.getElementById("executors") !== null`, nil, chromedp.WithPollingTimeout(20*time.Second)),
+			chromedp.Text(`section[data-key="executors"]`, &text), chromedp.Evaluate("document.documentElement.scrollWidth > innerWidth", &overflow))
+		if err != nil {
+			t.Fatalf("%d versions: %v", many, err)
+		}
+		if !strings.Contains(text, want) || overflow {
+			t.Errorf("%d versions: got %q, wider than the screen: %v; want %q", many, text, overflow, want)
+		}
+		picture(t, ctx, fmt.Sprintf("%d-versions", many))
+	}
+}
+
+// The tables and bars say what they are to those who do not see them.
+func TestDashboardIsNamed(t *testing.T) {
+	ctx := browser(t, 1400, 1000, false)
+	s := serve(t)
+	s.scheduler.Example(time.Now())
+	for _, page := range []string{"/", "/#/channels/stable", "/#/channels/nightly"} {
+		var unnamed []string
+		err := chromedp.Run(ctx, chromedp.Navigate(s.server.URL+page), chromedp.Poll(`document.querySelector(".track") !== null`, nil, chromedp.WithPollingTimeout(20*time.Second)),
+			chromedp.Evaluate(`[
+				...[...document.querySelectorAll("table")].filter((t) => !t.caption?.innerText || [...t.tHead.rows[0].cells].some((c) => c.scope !== "col")),
+				...[...document.querySelectorAll("[role=progressbar], ol.track, section, nav")].filter((e) => !e.ariaLabel && !document.getElementById(e.getAttribute("aria-labelledby"))),
+				...[...document.querySelectorAll("ol.track")].filter((e) => [...e.children].some((step) => !/ %, ./.test(step.textContent))),
+			].map((e) => e.outerHTML.slice(0, 200))`, &unnamed))
+		if err != nil {
+			t.Fatalf("%s: %v", page, err)
+		}
+		if len(unnamed) > 0 {
+			t.Errorf("%s: without a name: %q", page, unnamed)
+		}
 	}
 }

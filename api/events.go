@@ -58,7 +58,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, id string) {
 			return
 		}
 		if run != last { // views share what has not changed
-			data, err := json.Marshal(showRun(run))
+			data, err := json.Marshal(showRun(view, run))
 			if err != nil {
 				h.cfg.Logger.ErrorContext(ctx, "show run", "run", id, "error", err)
 				return
@@ -92,7 +92,7 @@ func (h *Handler) finish(ctx context.Context, stream *eventStream, sequence uint
 	if err != nil {
 		return // the client asks again, and is told
 	}
-	data, err := json.Marshal(showArchived(run))
+	data, err := json.Marshal(showArchived(h.cfg.Scheduler.View(), run))
 	if err != nil {
 		h.cfg.Logger.ErrorContext(ctx, "show run", "run", id, "error", err)
 		return

@@ -119,10 +119,11 @@ func paramProblems(params map[string]string) []wire.Problem {
 
 // present shows a run as the newest view has it. A run that the view no longer keeps is shown as the command gave it.
 func (h *Handler) present(run *proto.Run) wire.Run {
-	if view := h.cfg.Scheduler.View().Runs[run.ID]; view != nil {
-		return showRun(view)
+	view := h.cfg.Scheduler.View()
+	if kept := view.Runs[run.ID]; kept != nil {
+		return showRun(view, kept)
 	}
-	return showRun(&scheduler.RunView{Run: run})
+	return showRun(view, &scheduler.RunView{Run: run})
 }
 
 func (h *Handler) cancel(ctx context.Context, in *runPath) (*runOutput, error) {
@@ -136,7 +137,7 @@ func (h *Handler) cancel(ctx context.Context, in *runPath) (*runOutput, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &runOutput{Body: showArchived(archived)}, nil
+		return &runOutput{Body: showArchived(h.cfg.Scheduler.View(), archived)}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func (h *Handler) getRun(ctx context.Context, in *runPath) (*runOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &runOutput{Body: run.show()}, nil
+	return &runOutput{Body: run.show(h.cfg.Scheduler.View())}, nil
 }
 
 // runKey sorts runs, the newest first.

@@ -88,6 +88,39 @@ func TestShapeOfRun(t *testing.T) {
 }
 
 // The counts of a stage have a place for every state that a task can have.
+// A run tells whether it tries out the new version of a rollout, while that rollout is known.
+func TestCanary(t *testing.T) {
+	s := serve(t)
+	id := s.scheduler.Example(time.Now())["running"]
+	for _, test := range []struct {
+		name, channel, version string
+		rollout                uint32
+		moves                  []proto.Move
+		want                   bool
+	}{
+		{"new version", "stable", "1.5.0-rc1", 2, nil, true},
+		{"old version", "stable", "1.4.0", 2, nil, false},
+		{"new version of the rollout before", "stable", "1.4.0", 1, nil, true},
+		{"moved since", "stable", "1.6.0-dev", 2, []proto.Move{{From: "1.5.0-rc1", To: "1.6.0-dev"}}, true},
+		{"moved to the new version", "stable", "1.5.0-rc1", 2, []proto.Move{{From: "1.4.0", To: "1.5.0-rc1"}}, false},
+		{"no rollout", "stable", "1.5.0-rc1", 0, nil, false},
+		{"a rollout that is forgotten", "stable", "1.5.0-rc1", 7, nil, false},
+		{"a channel that is gone", "gone", "1.5.0-rc1", 2, nil, false},
+		{"no channel", "", "1.5.0-rc1", 0, nil, false},
+	} {
+		s.scheduler.UpdateRun(id, func(run *scheduler.RunView) {
+			run.Run.Channel, run.Run.ExecutorVersion, run.Run.Rollout, run.Run.Moves = test.channel, test.version, test.rollout, test.moves
+		})
+		if got := want[wire.Run](t, s.get("/v1/runs/"+id), http.StatusOK); got.Canary != test.want || got.Rollout != test.rollout {
+			t.Errorf("%s: got canary %v of rollout %d", test.name, got.Canary, got.Rollout)
+		}
+		list := want[wire.List[wire.Run]](t, s.get("/v1/runs?state=running"), http.StatusOK)
+		if len(list.Items) != 1 || list.Items[0].Canary != test.want {
+			t.Errorf("%s: the list has %+v", test.name, list.Items)
+		}
+	}
+}
+
 func TestTaskCountsNameEveryState(t *testing.T) {
 	text, err := json.Marshal(wire.TaskCounts{})
 	if err != nil {

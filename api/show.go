@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tidemill/tidemill/api/wire"
@@ -57,7 +58,8 @@ func showProblems(found []proto.Problem) []wire.Problem {
 	return out
 }
 
-func showRun(run *scheduler.RunView) wire.Run {
+// showRun is a run; the view says what is known of the rollout that it counts for.
+func showRun(view *scheduler.View, run *scheduler.RunView) wire.Run {
 	r := run.Run
 	out := wire.Run{
 		ID:              r.ID,
@@ -77,6 +79,7 @@ func showRun(run *scheduler.RunView) wire.Run {
 		CancelledBy:     r.CancelledBy,
 		Channel:         r.Channel,
 		Rollout:         r.Rollout,
+		Canary:          canary(view, r),
 		MovingTo:        r.MovingTo,
 	}
 	for _, m := range r.Moves {
@@ -95,6 +98,21 @@ func showRun(run *scheduler.RunView) wire.Run {
 		out.Error = &wire.RunError{Kind: e.Kind, Message: e.Message, Task: e.Task, Pointer: e.Pointer, Problems: showProblems(e.Problems)}
 	}
 	return out
+}
+
+// canary says whether a run began on the new version of the rollout that it counts for.
+func canary(view *scheduler.View, run *proto.Run) bool {
+	version := run.ExecutorVersion
+	if len(run.Moves) > 0 {
+		version = run.Moves[0].From
+	}
+	known := view.Rollouts[run.Channel]
+	if known == nil || run.Rollout == 0 {
+		return false
+	}
+	return slices.ContainsFunc(append([]*proto.Rollout{known.Rollout}, known.Earlier...), func(r *proto.Rollout) bool {
+		return r.Number == run.Rollout && r.To == version
+	})
 }
 
 // fraction is progress as the wire has it: 0 to 1, with four digits, and rounded down: 1 is the end.

@@ -10,8 +10,8 @@ import (
 )
 
 // Example fills the view with a busy afternoon: runs in every state, tasks with retries, one run that no agent can take,
-// and a job whose name and texts are hostile to a page that forgets to escape. It returns the IDs of the runs by state,
-// and "waiting" for the one that waits.
+// a rollout of stable that runs and one of nightly that was taken back, and texts that are hostile to a page that forgets
+// to escape. It returns the IDs of the runs by state, and "waiting" for the one that waits.
 func (s *Scheduler) Example(now time.Time) map[string]string {
 	e := example{now: now, ids: map[string]string{}}
 	s.Update(func(v *scheduler.View) {
@@ -52,20 +52,6 @@ func (e *example) agents() {
 
 func (e *example) agent(i int) *scheduler.AgentView {
 	return e.view.Agents[fmt.Sprintf("2d1a6f7e-0000-4a9f-8f1c-1f4c7c1d2a11-S%d", i%3)]
-}
-
-func (e *example) versions() {
-	e.view.Versions["1.4.0"].Runs, e.view.Versions["1.4.0"].Tasks = 1, 3
-	for version, channels := range map[string][]string{"1.5.0-rc1": {"canary"}, "1.3.9": nil} {
-		e.view.Versions[version] = &scheduler.VersionView{
-			Version: &proto.ExecutorVersion{
-				Version: version, Registered: e.now.Add(-26 * time.Hour),
-				Artifacts: []proto.Artifact{Artifact(version, "linux", "amd64", "beef"), Artifact(version, "linux", "arm64", "feed")},
-			},
-			Channels: channels, Runs: len(channels), Tasks: 2 * len(channels),
-		}
-	}
-	e.view.Channels["canary"] = &proto.Channel{Name: "canary", Version: "1.5.0-rc1", Updated: e.now.Add(-time.Hour)}
 }
 
 func (e *example) jobs() {
@@ -169,6 +155,7 @@ func (e *example) running() {
 	view := e.run("flights-by-carrier", "running", "1.5.0-rc1", proto.RUN_RUNNING, 14*time.Second, proto.Stage{Name: "plan", Tasks: 1, Done: true}, proto.Stage{Name: "map", Tasks: 12})
 	view.Progress = 0.537
 	view.Run.Params = map[string]string{"day": "2013-07-04", "note": Hostile}
+	view.Run.By, view.Run.Channel, view.Run.Rollout = "airflow", "stable", 2
 	states := []proto.TaskState{proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_RUNNING, proto.TASK_RUNNING, proto.TASK_RUNNING, proto.TASK_STARTING}
 	for i, task := range launched(view, len(states)) {
 		if i == 5 {

@@ -25,6 +25,7 @@ type Run struct {
 	CancelledBy string `json:"cancelled_by,omitempty" doc:"Who asked for it to stop"`
 	Channel     string `json:"channel,omitempty" doc:"The channel that its spec followed when it started; absent: the spec names a version"`
 	Rollout     uint32 `json:"rollout,omitempty" doc:"The number of the channel's rollout that it counts for, be it on the old or the new version; absent: none"`
+	Canary      bool   `json:"canary,omitempty" doc:"It began on the version to which that rollout moves the channel; not known of rollouts that are no longer kept"`
 	MovingTo    string `json:"moving_to,omitempty" doc:"The executor version to which its tasks are handing over"`
 	Moves       []Move `json:"moves,omitempty" doc:"Its changes of executor version, oldest first"`
 }

@@ -75,7 +75,7 @@ func newRunsCommand() *cobra.Command {
 			if r.Output != nil {
 				rows = formatCount(r.Output.Rows)
 			}
-			return table.Row{r.ID, r.State, formatPercent(r.Progress), formatStages(r.Stages), r.ExecutorVersion, formatTime(&r.Created), formatTook(r.Started, r.Ended), rows}
+			return table.Row{r.ID, r.State, formatPercent(r.Progress), formatStages(r.Stages), formatVersion(r), formatTime(&r.Created), formatTook(r.Started, r.Ended), rows}
 		}))
 	})
 	command.Flags().StringVar(&filter.Job, "job", "", "only runs of this job")
@@ -110,7 +110,8 @@ func showRun(ctx context.Context, s *shell, id string) error {
 	}
 	fields := [][2]string{
 		{"run", run.ID}, {"job", fmt.Sprintf("%s, revision %d", run.Job, run.Revision)}, {"state", run.State},
-		{"progress", formatPercent(run.Progress)}, {"version", run.ExecutorVersion},
+		{"progress", formatPercent(run.Progress)}, {"version", run.ExecutorVersion}, {"channel", formatFollowed(run)},
+		{"started by", run.By}, {"cancelled by", run.CancelledBy},
 		{"created", formatTime(&run.Created)}, {"started", formatTime(run.Started)}, {"ended", formatTime(run.Ended)},
 		{"waiting", run.Waiting},
 	}
@@ -126,6 +127,25 @@ func showRun(ctx context.Context, s *shell, id string) error {
 		return table.Row{t.ID, t.State, formatPercent(t.Progress), t.Host, len(t.Attempts), formatCount(c.Rows), formatBytes(c.Bytes),
 			fmt.Sprintf("%.1fs", c.CPUSeconds), formatBytes(c.PeakMemory)}
 	})
+}
+
+// formatVersion is a run's executor version, and of which channel's rollout it tries it out.
+func formatVersion(run wire.Run) string {
+	if run.Canary {
+		return run.ExecutorVersion + ", canary of " + run.Channel
+	}
+	return run.ExecutorVersion
+}
+
+// formatFollowed is the channel that gave a run its version, and for which rollout it counts.
+func formatFollowed(run wire.Run) string {
+	switch {
+	case run.Rollout == 0:
+		return run.Channel
+	case run.Canary:
+		return fmt.Sprintf("%s, rollout %d, canary", run.Channel, run.Rollout)
+	}
+	return fmt.Sprintf("%s, rollout %d", run.Channel, run.Rollout)
 }
 
 // outcome is what a run has come to: its output or its error.

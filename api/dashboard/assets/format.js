@@ -15,10 +15,19 @@ export const count = (n) => n.toLocaleString("en");
 
 export const percent = (fraction) => Math.floor(fraction * 100) + " %";
 
+// ratio is a share of a number of runs: with a digit behind the point where that says more.
+export function ratio(part, all) {
+  const value = (100 * part) / all;
+  return (value > 0 && value < 10 ? value.toFixed(1) : Math.round(value)) + " %";
+}
+
 // took is the time between two moments, up to now if there is no second one.
 export function took(begin, end) {
   if (!begin) return "";
-  const seconds = Math.max(0, ((end ? Date.parse(end) : Date.now()) - Date.parse(begin)) / 1000);
+  return span(Math.max(0, ((end ? Date.parse(end) : Date.now()) - Date.parse(begin)) / 1000));
+}
+
+export function span(seconds) {
   if (seconds < 10) return seconds.toFixed(1) + " s";
   if (seconds < 60) return Math.floor(seconds) + " s";
   const minutes = Math.floor(seconds / 60);

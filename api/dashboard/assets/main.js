@@ -1,6 +1,7 @@
 // Which page is shown, and keeping it fresh.
 
 import { Refused, forgetToken, hasToken, saveToken } from "./api.js";
+import * as channels from "./channels.js";
 import { h, show } from "./dom.js";
 import * as overview from "./overview.js";
 import * as run from "./run.js";
@@ -14,10 +15,11 @@ let shown; // the address that main shows
 let timer;
 
 function route() {
-  const match = location.hash.match(/^#\/runs\/(.+)$/);
+  const match = location.hash.match(/^#\/(runs|channels)\/(.+)$/);
   if (!match) return { load: overview.load, render: overview.render, title: "tidemill" };
-  const id = decodeURIComponent(match[1]);
-  return { load: () => run.load(id), render: run.render, title: id + " · tidemill" };
+  const page = { runs: run, channels }[match[1]];
+  const id = decodeURIComponent(match[2]);
+  return { load: () => page.load(id), render: page.render, title: id + " · tidemill" };
 }
 
 async function refresh() {

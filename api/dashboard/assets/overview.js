@@ -1,9 +1,11 @@
-// The first page: what runs, what waits, jobs, agents, executor versions.
+// The first page: what runs, what waits, channels, jobs, agents, executor versions.
 
 import { get } from "./api.js";
+import { channels as channelTable } from "./channels.js";
 import { h } from "./dom.js";
 import * as format from "./format.js";
-import { bar, chip, counts, ended, facts, moment, outside, problems, runLink, section, state, table } from "./parts.js";
+import { bar, counts, ended, facts, moment, more, outside, problems, runLink, section, state, table } from "./parts.js";
+import { versionOf, versions } from "./versions.js";
 
 export async function load() {
   const [info, active, recent, jobs, executors, channels] = await Promise.all([
@@ -19,14 +21,13 @@ export function render({ info, active, recent, jobs, executors, channels }) {
     h("h1", { class: "hidden" }, "Overview"),
     section("queue", "Queue", undefined, queue(info)),
     section("active", "Active runs", more(active), runs(active.items, "Nothing runs.")),
+    section("channels", "Channels", more(channels), channelTable(channels.items)),
     section("recent", "Latest results", recent.incomplete, runs(done, "No run has ended yet.")),
     section("jobs", "Jobs", more(jobs), jobTable(jobs.items)),
     section("agents", "Tasks by agent and version", info.agents.length, agents(info.agents)),
     section("executors", "Executor versions", more(executors), versions(executors.items, channels.items)),
   ];
 }
-
-const more = (list) => list.items.length + (list.next ? "+" : "");
 
 function queue(info) {
   return facts([
@@ -40,11 +41,11 @@ function queue(info) {
   ]);
 }
 
-const runColumns = [["Run", "run"], ["State", "short"], ["Progress", "grow"], ["Stage", "short wide"], ["Version", "short wide"], ["Created", "short wide"], ["Took", "number short"], ["Result, or why it waits", "full"]];
+const runColumns = [["Run", "run"], ["State", "short"], ["Progress", "grow"], ["Stage", "short wide"], ["Version", "short"], ["Created", "short wide"], ["Took", "number short"], ["Result, or why it waits", "full"]];
 
 function runs(list, nothing) {
   return table("Runs", runColumns, list.map((run) => ({ key: run.id, cells: [
-    runLink(run.id), state(run.state), bar(run.progress, run.state, "progress of " + run.id), stage(run), chip(run.executor_version),
+    runLink(run.id), state(run.state), bar(run.progress, run.state, "progress of " + run.id), stage(run), versionOf(run),
     moment(run.created), format.took(run.started, run.ended), result(run),
   ] })), nothing);
 }
@@ -77,16 +78,4 @@ function agents(list) {
     h("span", { title: agent.id }, agent.host), agent.tasks, counts(agent.versions, " × "), counts(agent.attributes, " = "),
     outside(agent.url), h("span", { title: format.exact(agent.seen) }, format.took(agent.seen), " ago"),
   ] })), "Mesos has not offered anything yet.");
-}
-
-function versions(list, channels) {
-  const columns = [["Version", "run"], ["Channels", ""], ["Runs", "number short"], ["Tasks", "number short"], ["Platforms", "wide"], ["Kinds", "wide"], ["Registered", "short"]];
-  const moved = new Map(channels.map((channel) => [channel.name, channel.updated]));
-  return table("Executor versions", columns, list.map((executor) => ({ key: executor.version, cells: [
-    executor.version,
-    executor.channels.map((name) => h("span", { class: "chip channel", title: "since " + format.exact(moved.get(name)) }, name)),
-    executor.runs, executor.tasks,
-    executor.artifacts.map((a) => chip(`${a.os}-${a.arch}`, `SHA-256 ${a.sha256}, ${format.bytes(a.size)}`)),
-    [...new Set(executor.artifacts.flatMap((a) => a.kinds))].join(", "), moment(executor.registered),
-  ] })), "No executor version is registered yet: nothing can run.");
 }

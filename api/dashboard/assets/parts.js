@@ -1,11 +1,11 @@
-// The parts that both pages are made of.
+// The parts that the pages are made of.
 
 import { h } from "./dom.js";
 import * as format from "./format.js";
 
 export const ended = (state) => state === "succeeded" || state === "failed" || state === "cancelled";
 
-export const state = (name) => h("span", { class: "state " + name }, name);
+export const state = (name) => h("span", { class: "state " + name }, name.replace("_", " "));
 
 export const chip = (text, title) => h("span", { class: "chip", title }, text);
 
@@ -20,12 +20,12 @@ export function moment(value) {
   return value ? h("time", { datetime: value, title: format.exact(value) }, format.time(value)) : "";
 }
 
-// bar shows a fraction; its text is the percentage.
-export function bar(fraction, name, label) {
+// bar shows a fraction; its text is the percentage unless there is another one.
+export function bar(fraction, name, label, text) {
   return h("div", {
     class: "bar " + (name || ""), role: "progressbar", "aria-label": label,
-    "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.floor(fraction * 100),
-  }, h("div", { class: "fill", width: (fraction * 100).toFixed(1) + "%" }), h("span", {}, format.percent(fraction)));
+    "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.floor(fraction * 100), "aria-valuetext": text,
+  }, h("div", { class: "fill", width: (fraction * 100).toFixed(1) + "%" }), h("span", {}, text || format.percent(fraction)));
 }
 
 const order = ["finished", "running", "starting", "launching", "unreachable", "lost", "failed", "killed", "pending"];
@@ -42,7 +42,8 @@ export function stageBar(stage) {
     h("div", { class: "stage-foot" }, text, stage.rows > 0 && ` · ${format.count(stage.rows)} rows, ${format.bytes(stage.bytes)} read`));
 }
 
-// table makes one of rows, or says that there are none. Columns are [title, class]; a row's "below" has the whole width.
+// table makes one of rows, or says that there are none. Columns are [title, class]; a row may have a class, and its "below" has
+// the whole width.
 export function table(caption, columns, rows, nothing) {
   if (rows.length === 0) return h("p", { class: "empty" }, nothing);
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
@@ -50,7 +51,7 @@ export function table(caption, columns, rows, nothing) {
       h("caption", { class: "hidden" }, caption),
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map(([title, name]) => h("th", { scope: "col", class: name, role: "columnheader" }, title)))),
       h("tbody", { role: "rowgroup" }, rows.map((row) => [
-        h("tr", { "data-key": row.key, role: "row" }, row.cells.map((cell, i) => h("td", { class: columns[i][1], role: "cell", "data-label": columns[i][0] }, cell))),
+        h("tr", { "data-key": row.key, role: "row", class: row.class }, row.cells.map((cell, i) => h("td", { class: columns[i][1], role: "cell", "data-label": columns[i][0] }, cell))),
         row.below && h("tr", { "data-key": row.key + " below", role: "row", class: "below" }, h("td", { colspan: columns.length, role: "cell" }, row.below)),
       ]))));
 }
@@ -70,6 +71,12 @@ export function facts(pairs) {
 export function problems(list) {
   return h("ul", { class: "problems" }, (list || []).map((p) => h("li", {}, p.pointer && h("code", {}, p.pointer), " ", p.detail)));
 }
+
+// more is how many a list has, with a sign if it goes on.
+export const more = (list) => list.items.length + (list.next ? "+" : "");
+
+// crumbs lead back from a page below the overview.
+export const crumbs = (...names) => h("nav", { "aria-label": "Breadcrumb" }, h("a", { href: "#/" }, "Overview"), names.map((name) => [" / ", name]));
 
 export function counts(map, between) {
   return Object.keys(map).sort().map((name) => chip(name + between + map[name]));

@@ -1,10 +1,11 @@
 // The page of one run: stages, why it waits, what went wrong, its tasks and their logs.
 
 import { get, path } from "./api.js";
+import { channelLink } from "./channels.js";
 import { h } from "./dom.js";
 import * as format from "./format.js";
 import { openLog } from "./log.js";
-import { bar, chip, counts, ended, facts, moment, problems, section, stageBar, state, table } from "./parts.js";
+import { bar, chip, counts, crumbs, ended, facts, moment, problems, section, stageBar, state, table } from "./parts.js";
 
 const most = 300; // tasks shown
 
@@ -17,14 +18,16 @@ export async function load(id) {
 
 export function render({ run, tasks, explanation }) {
   return [
-    h("nav", { "aria-label": "Breadcrumb" }, h("a", { href: "#/" }, "Overview"), " / ", run.job),
+    crumbs(run.job),
     h("h1", {}, run.id, " ", state(run.state)),
     bar(run.progress, run.state, "progress"),
     facts([
-      ["job", `${run.job}, revision ${run.revision}`], ["executor version", chip(run.executor_version)],
+      ["job", `${run.job}, revision ${run.revision}`], ["executor version", chip(run.executor_version)], ["channel", followed(run)],
+      ["started by", run.by],
       ["created", moment(run.created)], ["started", moment(run.started)], ["ended", moment(run.ended)],
       ["took", format.took(run.started, run.ended)],
-      ["cancel asked for", moment(run.cancel_requested)],
+      ["cancel asked for", run.cancel_requested && [moment(run.cancel_requested), run.cancelled_by && " by " + run.cancelled_by]],
+      ["moved", run.moves?.length > 0 && run.moves.map(move)],
       ["parameters", Object.keys(run.params).length > 0 && counts(run.params, " = ")],
     ]),
     run.error && failure(run.error),
@@ -34,6 +37,11 @@ export function render({ run, tasks, explanation }) {
     section("tasks", "Tasks", tasks.items.length + (tasks.next ? "+" : ""), taskTable(run, tasks.items)),
   ];
 }
+
+// followed is the channel that gave the run its version, and for which rollout it counts.
+const followed = (run) => run.channel && [channelLink(run.channel), run.rollout > 0 && `, rollout ${run.rollout}`, run.canary && " (canary)"];
+
+const move = ({ at, from, to, by }) => h("div", {}, moment(at), ` from ${from} to ${to}`, by && " by " + by);
 
 function failure(error) {
   return h("section", { class: "box failed", "data-key": "error", "aria-label": "Error" },
