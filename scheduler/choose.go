@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
@@ -113,7 +114,8 @@ func (c *Core) passedOnOld(r *run) {
 // its channel points at. It says whether there is such a version. Nothing of the run has been launched.
 func (c *Core) retreat(r *run, ck *check) bool {
 	ch := c.channels[r.rec.Channel]
-	if r.rec.Rollout == 0 || ch == nil || !ck.refused() || ck.version != r.rec.ExecutorVersion {
+	isNew := func(ro *proto.Rollout) bool { return ro.Number == r.rec.Rollout && ro.To == r.rec.ExecutorVersion }
+	if ch == nil || !slices.ContainsFunc(ch.rollouts, isNew) || !ck.refused() || ck.version != r.rec.ExecutorVersion {
 		return false
 	}
 	v := c.versions[ch.rec.Version]

@@ -285,7 +285,11 @@ func (m *simMaster) finish(t *simTask) {
 	run := t.data.Run
 	switch {
 	case t.data.Stage == jobs.StageCheck:
-		result.Output = proto.Encode(simVerdict(mustDecode(t.data.Input, &proto.CheckInput{})))
+		_, version, _, err := jobs.ParseExecutorID(t.executor.id)
+		if err != nil {
+			m.s.breach(identities, "executor %q: %v", t.executor.id, err)
+		}
+		result.Output = proto.Encode(simVerdict(mustDecode(t.data.Input, &proto.CheckInput{}), version))
 	case t.data.Stage == jobs.StageClean:
 		if m.commits[run] == "" {
 			m.commits[run] = simTombstone

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
@@ -17,11 +18,12 @@ type simClients struct {
 	cancelled map[string]bool        // runs for which someone has asked that
 	deleted   map[string]bool        // jobs likewise
 	put       map[string]bool        // jobs
+	refusing  map[string]bool        // jobs with an expression that a version refuses
 	started   int
 }
 
 func newSimClients() simClients {
-	return simClients{asked: map[uint64]CommandBody{}, keys: map[string]string{}, cancelled: map[string]bool{}, deleted: map[string]bool{}, put: map[string]bool{}}
+	return simClients{asked: map[uint64]CommandBody{}, keys: map[string]string{}, cancelled: map[string]bool{}, deleted: map[string]bool{}, put: map[string]bool{}, refusing: map[string]bool{}}
 }
 
 var simVersions = []string{"1.5.0", "1.6.0"}
@@ -101,7 +103,7 @@ var simStages = []string{"[1]", "[2, 1]", "[1, 3, 1]", "[1, 0, 4, 1]"}
 
 // api is someone who wants something.
 func (s *simulation) api() {
-	switch n := s.rng.IntN(20); {
+	switch n := s.rng.IntN(22); {
 	case n < 10:
 		if s.started < 12 {
 			s.startJob()
@@ -109,7 +111,7 @@ func (s *simulation) api() {
 	case n < 11 && len(s.accepted) > 0:
 		s.command(CancelRun{Run: s.accepted[s.rng.IntN(len(s.accepted))]})
 	case n < 13:
-		s.command(SetChannel{Name: "stable", Version: simVersions[s.rng.IntN(2)]})
+		s.moveChannel()
 	case n < 14 && s.rng.IntN(6) == 0:
 		s.command(DeleteJob{Name: s.anyJob()})
 	case n < 15:
@@ -118,6 +120,8 @@ func (s *simulation) api() {
 		s.command(RegisterVersion{Artifact: simArtifact(simVersions[s.rng.IntN(2)])})
 	case n < 18:
 		s.command(ArchiveRuns{Runs: s.settled()})
+	case n < 20:
+		s.moveChannel()
 	default:
 		s.command(StartRun{Job: s.anyJob(), IdempotencyKey: s.anyKey()})
 	}
@@ -150,7 +154,10 @@ func (s *simulation) startJob() {
 	s.put[name] = true
 	check, more := "", ""
 	if s.rng.IntN(3) == 0 {
-		check = fmt.Sprintf(`, "check": [%q]`, []string{"a", "b", "c", simUnsound}[s.rng.IntN(4)])
+		check = fmt.Sprintf(`, "check": [%q]`, []string{"a", "b", simOld, simUnsound}[s.rng.IntN(4)])
+		if strings.Contains(check, simOld) || strings.Contains(check, simUnsound) {
+			s.refusing[name] = true // from now on, for earlier revisions may run
+		}
 	}
 	if s.rng.IntN(3) == 0 {
 		more = `, "role": "data/batch"`

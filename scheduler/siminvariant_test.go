@@ -28,6 +28,9 @@ const (
 	askedBack     invariant = "inverse offers are answered"
 	identities    invariant = "an ID stands for one thing"
 	deterministic invariant = "the same inputs lead to the same actions"
+	keepsVersion  invariant = "a run goes to the version that its channel's share says, and stays there"
+	talliedOnce   invariant = "a rollout counts each run that has ended once"
+	stepsOnce     invariant = "a rollout takes each step once, and a channel moves when it is promoted"
 	unharmed      invariant = "the core does not panic"
 )
 
@@ -288,6 +291,8 @@ func (s *simulation) checkStored(sch *simScheduler, changes []Change) {
 			if rec := s.store.tasks[change.Key.ID]; rec != nil {
 				s.checkTask(rec)
 			}
+		case KindRollout:
+			s.checkRolloutStored(mustDecode(change.Value, &proto.Rollout{}))
 		case KindRun:
 			if rec := s.store.runs[change.Key.ID]; rec != nil {
 				s.checkRun(rec)
@@ -429,6 +434,16 @@ func shown(v *View) []entry {
 	for _, name := range sortedKeys(v.Channels) {
 		lines = append(lines, entry{record: v.Channels[name]})
 	}
+	for _, name := range sortedKeys(v.Rollouts) {
+		r := v.Rollouts[name]
+		lines = append(lines, entry{fmt.Sprintf("waits for %s until %s, ", r.Waiting, r.Until), r.Rollout})
+		for _, earlier := range r.Earlier {
+			lines = append(lines, entry{record: earlier})
+		}
+		for _, t := range r.Tallies {
+			lines = append(lines, entry{record: t})
+		}
+	}
 	for _, id := range sortedKeys(v.Runs) {
 		r := v.Runs[id]
 		lines = append(lines, entry{fmt.Sprintf("revision %d, settled %v, ", r.Revision.Number, r.Settled), r.Run})
@@ -441,6 +456,7 @@ func shown(v *View) []entry {
 
 // checkEnd looks at everything when all has come to its end.
 func (s *simulation) checkEnd() {
+	s.checkTallies()
 	if n := len(s.master.offers); n > 0 {
 		s.breach(offersBack, "%d offers were never answered", n)
 	}

@@ -74,7 +74,7 @@ func taskChange(change Change) *proto.Task {
 }
 
 func mutants() []mutant {
-	return slices.Concat(storeMutants(), offerMutants(), taskMutants(), leaderMutants(), coreMutants())
+	return slices.Concat(storeMutants(), offerMutants(), taskMutants(), leaderMutants(), coreMutants(), rolloutMutants())
 }
 
 func storeMutants() []mutant {

@@ -35,6 +35,7 @@ type simScheduler struct {
 	refused    bool                    // a commit was: it must do nothing any more
 	down       bool                    // its core has been told that it leads no more
 	earlier    []Offer                 // for mutants
+	ledger     *simLedger
 }
 
 // simTurn is what followed from some events and is not stored yet.
@@ -85,6 +86,7 @@ func (s *simulation) start() *simScheduler {
 		s.cfg.Roles = simRoles[:1]
 	}
 	sch.core = s.load(all)
+	sch.ledger = s.ledger()
 	if s.twins {
 		sch.twin = s.load(all)
 	}
@@ -208,6 +210,7 @@ func (sch *simScheduler) take(batch []Event) {
 		}
 		s.checkSilence(sch, event, &acts)
 		s.checkDecided(sch, event, &acts)
+		s.checkRollouts(sch, &acts)
 		turn.changes = append(turn.changes, acts.Store...)
 		turn.calls = append(turn.calls, acts.Calls...)
 		turn.replies = append(turn.replies, acts.Replies...)

@@ -39,6 +39,7 @@ type simulation struct {
 	old        []*simScheduler // led before and run on
 	introduced map[string]bool // executors on which something was launched
 	silent     map[string]time.Time
+	stored     map[uint32]*proto.Rollout // by number, as they were stored last
 
 	simClients
 
@@ -58,6 +59,7 @@ func newSimulation(seed uint64, m *mutant, tracing bool) *simulation {
 		store:      newSimStore(),
 		introduced: map[string]bool{},
 		silent:     map[string]time.Time{},
+		stored:     map[uint32]*proto.Rollout{},
 		simClients: newSimClients(),
 		tracing:    tracing,
 	}
