@@ -341,7 +341,7 @@ func (s *script) stored(kind string) string {
 
 func (s *script) describeVersion(v *VersionView) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s channels=%v rollouts=%v pinned=%v runs=%d tasks=%d", v.Version.Version, v.Channels, v.Rollouts, v.Pinned, v.Runs, v.Tasks)
+	fmt.Fprintf(&out, "%s channels=%v rollouts=%v pinned=%v runs=%d tasks=%d executors=%d", v.Version.Version, v.Channels, v.Rollouts, v.Pinned, v.Runs, v.Tasks, v.Executors)
 	if v.Use.First != nil {
 		fmt.Fprintf(&out, " used from %s ago to %s ago", s.now.Sub(*v.Use.First).Round(time.Second), s.now.Sub(*v.Use.Last).Round(time.Second))
 	}

@@ -158,12 +158,13 @@ func (c *Core) viewVersions() map[string]*VersionView {
 func (c *Core) viewVersion(v *version) *VersionView {
 	name := v.rec.Version
 	view := &VersionView{
-		Version: cloneVersion(v.rec),
-		Runs:    v.runs,
-		Tasks:   v.tasks,
-		Use:     clone(v.use),
-		Pinned:  c.pins[name],
-		KeptBy:  c.usersOf(v),
+		Version:   cloneVersion(v.rec),
+		Runs:      v.runs,
+		Tasks:     v.tasks,
+		Executors: v.executors,
+		Use:       clone(v.use),
+		Pinned:    c.pins[name],
+		KeptBy:    c.usersOf(v),
 	}
 	for _, ch := range c.channels {
 		if ch.rec.Version == name {

@@ -164,6 +164,12 @@ func (c *Core) countLiving(e *executor, by int) {
 	}
 	if v := c.versions[e.rec.Version]; v != nil {
 		v.tasks += by
+		switch living := e.living(); {
+		case by > 0 && living == 1:
+			v.executors++
+		case by < 0 && living == 0:
+			v.executors--
+		}
 		c.touchVersion(v)
 	}
 	c.view.agent(a)

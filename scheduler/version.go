@@ -11,13 +11,14 @@ import (
 
 // version is an executor version and what uses it.
 type version struct {
-	rec      *proto.ExecutorVersion
-	able     abilities
-	use      *proto.Use
-	runs     int // that have not ended
-	cleaning int // clean-up tasks that have not ended
-	checking int // checks that have not ended
-	tasks    int // attempts that live
+	rec       *proto.ExecutorVersion
+	able      abilities
+	use       *proto.Use
+	runs      int // that have not ended
+	cleaning  int // clean-up tasks that have not ended
+	checking  int // checks that have not ended
+	tasks     int // attempts that live
+	executors int // with attempts that live
 
 	view *VersionView // nil: to be built anew
 }

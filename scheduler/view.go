@@ -82,10 +82,11 @@ type Turndown struct {
 
 // VersionView is an executor version and what uses it.
 type VersionView struct {
-	Version  *proto.ExecutorVersion
-	Channels []string
-	Runs     int // that have not ended
-	Tasks    int // launched and not ended
+	Version   *proto.ExecutorVersion
+	Channels  []string
+	Runs      int // that have not ended
+	Tasks     int // launched and not ended
+	Executors int // processes with such tasks
 
 	Use      *proto.Use // never nil
 	Pinned   []string   // jobs whose newest revision names it, sorted

@@ -66,6 +66,8 @@ var settings = []setting{
 	{"executor.linger", "`duration` for which an executor stays after its last task", func(c *service.Config) any { return &c.Executor.Linger }},
 	{"executor.kill-grace", "`duration` between the graceful and the hard kill of a task", func(c *service.Config) any { return &c.Executor.KillGrace }},
 	{"executor.connections-file", "`file` of connections on the agents, mode 0600; none: the environment or the instance's role", func(c *service.Config) any { return &c.Executor.ConnectionsFile }},
+	{"executor.keep", "`number` of executor versions, the newest, that stay however long they were not used", func(c *service.Config) any { return &c.Executor.Keep }},
+	{"executor.keep-for", "`duration` after their last use for which other versions stay that nothing keeps; 0 for ever", func(c *service.Config) any { return &c.Executor.KeepFor }},
 
 	{"scheduling.stall-after", "`duration` of an executor's silence after which its tasks are replaced", func(c *service.Config) any { return &c.Scheduling.StallAfter }},
 	{"scheduling.launch-timeout", "`duration` after which a launched task that was never heard of is replaced", func(c *service.Config) any { return &c.Scheduling.LaunchTimeout }},

@@ -89,7 +89,9 @@ type Executor struct {
 	Memory          int64   // bytes
 	Linger          time.Duration
 	KillGrace       time.Duration
-	ConnectionsFile string // on the agents
+	ConnectionsFile string        // on the agents
+	Keep            int           // so many versions, the newest, stay however long they were not used
+	KeepFor         time.Duration // others go so long after their last use; 0: none goes
 }
 
 // Scheduling has the limits of waiting and trying.
@@ -122,6 +124,8 @@ func Defaults() Config {
 			Memory:    core.ExecutorMemory,
 			Linger:    core.Linger,
 			KillGrace: core.KillGrace,
+			Keep:      core.KeepVersions,
+			KeepFor:   core.KeepVersionsFor,
 		},
 		Scheduling: Scheduling{
 			StallAfter:      core.StallAfter,
@@ -191,6 +195,8 @@ func (c Config) Validate() error {
 	check(c.Executor.Memory >= 32<<20, "executor-memory", "%d bytes are too little: at least 32MiB", c.Executor.Memory)
 	atLeast(c.Executor.Linger, 0, "executor-linger")
 	atLeast(c.Executor.KillGrace, 100*time.Millisecond, "executor-kill-grace")
+	check(c.Executor.Keep >= 0, "executor-keep", "%d is negative", c.Executor.Keep)
+	check(c.Executor.KeepFor == 0 || c.Executor.KeepFor >= time.Minute, "executor-keep-for", "%v is too short: at least 1m, or 0 for ever", c.Executor.KeepFor)
 	atLeast(c.Scheduling.StallAfter, 5*time.Second, "scheduling-stall-after")
 	atLeast(c.Scheduling.LaunchTimeout, time.Second, "scheduling-launch-timeout")
 	atLeast(c.Scheduling.UnreachableWait, 0, "scheduling-unreachable-wait")

@@ -234,6 +234,8 @@ func (s *service) core() scheduler.Config {
 	c.Linger = s.cfg.Executor.Linger
 	c.KillGrace = s.cfg.Executor.KillGrace
 	c.ConnectionsFile = s.cfg.Executor.ConnectionsFile
+	c.KeepVersions = s.cfg.Executor.Keep
+	c.KeepVersionsFor = s.cfg.Executor.KeepFor
 	c.StallAfter = s.cfg.Scheduling.StallAfter
 	c.LaunchTimeout = s.cfg.Scheduling.LaunchTimeout
 	c.UnreachableWait = s.cfg.Scheduling.UnreachableWait

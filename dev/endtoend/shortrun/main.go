@@ -60,9 +60,6 @@ func readBehaviour(fail, sleep, rows string) (b behaviour, err error) {
 // Name is "aggregate": the scheduler's stages of that kind are used.
 func (behaviour) Name() string { return aggregate.Name }
 
-// Features are none beyond the first version's.
-func (behaviour) Features() []string { return nil }
-
 // Run does one stage. The plan stage says that it did everything.
 func (b behaviour) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	switch work.Data.Stage {
