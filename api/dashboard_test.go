@@ -154,6 +154,7 @@ func TestDashboardInBrowser(t *testing.T) {
 			ctx := browser(t, screen.width, screen.height, screen.dark)
 			s := serve(t)
 			runs := s.scheduler.Example(time.Now())
+			s.scheduler.ExampleRollouts(time.Now(), runs)
 			var text string
 			var hostile bool
 			fits := func() chromedp.Action {
@@ -274,7 +275,7 @@ func TestDashboardShowsAnyNumberOfVersions(t *testing.T) {
 func TestDashboardIsNamed(t *testing.T) {
 	ctx := browser(t, 1400, 1000, false)
 	s := serve(t)
-	s.scheduler.Example(time.Now())
+	s.scheduler.ExampleRollouts(time.Now(), s.scheduler.Example(time.Now()))
 	for _, page := range []string{"/", "/#/channels/stable", "/#/channels/nightly"} {
 		var unnamed []string
 		err := chromedp.Run(ctx, chromedp.Navigate(s.server.URL+page), chromedp.Poll(`document.querySelector(".track") !== null`, nil, chromedp.WithPollingTimeout(20*time.Second)),

@@ -91,7 +91,9 @@ func TestShapeOfRun(t *testing.T) {
 // A run tells whether it tries out the new version of a rollout, while that rollout is known.
 func TestCanary(t *testing.T) {
 	s := serve(t)
-	id := s.scheduler.Example(time.Now())["running"]
+	runs := s.scheduler.Example(time.Now())
+	s.scheduler.ExampleRollouts(time.Now(), runs)
+	id := runs["running"]
 	for _, test := range []struct {
 		name, channel, version string
 		rollout                uint32

@@ -10,8 +10,8 @@ import (
 )
 
 // Example fills the view with a busy afternoon: runs in every state, tasks with retries, one run that no agent can take,
-// a rollout of stable that runs and one of nightly that was taken back, and texts that are hostile to a page that forgets
-// to escape. It returns the IDs of the runs by state, and "waiting" for the one that waits.
+// and texts that are hostile to a page that forgets to escape. It returns the IDs of the runs by state, and "waiting" for
+// the one that waits.
 func (s *Scheduler) Example(now time.Time) map[string]string {
 	e := example{now: now, ids: map[string]string{}}
 	s.Update(func(v *scheduler.View) {
@@ -155,7 +155,7 @@ func (e *example) running() {
 	view := e.run("flights-by-carrier", "running", "1.5.0-rc1", proto.RUN_RUNNING, 14*time.Second, proto.Stage{Name: "plan", Tasks: 1, Done: true}, proto.Stage{Name: "map", Tasks: 12})
 	view.Progress = 0.537
 	view.Run.Params = map[string]string{"day": "2013-07-04", "note": Hostile}
-	view.Run.By, view.Run.Channel, view.Run.Rollout = "airflow", "stable", 2
+	view.Run.By, view.Run.Channel = "airflow", "canary"
 	states := []proto.TaskState{proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_FINISHED, proto.TASK_RUNNING, proto.TASK_RUNNING, proto.TASK_RUNNING, proto.TASK_STARTING}
 	for i, task := range launched(view, len(states)) {
 		if i == 5 {

@@ -16,7 +16,6 @@ func (e *example) versions() {
 	e.version("1.3.9", 40*24*time.Hour, "anna", "", proto.Use{First: e.ago(39 * 24 * time.Hour), Last: e.ago(12 * 24 * time.Hour), Succeeded: 811, Failed: 7})
 	e.version("1.4.0", 12*24*time.Hour, "ci", "release", proto.Use{First: e.ago(12 * 24 * time.Hour), Last: e.ago(time.Minute), Succeeded: 5120, Failed: 41, Cancelled: 3})
 	e.version("1.5.0-rc1", 26*time.Hour, "ci", "release", proto.Use{First: e.ago(80 * time.Minute), Last: e.ago(14 * time.Second), Succeeded: 118, Failed: 1})
-	e.version(LongVersion, 20*time.Hour, "ci", "", proto.Use{First: e.ago(19 * time.Hour), Last: e.ago(19 * time.Hour), Succeeded: 4, Failed: 6})
 	e.version("1.6.0-dev", time.Hour, "anna", "", proto.Use{})
 
 	stable, next := e.view.Versions["1.4.0"], e.view.Versions["1.5.0-rc1"]
@@ -25,10 +24,22 @@ func (e *example) versions() {
 	next.Runs, next.Tasks = 1, 2
 
 	e.channel("canary", "1.5.0-rc1", "")
-	e.channel("nightly", "1.4.0", "")
 	e.channel("stable", "1.4.0", "1.3.9")
-	e.rollouts()
 	users(e.view)
+}
+
+// ExampleRollouts adds to Example a rollout of stable that runs, with the run "running" on its new version, and one of
+// another channel, nightly, that was taken back, to a version of [LongVersion].
+func (s *Scheduler) ExampleRollouts(now time.Time, runs map[string]string) {
+	s.Update(func(v *scheduler.View) {
+		e := example{now: now, view: v}
+		e.version(LongVersion, 20*time.Hour, "ci", "", proto.Use{First: e.ago(19 * time.Hour), Last: e.ago(19 * time.Hour), Succeeded: 4, Failed: 6})
+		e.channel("nightly", "1.4.0", "")
+		e.channel("stable", "1.4.0", "1.3.9")
+		e.rollouts()
+		users(v)
+	})
+	s.UpdateRun(runs["running"], func(run *scheduler.RunView) { run.Run.Channel, run.Run.Rollout = "stable", 2 })
 }
 
 func (e *example) ago(d time.Duration) *time.Time {

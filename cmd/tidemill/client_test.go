@@ -283,3 +283,20 @@ func TestHelpNamesExitCodes(t *testing.T) {
 		}
 	}
 }
+
+// A run of a rollout says on which side it is.
+func TestFormatRunOfRollout(t *testing.T) {
+	for _, test := range []struct {
+		run               wire.Run
+		version, followed string
+	}{
+		{wire.Run{ExecutorVersion: "1.4.0"}, "1.4.0", ""},
+		{wire.Run{ExecutorVersion: "1.4.0", Channel: "stable"}, "1.4.0", "stable"},
+		{wire.Run{ExecutorVersion: "1.4.0", Channel: "stable", Rollout: 3}, "1.4.0", "stable, rollout 3"},
+		{wire.Run{ExecutorVersion: "1.5.0", Channel: "stable", Rollout: 3, Canary: true}, "1.5.0, canary of stable", "stable, rollout 3, canary"},
+	} {
+		if version, followed := formatVersion(test.run), formatFollowed(test.run); version != test.version || followed != test.followed {
+			t.Errorf("%+v: got %q, %q", test.run, version, followed)
+		}
+	}
+}
