@@ -20,8 +20,9 @@ It is configured by a file (--config, or TIDEMILL_CONFIG), then by environment v
 The key mesos.master of the file is the variable TIDEMILL_MESOS_MASTER and the flag --mesos-master. The file with every
 key and its default is cmd/tidemill/tidemill.yaml of the source.
 
-Secrets never come as flags: the API's bearer token is in TIDEMILL_TOKEN or --token-file, the secret of the Mesos
-principal in TIDEMILL_MESOS_SECRET or --mesos-secret-file. Without a token the service listens on loopback only.
+Secrets never come as flags: the bearer token of an admin is in TIDEMILL_TOKEN or --token-file, the secret of the Mesos
+principal in TIDEMILL_MESOS_SECRET or --mesos-secret-file. --tokens-file has hashed tokens with roles ("tidemill tokens
+new" makes them). Without any the service listens on loopback only.
 
 Several of them may share a store in ZooKeeper (--store): one leads, the others answer reads, pass writes on to it, and one
 of them leads when it is gone. The password in --store or --mesos-master is better given by TIDEMILL_STORE,
