@@ -3,13 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -98,9 +101,26 @@ func startService(env *testscript.Env) error {
 		env.Defer(server.Close)
 		env.Setenv(name, server.URL)
 	}
+	if err := startTLS(env, fake); err != nil {
+		return err
+	}
 	env.Values[serviceKey{}] = fake
 	env.Setenv("TZ", "UTC")
 	return writeBackup(env)
+}
+
+// startTLS starts a service whose certificate an authority has signed that no system trusts.
+func startTLS(env *testscript.Env, fake *apitest.Scheduler) error {
+	handler := api.New(api.Config{Scheduler: fake, Kinds: kinds.All(), Artifacts: &apitest.Artifacts{}, Logs: cannedLogs{}, Info: wire.Info{Version: "1.5.0"}})
+	server := httptest.NewUnstartedServer(handler)
+	server.Config = handler.Server()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the client that does not trust it
+	server.StartTLS()
+	env.Defer(server.Close)
+	ca := filepath.Join(env.WorkDir, "ca.pem")
+	env.Setenv("TLS", server.URL)
+	env.Setenv("TLS_CA", ca)
+	return os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600)
 }
 
 type cannedLogs struct{}

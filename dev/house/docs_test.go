@@ -52,7 +52,7 @@ func TestManualNamesSettings(t *testing.T) {
 	if !found || !more {
 		t.Fatal("docs/operations.md has no chapter on Mesos with another one behind it")
 	}
-	commands := map[string]bool{"yes-kill-everything": true, "yes-orphan-tasks": true, "replace": true}
+	commands := map[string]bool{"ca-file": true, "yes-kill-everything": true, "yes-orphan-tasks": true, "replace": true}
 	known := settings(t)
 	for _, match := range regexp.MustCompile("`--([a-z][a-z0-9-]+)").FindAllStringSubmatch(before+after, -1) {
 		if !slices.Contains(known, match[1]) && !commands[match[1]] {
