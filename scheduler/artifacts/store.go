@@ -11,6 +11,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/proto/describe"
@@ -29,22 +31,35 @@ var validSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // Store is the executor files in object storage. Safe for concurrent use, also by several processes.
 type Store struct {
 	objects storage.Store
-	spool   string
 	maxSize int64
+	holds   holds
+	// temporary opens a file for one upload, which is gone as soon as it is closed.
+	temporary func() (*os.File, error)
 }
 
 // New is the files below artifacts/ in objects, which should retry (storage.WithRetry). spool is a local directory for
 // uploads that are being received: they have no name there, so that nothing is left of one when the process dies. It
 // must exist; empty means the system's directory for temporary files.
 func New(objects storage.Store, spool string) *Store {
-	return &Store{objects: objects, spool: spool, maxSize: MaxSize}
+	return &Store{
+		objects: objects, maxSize: MaxSize, holds: holds{bySum: map[string]*hold{}},
+		temporary: func() (*os.File, error) { return temporary(spool) },
+	}
 }
 
-// Put reads body to its end and keeps it if its SHA-256 is sum (64 hex digits) and it describes itself as that version,
-// os and arch. It blocks as long as the body comes and the storage takes; the file is durable when it returns. It may be
-// repeated, and leaves nothing behind when it fails. A body that is not what was promised, or broke off, is a
-// *scheduler.Error of kind Invalid; storage that does not answer one of kind Unavailable; a body above MaxSize an
-// *http.MaxBytesError; other errors are this machine's or the storage's.
+// MaxSize is how many bytes a file may have.
+func (s *Store) MaxSize() int64 { return s.maxSize }
+
+// Hold keeps the file of that SHA-256, in lower-case hex, from being deleted by this process until release is called, be
+// it there or not: from before [Store.Put] until its version is registered. It blocks while the file is being deleted.
+// Any number of holders may be at one time.
+func (s *Store) Hold(sum string) (release func()) { return s.holds.take(sum) }
+
+// Put reads body to its end and keeps it if its SHA-256 is sum (64 hex digits), it describes itself as that version, os
+// and arch, and its header is that of a program for them. It blocks as long as the body comes and the storage takes; the
+// file is durable when it returns. It may be repeated, and leaves nothing behind when it fails. A body that is not what was
+// promised, or broke off, is a *scheduler.Error of kind Invalid; storage that does not answer, or a full disk here, one of
+// kind Unavailable; a body above MaxSize an *http.MaxBytesError; other errors are this machine's or the storage's.
 func (s *Store) Put(ctx context.Context, version, goos, arch, sum string, body io.Reader) (_ proto.Artifact, err error) {
 	sum = strings.ToLower(sum)
 	if !validSum.MatchString(sum) {
@@ -52,7 +67,7 @@ func (s *Store) Put(ctx context.Context, version, goos, arch, sum string, body i
 	}
 	file, err := s.temporary()
 	if err != nil {
-		return proto.Artifact{}, fmt.Errorf("receive artefact: %w", err)
+		return proto.Artifact{}, spoolError(err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	size, err := s.receive(ctx, file, sum, body)
@@ -67,15 +82,18 @@ func (s *Store) Put(ctx context.Context, version, goos, arch, sum string, body i
 		return proto.Artifact{}, invalid("the file is executor version %s for %s-%s, not %s for %s-%s",
 			description.Version, description.OS, description.Arch, version, goos, arch)
 	}
+	if err := checkMachine(file, size, goos, arch); err != nil {
+		return proto.Artifact{}, err
+	}
 	if err := s.keep(ctx, sum, file, size); err != nil {
 		return proto.Artifact{}, failed("keep artefact "+sum, err)
 	}
 	return proto.Artifact{OS: goos, Arch: arch, SHA256: sum, Size_: size, Description: description}, nil
 }
 
-// temporary opens a file that is gone as soon as it is closed.
-func (s *Store) temporary() (*os.File, error) {
-	file, err := os.CreateTemp(s.spool, "tidemill-upload-")
+// temporary opens a file without a name.
+func temporary(folder string) (*os.File, error) {
+	file, err := os.CreateTemp(folder, "tidemill-upload-")
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +115,7 @@ func (s *Store) receive(ctx context.Context, file *os.File, sum string, body io.
 		}
 		return 0, invalid("the upload broke off after %d bytes: %v", size, source.failed)
 	case err != nil:
-		return 0, fmt.Errorf("receive artefact: %w", err)
+		return 0, spoolError(err)
 	case size > s.maxSize:
 		return 0, fmt.Errorf("receive artefact: %w", &http.MaxBytesError{Limit: s.maxSize})
 	}
@@ -125,18 +143,20 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// keep puts the file under its sum, unless it is there already: an object appears whole or not at all.
+// keep puts the file under its sum, unless it is there and young: an object appears whole or not at all.
 func (s *Store) keep(ctx context.Context, sum string, file io.ReaderAt, size int64) error {
 	there, err := s.objects.Stat(ctx, folder+sum)
 	switch {
-	case err == nil && there.Size == size:
+	case err == nil && there.Size == size && time.Since(there.Modified) < refreshAfter:
 		return nil
-	case err != nil && !errors.Is(err, storage.ErrNotFound):
+	case err != nil && !isGone(err):
 		return err
 	}
 	_, err = s.objects.Put(ctx, folder+sum, file, size, storage.Always)
 	return err
 }
+
+func isGone(err error) bool { return errors.Is(err, storage.ErrNotFound) }
 
 // Has says whether the file of that sum is there. It blocks until the storage has answered.
 func (s *Store) Has(ctx context.Context, sum string) (bool, error) {
@@ -145,7 +165,7 @@ func (s *Store) Has(ctx context.Context, sum string) (bool, error) {
 	}
 	_, err := s.objects.Stat(ctx, folder+sum)
 	switch {
-	case errors.Is(err, storage.ErrNotFound):
+	case isGone(err):
 		return false, nil
 	case err != nil:
 		return false, failed("look for artefact "+sum, err)
@@ -153,19 +173,31 @@ func (s *Store) Has(ctx context.Context, sum string) (bool, error) {
 	return true, nil
 }
 
-// Delete removes a file. One that is not there is no error.
+// Delete removes a file, unless somebody holds it. One that is not there is no error.
 func (s *Store) Delete(ctx context.Context, sum string) error {
 	if !validSum.MatchString(sum) {
 		return invalid("%q is not a SHA-256: want 64 hex digits", sum)
 	}
-	if err := s.objects.Delete(ctx, folder+sum); err != nil {
-		return failed("delete artefact "+sum, err)
-	}
-	return nil
+	return s.holds.remove(sum, func() error {
+		if err := s.objects.Delete(ctx, folder+sum); err != nil {
+			return failed("delete artefact "+sum, err)
+		}
+		return nil
+	})
 }
 
 func invalid(format string, args ...any) *scheduler.Error {
 	return &scheduler.Error{Kind: scheduler.Invalid, Message: fmt.Sprintf(format, args...)}
+}
+
+// spoolError tells a disk that is full, and may have room again, from other errors.
+func spoolError(err error) error {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) {
+			return &scheduler.Error{Kind: scheduler.Unavailable, Message: "the scheduler's disk has no room to receive the file: " + full.Error()}
+		}
+	}
+	return fmt.Errorf("receive artefact: %w", err)
 }
 
 // failed tells storage that may come back from other errors.

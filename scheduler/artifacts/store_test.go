@@ -23,9 +23,12 @@ import (
 	"github.com/tidemill/tidemill/storage/file"
 )
 
-// binary is a file that describes itself as that version for linux-amd64.
-func binary(version string) string {
-	return "\x7fELF" + strings.Repeat("code ", 10_000) +
+// amd64 begins an ELF file of 64 bits for x86-64.
+const amd64 = "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x3e\x00"
+
+// program is a file that describes itself as that version for linux-amd64.
+func program(version string) string {
+	return amd64 + strings.Repeat("code ", 10_000) +
 		describe.BlockMarker + `{"os":"linux","arch":"amd64","protocol":{"min":1,"max":1},"kinds":["aggregate"],"features":[]};` +
 		describe.VersionMarker + version + ";" + strings.Repeat("data ", 10_000)
 }
@@ -87,7 +90,7 @@ func TestPut(t *testing.T) {
 }
 
 func testPut(t *testing.T, s *Store) {
-	content := binary("1.4.0")
+	content := program("1.4.0")
 	sum := sumOf(content)
 	for range 2 { // the same again is as good
 		got, err := s.Put(t.Context(), "1.4.0", "linux", "amd64", strings.ToUpper(sum), strings.NewReader(content))
@@ -120,7 +123,7 @@ func testPut(t *testing.T, s *Store) {
 // A file that something else has spoilt is replaced by a good one.
 func TestPutRepairs(t *testing.T) {
 	s := open(t, newFolder(t))
-	content := binary("1.4.0")
+	content := program("1.4.0")
 	sum := sumOf(content)
 	if _, err := storage.WriteAll(t.Context(), s.objects, "artifacts/"+sum, []byte("cut"), storage.Always); err != nil {
 		t.Fatal(err)
@@ -137,7 +140,7 @@ func TestPutRepairs(t *testing.T) {
 // What a version before object storage has left in a data directory is found.
 func TestOldDirectory(t *testing.T) {
 	root := t.TempDir()
-	content := binary("1.4.0")
+	content := program("1.4.0")
 	sum := sumOf(content)
 	if err := os.MkdirAll(filepath.Join(root, "artifacts"), 0o755); err != nil {
 		t.Fatal(err)
@@ -161,7 +164,7 @@ func TestOldDirectory(t *testing.T) {
 }
 
 func TestPutRefuses(t *testing.T) {
-	good := binary("1.4.0")
+	good := program("1.4.0")
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, test := range map[string]struct {
@@ -176,8 +179,10 @@ func TestPutRefuses(t *testing.T) {
 		"wrong sum":        {content: good, sum: sumOf("other"), kind: scheduler.Invalid, contains: "not " + sumOf("other")},
 		"no sum":           {content: good, sum: "abc", kind: scheduler.Invalid, contains: "64 hex digits"},
 		"path as a sum":    {content: good, sum: "../../../../etc/passwd", kind: scheduler.Invalid, contains: "64 hex digits"},
-		"other version":    {content: binary("1.5.0"), kind: scheduler.Invalid, contains: "is executor version 1.5.0 for linux-amd64, not 1.4.0"},
+		"other version":    {content: program("1.5.0"), kind: scheduler.Invalid, contains: "is executor version 1.5.0 for linux-amd64, not 1.4.0"},
 		"other platform":   {content: strings.Replace(good, "amd64", "arm64", 1), kind: scheduler.Invalid, contains: "linux-arm64"},
+		"other machine":    {content: strings.Replace(good, "\x3e\x00", "\xb7\x00", 1), kind: scheduler.Invalid, contains: "EM_AARCH64"},
+		"no program":       {content: "#!/bin/sh\n# " + good[len(amd64):], kind: scheduler.Invalid, contains: "no ELF program"},
 		"not an executor":  {content: "#!/bin/sh\n", kind: scheduler.Invalid, contains: "no tidemill executor"},
 		"empty":            {content: "", kind: scheduler.Invalid, contains: "no tidemill executor"},
 		"broken off":       {content: good, body: io.MultiReader(strings.NewReader(good[:100]), iotest.ErrReader(io.ErrUnexpectedEOF)), kind: scheduler.Invalid, contains: "broke off after 100 bytes"},
@@ -221,6 +226,21 @@ func TestPutRefuses(t *testing.T) {
 	}
 }
 
+// A full disk here may have room again, and leaves nothing in the storage.
+func TestSpoolIsFull(t *testing.T) {
+	s := open(t, newFolder(t))
+	s.temporary = func() (*os.File, error) { return os.OpenFile("/dev/full", os.O_RDWR, 0) }
+	content := program("1.4.0")
+	_, err := s.Put(t.Context(), "1.4.0", "linux", "amd64", sumOf(content), strings.NewReader(content))
+	var refused *scheduler.Error
+	if !errors.As(err, &refused) || refused.Kind != scheduler.Unavailable || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("got %v, want it to be unavailable", err)
+	}
+	if left := names(t, s); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // cutReader ends its context after the first piece.
 type cutReader struct {
 	content string
@@ -240,7 +260,7 @@ func TestServe(t *testing.T) {
 }
 
 func testServe(t *testing.T, d *Store) {
-	content := binary("1.4.0")
+	content := program("1.4.0")
 	sum := sumOf(content)
 	if _, err := d.Put(t.Context(), "1.4.0", "linux", "amd64", sum, strings.NewReader(content)); err != nil {
 		t.Fatal(err)
@@ -325,7 +345,7 @@ func (b *broken) Get(ctx context.Context, key string, r storage.Range) (io.ReadC
 func TestStorageIsDown(t *testing.T) {
 	down := &broken{Store: newFolder(t)}
 	s := open(t, down)
-	content := binary("1.4.0")
+	content := program("1.4.0")
 	sum := sumOf(content)
 	if _, err := s.Put(t.Context(), "1.4.0", "linux", "amd64", sum, strings.NewReader(content)); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemill/tidemill/cmd/internal/build"
 	"github.com/tidemill/tidemill/scheduler"
 	"github.com/tidemill/tidemill/scheduler/archive"
+	"github.com/tidemill/tidemill/scheduler/artifacts"
 	"github.com/tidemill/tidemill/scheduler/lease"
 	"github.com/tidemill/tidemill/scheduler/loop"
 	"github.com/tidemill/tidemill/scheduler/mesos"
@@ -133,6 +134,10 @@ func (s *service) term(ctx context.Context, term lease.Term) error {
 	})
 	group.Go(func() error {
 		(&archive.Archiver{Scheduler: l, Archive: s.archive, KeepRuns: s.cfg.Scheduling.KeepRuns, Observer: s.numbers, Log: s.log}).Run(inner)
+		return nil
+	})
+	group.Go(func() error {
+		(&artifacts.Collector{Store: s.files, View: l.View, Leads: term.Valid, Log: s.log}).Run(inner)
 		return nil
 	})
 	group.Go(func() error {
