@@ -43,8 +43,20 @@ type Artifacts interface {
 	// Put reads body to its end and keeps it if its SHA-256 is sum and it describes itself as that version, os and arch.
 	// It blocks as long as the body comes. May be repeated; after an error nothing is left behind.
 	Put(ctx context.Context, version, os, arch, sum string, body io.Reader) (proto.Artifact, error)
-	// Delete removes a file. One that is not there is no error.
+	// Delete removes a file, unless somebody holds it. One that is not there is no error.
 	Delete(ctx context.Context, sum string) error
+	// Hold keeps a file from being deleted until release is called: from before Put until its version is registered. It
+	// blocks while the file is being deleted.
+	Hold(sum string) (release func())
+	// MaxSize is how many bytes a file may have.
+	MaxSize() int64
+}
+
+// Signatures says who vouches for executor files; scheduler/artifacts implements it.
+type Signatures interface {
+	// Verify gives the name of the key that the signature of a file with that SHA-256 (lower-case hex) is of. Its error is
+	// why there is none, for whoever sent it.
+	Verify(sum string, signature []byte) (signedBy string, err error)
 }
 
 // Logs reads what tasks wrote; api/logs implements it.
@@ -63,7 +75,9 @@ type Config struct {
 	Peers     Peers
 	Kinds     jobs.Kinds
 	Artifacts Artifacts
-	Logs      Logs
+	// Signatures must be good for each file that is registered. Nil: none are asked for.
+	Signatures Signatures
+	Logs       Logs
 	// Archive has the ended runs that the scheduler no longer keeps. Nil: there is none.
 	Archive Archive
 	// Info has version, leader and, on the development platform, endpoints; the rest of it comes from the View and the

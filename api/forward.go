@@ -42,6 +42,7 @@ func newLeaderTransport(authorities *x509.CertPool) *http.Transport {
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: leaderTimeout,
+		ExpectContinueTimeout: askTimeout,
 		DisableKeepAlives:     true,
 		DisableCompression:    true, // bodies are passed on as they are
 	}
@@ -101,21 +102,18 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, now Standing, 
 	within := leaderTimeout + bodyTimeout
 	if route == uploadRoute {
 		within = fileTimeout
-		r.Body = struct {
-			io.Reader
-			io.Closer
-		}{&uploadBody{body: r.Body, control: http.NewResponseController(w)}, r.Body}
+		r.Body = &uploadBody{body: r.Body, control: http.NewResponseController(w)}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), within)
 	defer cancel()
 	if err := deadlines(w, bodyTimeout, within+answerTimeout); err != nil {
 		h.cfg.Logger.WarnContext(ctx, "set deadlines", "error", err)
 	}
-	for _, name := range []string{"X-Content-Type-Options", "Cache-Control"} {
+	for _, name := range []string{requestHeader, "X-Content-Type-Options", "Cache-Control"} {
 		w.Header().Del(name) // the leader's answer has its own
 	}
 	go h.whileLeading(ctx, cancel, now.Leader)
-	h.proxy(leader, now.Self).ServeHTTP(w, r.WithContext(ctx))
+	h.proxy(leader, now.Self, route, r.Body).ServeHTTP(w, r.WithContext(ctx))
 }
 
 // whileLeading gives a request up once another instance leads, or none, than the one that was asked: one whose machine
@@ -137,7 +135,7 @@ func (h *Handler) whileLeading(ctx context.Context, giveUp func(), leader string
 
 // proxy passes a request on and waits, before it gives the answer, until this instance sees what the leader has stored:
 // a client that asks here next sees what it did.
-func (h *Handler) proxy(leader *url.URL, self string) *httputil.ReverseProxy {
+func (h *Handler) proxy(leader *url.URL, self, route string, body io.Reader) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Transport: h.leader,
 		ErrorLog:  slog.NewLogLogger(h.cfg.Logger.Handler(), slog.LevelDebug),
@@ -150,10 +148,16 @@ func (h *Handler) proxy(leader *url.URL, self string) *httputil.ReverseProxy {
 			// What they protect from was refused here; the leader would compare them with its own name.
 			p.Out.Header.Del("Origin")
 			p.Out.Header.Del("Sec-Fetch-Site")
+			if route == uploadRoute {
+				p.Out.Header.Set("Expect", "100-continue") // the leader may refuse it without having seen it
+			}
 		},
 		ModifyResponse: func(response *http.Response) error {
 			h.forwarded(response.StatusCode)
-			response.Header.Del(requestHeader) // the answer has it already
+			response.Header.Set(requestHeader, requestID(response.Request.Context()))
+			if response.StatusCode >= http.StatusBadRequest {
+				drain(body)
+			}
 			if reads(response.Request) || response.StatusCode >= http.StatusBadRequest {
 				return nil
 			}
@@ -166,7 +170,8 @@ func (h *Handler) proxy(leader *url.URL, self string) *httputil.ReverseProxy {
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			h.forwarded(0)
-			drain(r.Body)
+			drain(body)
+			w.Header().Set(requestHeader, requestID(r.Context()))
 			writeProblem(w, h.unforwarded(r, leader, err))
 		},
 	}

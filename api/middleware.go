@@ -18,6 +18,7 @@ import (
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	answer := &answerWriter{ResponseWriter: w}
+	r = withBody(w, r)
 	_, route := h.mux.Handler(r)
 	r = r.WithContext(withRequest(r.Context(), h.identify(r)))
 	defer func() {
@@ -145,7 +146,7 @@ type answerWriter struct {
 }
 
 func (w *answerWriter) WriteHeader(status int) {
-	if w.status == 0 {
+	if w.status == 0 && status >= http.StatusOK { // others may come before the answer
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)

@@ -2,9 +2,7 @@ package api
 
 import (
 	"errors"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 )
@@ -68,39 +66,6 @@ func after(d time.Duration) time.Time {
 		return time.Time{}
 	}
 	return time.Now().Add(d)
-}
-
-// drain reads what is left of a body: a client that is still sending would otherwise see a broken connection instead of
-// the answer. It gives up at maxDrain or when the read deadline has passed. There may be none.
-func drain(body io.Reader) {
-	if body == nil {
-		return
-	}
-	if _, err := io.CopyN(io.Discard, body, maxDrain); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return // the client has gone away: nobody waits for the answer
-	}
-}
-
-// uploadBody gives each piece of a large body its own deadline.
-type uploadBody struct {
-	body    io.Reader
-	control *http.ResponseController
-}
-
-func (b *uploadBody) Read(p []byte) (int, error) {
-	// The answer has its time from the last piece on, however long the body took.
-	err := errors.Join(b.control.SetReadDeadline(after(bodyTimeout)), b.control.SetWriteDeadline(after(fileTimeout)))
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
-	}
-	n, err := b.body.Read(p)
-	if err == io.EOF {
-		// The server goes on reading to notice a client that goes away; it must not take the deadline for that.
-		if clear := b.control.SetReadDeadline(time.Time{}); clear != nil && !errors.Is(clear, http.ErrNotSupported) {
-			return n, clear
-		}
-	}
-	return n, err
 }
 
 // isJSON says whether a Content-Type is JSON. None is taken for it, and so is a form, of which nothing here knows: it is

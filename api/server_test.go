@@ -63,7 +63,7 @@ func TestStreamsHaveADeadlineForEachPiece(t *testing.T) {
 func TestUploadHasADeadlineForEachPiece(t *testing.T) {
 	w := &timedWriter{ResponseRecorder: httptest.NewRecorder()}
 	pieces := io.MultiReader(strings.NewReader("one"), strings.NewReader("two"))
-	body := &uploadBody{body: pieces, control: http.NewResponseController(w)}
+	body := &uploadBody{body: io.NopCloser(pieces), control: http.NewResponseController(w)}
 	begin := time.Now()
 	data, err := io.ReadAll(body)
 	if err != nil || string(data) != "onetwo" {

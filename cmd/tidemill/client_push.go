@@ -18,6 +18,7 @@ import (
 	"github.com/tidemill/tidemill/cmd/internal/service"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/proto/describe"
+	"github.com/tidemill/tidemill/scheduler/artifacts"
 )
 
 func newPushCommand() *cobra.Command {
@@ -196,11 +197,8 @@ func (p *push) signer() (func(sum string) []byte, error) {
 	if !ok {
 		return nil, wrong("holds no Ed25519 key")
 	}
-	return func(sum string) []byte { return ed25519.Sign(key, signedText(sum)) }, nil
+	return func(sum string) []byte { return ed25519.Sign(key, artifacts.SignedText(sum)) }, nil
 }
-
-// signedText is what an executor's signature is made over.
-func signedText(sum string) []byte { return []byte("tidemill executor\nsha256:" + sum + "\n") }
 
 // uploadMeter draws on a terminal how much of a file has been sent.
 type uploadMeter struct {

@@ -68,6 +68,7 @@ var settings = []setting{
 	{"executor.connections-file", "`file` of connections on the agents, mode 0600; none: the environment or the instance's role", func(c *service.Config) any { return &c.Executor.ConnectionsFile }},
 	{"executor.keep", "`number` of executor versions, the newest, that stay however long they were not used", func(c *service.Config) any { return &c.Executor.Keep }},
 	{"executor.keep-for", "`duration` after their last use for which other versions stay that nothing keeps; 0 for ever", func(c *service.Config) any { return &c.Executor.KeepFor }},
+	{"executor.keys-file", "`file` of PEM public keys (Ed25519); executors that are registered must be signed with one of them; none: signatures are not looked at", func(c *service.Config) any { return &c.Executor.KeysFile }},
 
 	{"scheduling.stall-after", "`duration` of an executor's silence after which its tasks are replaced", func(c *service.Config) any { return &c.Scheduling.StallAfter }},
 	{"scheduling.launch-timeout", "`duration` after which a launched task that was never heard of is replaced", func(c *service.Config) any { return &c.Scheduling.LaunchTimeout }},

@@ -89,9 +89,10 @@ type Executor struct {
 	Memory          int64   // bytes
 	Linger          time.Duration
 	KillGrace       time.Duration
-	ConnectionsFile string        // on the agents
 	Keep            int           // so many versions, the newest, stay however long they were not used
 	KeepFor         time.Duration // others go so long after their last use; 0: none goes
+	ConnectionsFile string        // on the agents
+	KeysFile        string        // of those who may sign executors; empty: nobody has to
 }
 
 // Scheduling has the limits of waiting and trying.

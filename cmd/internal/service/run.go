@@ -148,6 +148,10 @@ func (s *service) makeAPI() error {
 	if err != nil {
 		return fmt.Errorf("--peer-ca-file: %w", err)
 	}
+	signatures, err := s.signatures()
+	if err != nil {
+		return err
+	}
 	if err := s.openAccess(); err != nil {
 		return err
 	}
@@ -158,6 +162,7 @@ func (s *service) makeAPI() error {
 		Kinds:           kinds.All(),
 		MesosRole:       s.cfg.Mesos.Roles[0],
 		Artifacts:       s.files,
+		Signatures:      signatures,
 		Archive:         s.archive,
 		Logs:            &logs.Reader{Sandbox: sandbox, Connections: s.keys, Kinds: kinds.All()},
 		Info:            info,
@@ -169,6 +174,18 @@ func (s *service) makeAPI() error {
 		Export:          s.export,
 		Logger:          s.log,
 	}))
+}
+
+// signatures are those that executors need; nil if they need none.
+func (s *service) signatures() (api.Signatures, error) {
+	if s.cfg.Executor.KeysFile == "" {
+		return nil, nil
+	}
+	keys, err := artifacts.OpenKeys(s.cfg.Executor.KeysFile, s.log)
+	if err != nil {
+		return nil, fmt.Errorf("--executor-keys-file: %w", err)
+	}
+	return keys, nil
 }
 
 // self is this instance as the others know it.
