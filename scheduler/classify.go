@@ -8,17 +8,18 @@ import (
 
 // outcome is how an attempt ended, or why it is given up.
 type outcome struct {
-	state     proto.TaskState   // FINISHED, FAILED, KILLED or LOST
-	result    *proto.TaskResult // when it finished; of the others what is known
-	failure   *proto.Failure    // nil when it finished
-	reason    string            // Mesos' reason, or empty
-	givenUp   bool              // Mesos has not said that it ended for good: it may come back
-	settled   bool              // it is certain that it writes no more
-	died      bool              // its executor has ended under it: nothing is launched on that one any more
-	oom       bool              // its container was killed for memory
-	unborn    bool              // it never began
-	uncharged bool              // it does not even use up a free retry
-	suspect   bool              // it speaks against the agent, whatever the reason
+	state      proto.TaskState   // FINISHED, FAILED, KILLED or LOST
+	result     *proto.TaskResult // when it finished; of the others what is known
+	failure    *proto.Failure    // nil when it finished
+	reason     string            // Mesos' reason, or empty
+	givenUp    bool              // Mesos has not said that it ended for good: it may come back
+	settled    bool              // it is certain that it writes no more
+	died       bool              // its executor has ended under it: nothing is launched on that one any more
+	oom        bool              // its container was killed for memory
+	unborn     bool              // it never began
+	uncharged  bool              // it does not even use up a free retry
+	handedOver bool              // it finished, but its task goes on
+	suspect    bool              // it speaks against the agent, whatever the reason
 }
 
 // cause is a row of the table of failures: what Mesos' reason means when the executor itself has not said why.

@@ -188,6 +188,8 @@ func (c *Core) command(cmd Command) {
 		value, err = c.startRun(body)
 	case CancelRun:
 		value, err = c.cancelRun(body)
+	case MoveRun:
+		value, err = c.moveRun(body)
 	case RegisterVersion:
 		value, err = c.registerVersion(body)
 	case DeleteVersion:

@@ -99,6 +99,9 @@ func describeTally(rec *proto.Tally) string {
 func describeRun(rec *proto.Run) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s %s", jobs.RunStateName(rec.State), rec.ExecutorVersion)
+	if rec.MovingTo != "" {
+		fmt.Fprintf(&out, " moving to %s", rec.MovingTo)
+	}
 	for i, st := range rec.Stages {
 		separator := "/"
 		if i == 0 {
@@ -151,6 +154,9 @@ func (s *script) describeTask(rec *proto.Task) string {
 		if a.Settled {
 			out.WriteString(" settled")
 		}
+		if a.HandedOver {
+			out.WriteString(" handed-over")
+		}
 		if a.KillRequested != nil && a.Ended == nil {
 			out.WriteString(" kill-requested")
 		}
@@ -169,6 +175,9 @@ func describeCall(call Call) string {
 		for _, l := range call.Launches {
 			info, _, _ := strings.Cut(string(l.ExecutorInfo), " ")
 			fmt.Fprintf(&out, "\n  launch%s %s (%s) cpus=%v mem=%s by %s", describeRoles([]string{l.Role}), l.MesosID, l.Name, l.Resources.CPUs, jobs.FormatSize(l.Resources.Memory), info)
+			if data := mustDecode(l.Data, &proto.TaskData{}); len(data.HandedOver) > 0 {
+				fmt.Fprintf(&out, " going on with %q", data.HandedOver)
+			}
 		}
 		return out.String()
 	case Decline:
@@ -177,6 +186,9 @@ func describeCall(call Call) string {
 		return fmt.Sprintf("kill %s on %s", call.MesosID, call.AgentID)
 	case Acknowledge:
 		return fmt.Sprintf("acknowledge %s", call.MesosID)
+	case SendMessage:
+		request := mustDecode(call.Data, &proto.Request{})
+		return fmt.Sprintf("message %s on %s: hand over %s", call.ExecutorID, call.AgentID, strings.Join(request.HandOver, " "))
 	case Reconcile:
 		if len(call.Tasks) == 0 {
 			return "reconcile everything"

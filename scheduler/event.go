@@ -173,6 +173,14 @@ type StartRunResult struct {
 // CancelRun asks a run to stop. Value: *proto.Run. Cancelling an ended run changes nothing and is no error.
 type CancelRun struct{ Run, By string }
 
+// MoveRun moves a run that goes on for long to another executor version: its tasks hand over at their next checkpoint, and
+// go on with that version when all have. Moving to the version that the run is on calls a move off; what is so already is
+// no error and changes nothing. Value: *proto.Run. Errors: NotFound; Conflict for a run that has not begun or has ended,
+// when its kind or stage does not move ([jobs.Mover]), while it moves elsewhere, and when executors speak a protocol
+// without hand-over, or the version lacks what the spec needs or refuses its expressions; Unavailable while these
+// are being checked.
+type MoveRun struct{ Run, Version, By string }
+
 // RegisterVersion adds an artefact that lies in the artefact store already, with who registered it and whose signature
 // was verified; the core fills in when. Value: RegisterVersionResult.
 // Errors: Conflict when the version has other bytes for that platform.
@@ -253,6 +261,7 @@ func (PutJob) command()          {}
 func (DeleteJob) command()       {}
 func (StartRun) command()        {}
 func (CancelRun) command()       {}
+func (MoveRun) command()         {}
 func (RegisterVersion) command() {}
 func (DeleteVersion) command()   {}
 func (SetChannel) command()      {}

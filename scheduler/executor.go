@@ -12,7 +12,7 @@ import (
 // The range of protocol versions that this scheduler speaks.
 const (
 	protocolMin = 1
-	protocolMax = 1
+	protocolMax = 2 // tasks hand over; see handOverSince
 )
 
 // lingerMargin is how long before the end of its linger time an idle executor is no longer used, so that no launch races

@@ -29,6 +29,9 @@ func (c *Core) waiting(r *run) []Waiting {
 			all = append(all, c.waitingFor(st.shape))
 		}
 	}
+	if r.moving() {
+		all = append(all, c.waitingToMove(r))
+	}
 	if r.ending() && r.rec.CleanUp == proto.CLEAN_UP_NONE {
 		all = append(all, c.waitingToEnd(r))
 	}

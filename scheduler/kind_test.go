@@ -92,3 +92,11 @@ func (k workKind) Next(spec *jobs.Spec, done jobs.StageResult) (jobs.Step, error
 	}
 	return jobs.Step{Done: &proto.Output{URI: "s3://out/" + strings.Join(parts, "/"), Files: int64(len(done.Outputs))}}, nil
 }
+
+// flowKind is a kind whose runs move to other versions, but for their last stage if there are several.
+type flowKind struct{ workKind }
+
+func (k flowKind) Moves(spec *jobs.Spec, stage string) bool {
+	last := len(spec.Section.(*workSection).Stages) - 1
+	return last == 0 || stage != workStages[last]
+}

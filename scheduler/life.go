@@ -169,13 +169,15 @@ func (c *Core) sendKill(a *attempt, why string) {
 // conclude records how an attempt ended or that it is given up, and does what follows for its task.
 func (c *Core) conclude(a *attempt, o outcome) {
 	t, rec, live := a.task, a.rec(), a.live()
+	o = c.handsOver(t, o)
 	if live && rec.Failure != nil && o.state != proto.TASK_FINISHED {
 		o.failure = rec.Failure // the core ended it, and knows why
 	}
-	counts := o.state == proto.TASK_FINISHED && !t.ended()
+	counts := o.state == proto.TASK_FINISHED && !o.handedOver && !t.ended()
 	now := c.now
 	a.ending = time.Time{}
 	rec.State, rec.Ended, rec.Failure, rec.Reason, rec.Settled = o.state, &now, o.failure, o.reason, o.settled
+	rec.HandedOver = o.handedOver
 	switch {
 	case o.state == proto.TASK_LOST:
 		rec.GivenUp = o.givenUp
@@ -196,7 +198,7 @@ func (c *Core) conclude(a *attempt, o outcome) {
 	if o.died {
 		c.buried(a.executor)
 	}
-	if o.state == proto.TASK_FINISHED {
+	if o.state == proto.TASK_FINISHED && !o.handedOver {
 		t.shape.took(rec)
 	}
 	c.judge(a, o, live)
@@ -205,10 +207,13 @@ func (c *Core) conclude(a *attempt, o outcome) {
 	switch {
 	case counts:
 		c.finishTask(t, o.result)
+	case live && o.handedOver:
+		c.takeOver(t, a, o.result.Output)
 	case live:
 		c.failAttempt(t, a, o)
 	}
 	if t.run != nil {
+		c.moveOn(t.run)
 		c.tryEnd(t.run)
 	}
 }
@@ -221,8 +226,8 @@ func (c *Core) observeEnd(a *attempt, o outcome, live bool) {
 	}
 	if o.failure == nil {
 		if o.result != nil {
-			c.count(MetricRows, float64(max(o.result.Counters.Rows, 0)), t.owner.job(), t.owner.version)
-			c.count(MetricBytes, float64(max(o.result.Counters.Bytes, 0)), t.owner.job(), t.owner.version)
+			c.count(MetricRows, float64(max(o.result.Counters.Rows, 0)), t.owner.job(), a.version())
+			c.count(MetricBytes, float64(max(o.result.Counters.Bytes, 0)), t.owner.job(), a.version())
 		}
 		return
 	}
@@ -235,7 +240,7 @@ func (c *Core) observeEnd(a *attempt, o outcome, live bool) {
 		level = slog.LevelInfo
 	}
 	c.note(level, "attempt did not finish", t.attrs(
-		slog.Int("attempt", int(rec.Number)), slog.String("agent", rec.AgentID), slog.String("version", t.owner.version),
+		slog.Int("attempt", int(rec.Number)), slog.String("agent", rec.AgentID), slog.String("version", a.version()),
 		slog.String("class", jobs.ClassName(o.failure.Class)), slog.String("kind", o.failure.Kind),
 		slog.String("reason", rec.Reason), slog.String("message", o.failure.Message))...)
 }

@@ -193,6 +193,13 @@ func (c *Core) loadRun(rec *proto.Run) error {
 	} else if !r.ended() || rec.CleanUp == proto.CLEAN_UP_PENDING {
 		return fmt.Errorf("there is no executor version %q", rec.ExecutorVersion)
 	}
+	if r.moving() {
+		v := c.versions[rec.MovingTo]
+		if v == nil || r.ended() || r.ending() || len(rec.Stages) == 0 {
+			return fmt.Errorf("it cannot move to executor version %q", rec.MovingTo)
+		}
+		v.runs++
+	}
 	c.runs[rec.ID] = r
 	return nil
 }
@@ -330,7 +337,7 @@ func (c *Core) loadAttempt(t *task, i int) error {
 	t.attempts = append(t.attempts, a)
 	c.attempts[rec.MesosID] = a
 	if a.over() {
-		if rec.State == proto.TASK_FINISHED {
+		if rec.State == proto.TASK_FINISHED && !rec.HandedOver {
 			t.shape.took(rec)
 		}
 		if e != nil && rec.Ended != nil {
@@ -432,7 +439,7 @@ func (c *Core) resumeRun(r *run) {
 				c.resumeTask(t)
 			}
 		}
-		if !r.ended() && !r.ending() {
+		if !r.ended() && !r.ending() && !r.moving() {
 			c.enqueueFresh(st)
 		}
 	}
@@ -442,6 +449,8 @@ func (c *Core) resumeRun(r *run) {
 		c.tryEnd(r)
 	case len(r.stages) == 0:
 		c.resumeStart(r)
+	case r.moving():
+		c.goOn(r)
 	}
 }
 
@@ -454,7 +463,7 @@ func (c *Core) resumeStart(r *run) {
 // resumeTask puts a task back to where it waits. Attempts are asked about when the master has been found.
 func (c *Core) resumeTask(t *task) {
 	c.rewind(t)
-	if t.rec.State != proto.TASK_PENDING || t.queued || t.delayed() {
+	if t.rec.State != proto.TASK_PENDING || t.queued || t.delayed() || t.held() {
 		return
 	}
 	if t.rec.NotBefore != nil && c.now.Before(*t.rec.NotBefore) {

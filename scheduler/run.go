@@ -23,6 +23,7 @@ type run struct {
 	owner    *owner
 	stages   []*stage // as rec.Stages
 	waits    *check   // that must pass before the first stage
+	handOver handOver
 	progress float64
 
 	viewRecord  *proto.Run // nil: to be built anew
@@ -195,6 +196,7 @@ func (c *Core) advance(r *run) {
 		c.succeed(r, next.Done)
 	case r.ending():
 	case next.Stage != nil:
+		c.moveOn(r)
 		c.beginStage(r, next.Stage)
 	default:
 		c.failRun(r, &proto.RunError{Kind: "internal", Message: fmt.Sprintf("nothing follows stage %s", result.Name)})
@@ -228,7 +230,7 @@ func (r *run) results(upTo int) jobs.StageResult {
 // winner is the number of the attempt whose output counts.
 func (t *task) winner() uint32 {
 	for _, a := range t.rec.Attempts {
-		if a.State == proto.TASK_FINISHED && !a.GivenUp {
+		if a.State == proto.TASK_FINISHED && !a.GivenUp && !a.HandedOver {
 			return a.Number
 		}
 	}
@@ -246,6 +248,7 @@ func (c *Core) failRun(r *run, why *proto.RunError) {
 		return
 	}
 	r.rec.Error = why
+	c.endMove(r)
 	c.saveRun(r)
 	c.note(slog.LevelWarn, "run fails", r.attrs(slog.String("task", why.Task), slog.String("kind", why.Kind),
 		slog.String("pointer", why.Pointer), slog.String("message", why.Message))...)
@@ -267,6 +270,7 @@ func (c *Core) cancel(r *run, by string) {
 		return
 	}
 	now := c.now
+	c.endMove(r)
 	r.rec.CancelRequested, r.rec.CancelledBy = &now, by
 	c.saveRun(r)
 	c.note(slog.LevelInfo, "run is cancelled", r.attrs(slog.String("by", by))...)
@@ -338,6 +342,7 @@ func (r *run) final() proto.RunState {
 
 func (c *Core) endRun(r *run, state proto.RunState) {
 	now := c.now
+	c.endMove(r)
 	r.rec.State, r.rec.Ended = state, &now
 	for _, st := range r.stages {
 		c.tasks -= len(st.tasks)

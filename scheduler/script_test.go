@@ -113,7 +113,7 @@ type script struct {
 
 func testConfig() Config {
 	cfg := Defaults()
-	cfg.Kinds = jobs.Kinds{workKind{"work"}, workKind{"other"}}
+	cfg.Kinds = jobs.Kinds{workKind{"work"}, workKind{"other"}, flowKind{workKind{"flow"}}}
 	cfg.ArtifactURL = "http://artifacts"
 	cfg.ExecutorInfo = func(p ExecutorPlan) []byte {
 		return fmt.Appendf(nil, "%s %s cpus=%v mem=%d role=%s", p.ID, p.URL, p.CPUs, p.Memory, p.Role)
@@ -206,13 +206,13 @@ func (a args) word(i int) string {
 //	runs JOB N [fail=N]                starts N runs of a job with one task each, and ends them; the first of those on
 //	                                   the newest version fail. It shows how many went to which version
 //	check-spec · put-job [create] [name=]        the spec is the input
-//	start JOB [key=] [p.NAME=VALUE] · cancel RUN · delete-job NAME
+//	start JOB [key=] [p.NAME=VALUE] · cancel RUN · delete-job NAME · move RUN VERSION [by=]
 //	subscribe [framework=] · disconnect
 //	framework-updated info= [refused=] · forget-framework
 //	offers                             one a line: AGENT cpus= mem= disk= [executors=none|ID,…] [role=] [maintenance=DURATION [lasts=DURATION]] [ATTRIBUTE=VALUE]
 //	inverse                            one a line: AGENT ID starts=DURATION [lasts=DURATION]
 //	rescind-inverse ID
-//	update TASK STATE [reason=] [source=] [message=] [output=] [failure=CLASS:KIND:MESSAGE:POINTER] [dir=] [problem=PTR:TEXT] [committed=URI] [plain]
+//	update TASK STATE [reason=] [source=] [message=] [output=] [handed-over=] [failure=CLASS:KIND:MESSAGE:POINTER] [dir=] [problem=PTR:TEXT] [committed=URI] [plain]
 //	                                   plain: without a uuid
 //	message EXECUTOR TASK=FRACTION …   (peak.TASK=SIZE, bytes.TASK=SIZE)
 //	failure [executor=] [agent=] · rescind OFFER · call-failed accept|revive|… status=

@@ -102,6 +102,8 @@ func (s *script) command(name string, a args, input string) CommandBody {
 		return cmd
 	case "cancel":
 		return CancelRun{Run: s.long(a.word(0))}
+	case "move":
+		return MoveRun{Run: s.long(a.word(0)), Version: a.word(1), By: a.named["by"]}
 	case "archive":
 		var runs []string
 		for _, run := range a.words {
@@ -246,6 +248,9 @@ func (s *script) parseUpdate(a args) Update {
 		return u
 	}
 	result := &proto.TaskResult{Output: []byte(a.named["output"]), Counters: proto.Counters{Rows: 10}}
+	if left := a.named["handed-over"]; left != "" {
+		result.Output, result.HandedOver = []byte(left), true
+	}
 	if text := a.named["failure"]; text != "" {
 		parts := strings.SplitN(text, ":", 4)
 		class := map[string]proto.Class{"ours": proto.CLASS_OURS, "passing": proto.CLASS_PASSING, "final": proto.CLASS_FINAL}[parts[0]]

@@ -25,7 +25,7 @@ func (c *Core) tally(r *run) {
 	if newest == nil || newest.Number != r.rec.Rollout || r.rec.Created.Before(newest.Created) { // its channel was deleted, and there is a new one
 		return
 	}
-	if r.rec.ExecutorVersion != newest.From && r.rec.ExecutorVersion != newest.To {
+	if len(r.rec.Moves) > 0 || r.rec.ExecutorVersion != newest.From && r.rec.ExecutorVersion != newest.To {
 		return // it was moved by hand
 	}
 	t := ch.tallies[r.rec.Job]

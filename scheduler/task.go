@@ -41,6 +41,7 @@ type attempt struct {
 	kills    int
 	asking   bool      // Mesos was asked for its state and has not answered
 	ending   time.Time // when Mesos said that it has ended, without the executor's words
+	told     bool      // to hand over, by this scheduler
 	unheard  bool      // given up, and Mesos cannot reach it either: killed when it speaks
 	progress *proto.TaskProgress
 }
@@ -61,6 +62,9 @@ func (a *attempt) over() bool {
 	rec := a.rec()
 	return jobs.TaskTerminal(rec.State) || rec.State == proto.TASK_LOST && !rec.GivenUp
 }
+
+// version is that of a's executor.
+func (a *attempt) version() string { return cmp.Or(a.rec().Version, a.task.owner.version) }
 
 // unborn says whether a certainly never began.
 func (a *attempt) unborn() bool { return a.rec().State == proto.TASK_LOST && a.rec().Settled }
@@ -212,6 +216,9 @@ func (c *Core) describe(a *attempt) Launch {
 		Timeout:  s.timeout(),
 
 		RunCreated: t.rec.Created, // a check has no run
+	}
+	if data.Protocol >= handOverSince {
+		data.HandedOver = t.rec.HandedOver
 	}
 	name := "checks " + t.owner.version
 	of := strconv.Itoa(int(t.rec.Of))

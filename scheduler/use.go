@@ -31,6 +31,14 @@ func (c *Core) runEnded(v *version, state proto.RunState) {
 	c.saveUse(v)
 }
 
+// runLeft notes that a run on the version goes on with another one.
+func (c *Core) runLeft(v *version) {
+	now := c.now
+	v.use.Last = &now
+	v.runs--
+	c.saveUse(v)
+}
+
 // countOutcome counts a run that ended in that state.
 func countOutcome(use *proto.Use, state proto.RunState) {
 	switch state {
