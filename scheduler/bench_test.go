@@ -318,3 +318,56 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkChannel starts and ends runs of jobs that follow one channel, while a rollout compares both versions of all of
+// them; each round with a View.
+func BenchmarkChannel(b *testing.B) {
+	for _, jobs := range []int{10, 10_000} {
+		b.Run(fmt.Sprint(jobs, "-jobs"), func(b *testing.B) {
+			s := newScript(&testing.T{})
+			s.run(block{command: "register 1.5.0"})
+			s.run(block{command: "register 1.6.0"})
+			s.run(block{command: "channel stable 1.5.0"})
+			s.run(block{command: "subscribe"})
+			names := make([]string, 0, jobs)
+			for i := range jobs {
+				name := fmt.Sprint("job-", i)
+				s.command1(b, PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "work", "work": {"stages": [1]}}`, name)})
+				names = append(names, name)
+			}
+			s.run(block{command: "channel stable 1.6.0 steps=50,100 interval=1h runs=1000000"})
+			for _, name := range names { // each job has a tally
+				s.endOne(b, name)
+				s.core.View()
+			}
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				s.endOne(b, names[n%jobs])
+				s.core.View()
+			}
+		})
+	}
+}
+
+// command1 does a command that must succeed.
+func (s *script) command1(b *testing.B, body CommandBody) any {
+	acts := s.core.Step(Input{Now: s.now, Random: s.steps, Event: Command{Body: body}})
+	s.steps++
+	if err := acts.Replies[0].Err; err != nil {
+		b.Fatal(err)
+	}
+	return acts.Replies[0].Value
+}
+
+// endOne starts a run, lets it succeed and forgets it.
+func (s *script) endOne(b *testing.B, job string) {
+	run := s.command1(b, StartRun{Job: job}).(StartRunResult).Run
+	s.now = s.now.Add(time.Millisecond)
+	s.steps++
+	s.core.Step(Input{Now: s.now, Random: s.steps, Event: Offers{[]Offer{{ID: fmt.Sprint("o", s.steps), AgentID: "a", Host: "a", Role: "tidemill", CPUs: 8, Memory: 8 << 30, Disk: 8 << 30}}}})
+	id := run.ID + ".plan.0.1"
+	s.core.Step(Input{Now: s.now, Random: s.steps, Event: Update{MesosID: id, AgentID: "a", State: "TASK_FINISHED", Source: fromExecutor, UUID: []byte("u"), Data: proto.Encode(&proto.TaskResult{})}})
+	if forgotten := s.command1(b, ArchiveRuns{Runs: []string{run.ID}}).([]string); len(forgotten) != 1 {
+		b.Fatalf("run %s has not ended", run.ID)
+	}
+}

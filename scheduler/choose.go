@@ -124,11 +124,12 @@ func (c *Core) retreat(r *run, ck *check) bool {
 	}
 	c.note(slog.LevelWarn, "run goes back to another version, for its expressions are refused",
 		r.attrs(slog.String("to", v.rec.Version), slog.String("message", ck.problems[0].Detail))...)
-	c.versions[r.rec.ExecutorVersion].runs--
-	v.runs++
+	refusing := c.versions[r.rec.ExecutorVersion]
+	refusing.runs--
+	c.touchVersion(refusing)
+	c.runBegan(v)
 	r.rec.ExecutorVersion, r.rec.Rollout = v.rec.Version, 0
 	r.owner.version = v.rec.Version
-	c.view.versions = true
 	c.saveRun(r)
 	c.checked(r, c.checkFor(r.revision, v))
 	return true

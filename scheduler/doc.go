@@ -37,8 +37,10 @@
 // Where to look: core.go (Step), event.go and action.go (in and out), run.go, plan.go and task.go (what runs), life.go (what
 // becomes of an attempt), classify.go (the table of failures), place.go, again.go, demand.go and queue.go (offers), role.go
 // and flow.go (suppress, revive), agent.go, maintenance.go and trouble.go (what is known of agents, and keeps work off
-// them), framework.go, reconcile.go, check.go, clean.go, load.go, ahead.go and migrate.go (restart), forget.go and key.go
-// (what remains of old runs), explain.go, trial.go, snapshot.go and stageview.go (what readers see).
+// them), framework.go, reconcile.go, check.go, clean.go, version.go, use.go, compatible.go and collect.go (executor
+// versions), channel.go, rollouts.go, choose.go and tally.go (which version a run gets, and what its end says of that
+// version; scheduler/rollout judges), load.go, ahead.go and migrate.go (restart), forget.go and key.go (what remains of old
+// runs), explain.go, trial.go, snapshot.go and stageview.go (what readers see).
 //
 // Adapters (scheduler/mesos, scheduler/store, api) import this package's types, never the other way round.
 package scheduler

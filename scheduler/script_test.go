@@ -109,6 +109,7 @@ type script struct {
 	accept  *Accept  // the last one
 	decline *Decline // the last one
 	last    Actions
+	between func() // after each step; nil: nothing
 }
 
 func testConfig() Config {
@@ -373,6 +374,9 @@ func (s *script) step(event Event) string {
 		s.nameNew(change.Key, change.Value)
 	}
 	s.last = acts
+	if s.between != nil {
+		defer s.between()
+	}
 	var out strings.Builder
 	for _, change := range acts.Store {
 		if change.Key.Kind == KindUse && change.Value != nil {

@@ -46,6 +46,11 @@ type summary struct {
 	State           string            `json:"state"`
 	ExecutorVersion string            `json:"executor_version"`
 	Role            string            `json:"role,omitempty"`
+	By              string            `json:"by,omitempty"`
+	CancelledBy     string            `json:"cancelled_by,omitempty"`
+	Channel         string            `json:"channel,omitempty"`
+	Rollout         uint32            `json:"rollout,omitempty"`
+	Moves           []moveLine        `json:"moves,omitempty"`
 	Params          map[string]string `json:"params,omitempty"`
 	Created         time.Time         `json:"created"`
 	Started         *time.Time        `json:"started,omitempty"`
@@ -55,6 +60,14 @@ type summary struct {
 	Stages          []stageLine       `json:"stages"`
 	Output          *outputLine       `json:"output,omitempty"`
 	Error           *errorLine        `json:"error,omitempty"`
+}
+
+// moveLine is a change of a run to another executor version.
+type moveLine struct {
+	From string    `json:"from"`
+	To   string    `json:"to"`
+	At   time.Time `json:"at"`
+	By   string    `json:"by,omitempty"`
 }
 
 type stageLine struct {
@@ -101,6 +114,7 @@ type revisionLine struct {
 	Number  uint32          `json:"number"`
 	Kind    string          `json:"kind"`
 	Created time.Time       `json:"created"`
+	By      string          `json:"by,omitempty"`
 	Spec    json.RawMessage `json:"spec"`
 }
 
@@ -135,6 +149,8 @@ type attemptLine struct {
 	Host          string       `json:"host"`
 	AgentURL      string       `json:"agent_url,omitempty"`
 	Executor      string       `json:"executor"`
+	Version       string       `json:"version,omitempty"`
+	HandedOver    bool         `json:"handed_over,omitempty"`
 	Launched      time.Time    `json:"launched"`
 	Running       *time.Time   `json:"running,omitempty"`
 	Ended         *time.Time   `json:"ended,omitempty"`
@@ -171,7 +187,11 @@ func writeSummary(r *Run) summary {
 		ID: rec.ID, Job: rec.Job, Revision: rec.Revision, Kind: rec.Kind, State: jobs.RunStateName(rec.State),
 		ExecutorVersion: rec.ExecutorVersion, Role: rec.Role, Params: rec.Params,
 		Created: rec.Created.UTC(), Started: utc(rec.Started), Ended: utc(rec.Ended), CancelRequested: utc(rec.CancelRequested),
+		By: rec.By, CancelledBy: rec.CancelledBy, Channel: rec.Channel, Rollout: rec.Rollout,
 		Progress: r.Progress,
+	}
+	for _, m := range rec.Moves {
+		out.Moves = append(out.Moves, moveLine{From: m.From, To: m.To, At: m.At.UTC(), By: m.By})
 	}
 	for i, stage := range r.Stages {
 		line := stageLine{
@@ -201,6 +221,10 @@ func readSummary(in *summary) (*Run, error) {
 		ID: in.ID, Job: in.Job, Revision: in.Revision, Kind: in.Kind, State: state,
 		ExecutorVersion: in.ExecutorVersion, Role: in.Role, Params: in.Params,
 		Created: in.Created, Started: in.Started, Ended: in.Ended, CancelRequested: in.CancelRequested,
+		By: in.By, CancelledBy: in.CancelledBy, Channel: in.Channel, Rollout: in.Rollout,
+	}
+	for _, m := range in.Moves {
+		rec.Moves = append(rec.Moves, proto.Move{From: m.From, To: m.To, At: m.At, By: m.By})
 	}
 	out := &Run{Record: rec, Progress: in.Progress}
 	for _, line := range in.Stages {
@@ -244,7 +268,7 @@ func readProblems(in []problemLine) []proto.Problem {
 }
 
 func writeRevision(r *proto.Revision) *revisionLine {
-	out := &revisionLine{Job: r.Job, Number: r.Number, Kind: r.Kind, Created: r.Created.UTC(), Spec: r.Spec}
+	out := &revisionLine{Job: r.Job, Number: r.Number, Kind: r.Kind, Created: r.Created.UTC(), By: r.By, Spec: r.Spec}
 	if !json.Valid(out.Spec) {
 		out.Spec = json.RawMessage("null") // one that nobody can read must not keep others out
 	}
@@ -252,7 +276,7 @@ func writeRevision(r *proto.Revision) *revisionLine {
 }
 
 func readRevision(in *revisionLine) *proto.Revision {
-	return &proto.Revision{Job: in.Job, Number: in.Number, Kind: in.Kind, Created: in.Created, Spec: in.Spec}
+	return &proto.Revision{Job: in.Job, Number: in.Number, Kind: in.Kind, Created: in.Created, By: in.By, Spec: in.Spec}
 }
 
 func writeTask(t *proto.Task) *taskLine {
@@ -268,7 +292,7 @@ func writeTask(t *proto.Task) *taskLine {
 	for i, a := range t.Attempts {
 		out.Attempts[i] = attemptLine{
 			ID: a.MesosID, Number: a.Number, State: jobs.TaskStateName(a.State), Agent: a.AgentID, Host: a.Host, AgentURL: a.AgentURL,
-			Executor: a.ExecutorID, Launched: a.Launched.UTC(), Running: utc(a.Running), Ended: utc(a.Ended), KillRequested: utc(a.KillRequested),
+			Executor: a.ExecutorID, Version: a.Version, HandedOver: a.HandedOver, Launched: a.Launched.UTC(), Running: utc(a.Running), Ended: utc(a.Ended), KillRequested: utc(a.KillRequested),
 			GivenUp: a.GivenUp, Settled: a.Settled, Reason: a.Reason, Directory: a.Directory, LogURI: a.LogURI,
 		}
 		if f := a.Failure; f != nil {
@@ -300,7 +324,7 @@ func readTask(run string, in *taskLine) (*proto.Task, error) {
 		}
 		attempt := proto.Attempt{
 			MesosID: a.ID, Number: a.Number, State: state, AgentID: a.Agent, Host: a.Host, AgentURL: a.AgentURL,
-			ExecutorID: a.Executor, Launched: a.Launched, Running: a.Running, Ended: a.Ended, KillRequested: a.KillRequested,
+			ExecutorID: a.Executor, Version: a.Version, HandedOver: a.HandedOver, Launched: a.Launched, Running: a.Running, Ended: a.Ended, KillRequested: a.KillRequested,
 			GivenUp: a.GivenUp, Settled: a.Settled, Reason: a.Reason, Directory: a.Directory, LogURI: a.LogURI,
 		}
 		if f := a.Failure; f != nil {

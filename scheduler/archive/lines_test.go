@@ -85,8 +85,8 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The key is kept by the core; an archived run has been cleaned up.
-	if names := lost(&record, got.Record); !slices.Equal(names, []string{"IdempotencyKey", "CleanUp"}) {
+	// The key is kept by the core; an archived run has been cleaned up, and moves no more.
+	if names := lost(&record, got.Record); !slices.Equal(names, []string{"IdempotencyKey", "CleanUp", "MovingTo", "MovingBy"}) {
 		t.Errorf("of a run these get lost: %v", names)
 	}
 
@@ -97,8 +97,8 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Only its kind understands input and output; what has ended has no back-off; a check is not archived.
-	if names := lost(&taskRecord, gotTask); !slices.Equal(names, []string{"Input", "Output", "NotBefore", "Kind"}) {
+	// Only its kind understands input, output and what was handed over; what has ended has no back-off; a check is not archived.
+	if names := lost(&taskRecord, gotTask); !slices.Equal(names, []string{"Input", "Output", "NotBefore", "Kind", "HandedOver"}) {
 		t.Errorf("of a task these get lost: %v", names)
 	}
 
