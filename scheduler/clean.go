@@ -40,7 +40,7 @@ func (c *Core) beginClean(r *run, settle bool) {
 		Input:   input,
 		Created: c.now,
 	})
-	c.versions[r.rec.ExecutorVersion].cleaning++
+	c.countCleaning(c.versions[r.rec.ExecutorVersion], 1)
 	c.saveRun(r)
 	c.saveTask(t)
 	c.enqueue(t)
@@ -121,6 +121,6 @@ func (c *Core) abandonClean(r *run) {
 func (c *Core) endClean(r *run, how proto.CleanUp) {
 	r.rec.CleanUp = how
 	r.rec.Stages[r.stageIndex(jobs.StageClean)].Done = how == proto.CLEAN_UP_DONE
-	c.versions[r.rec.ExecutorVersion].cleaning--
+	c.countCleaning(c.versions[r.rec.ExecutorVersion], -1)
 	c.saveRun(r)
 }

@@ -34,6 +34,9 @@ func TestDamagedRecords(t *testing.T) {
 		"no run": {func(store map[Key][]byte, run string) {
 			delete(store, Key{KindRun, run})
 		}, `there is no run "r1"`},
+		"a use of no version": {func(store map[Key][]byte, run string) {
+			store[Key{KindUse, "1.5.1"}] = proto.Encode(&proto.Use{Version: "1.5.1"})
+		}, `load use "1.5.1": there is no executor version "1.5.1"`},
 		"no version": {func(store map[Key][]byte, run string) {
 			delete(store, Key{KindVersion, "1.5.0"})
 		}, `load run "r1": there is no executor version "1.5.0"`},

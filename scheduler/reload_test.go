@@ -177,7 +177,7 @@ func (r *reload) compare() {
 			r.t.Fatalf("the first step changes %s %s", change.Key.Kind, change.Key.ID)
 		}
 	}
-	if want, got := fmt.Sprint(r.core.View().Rollouts["stable"]), fmt.Sprint(again.View().Rollouts["stable"]); want != got {
+	if want, got := shownRollout(r.core), shownRollout(again); want != got {
 		r.t.Fatalf("after the first step the rollout is\n%s\nwant\n%s", got, want)
 	}
 	if got, want := waitingTasks(again), waitingTasks(r.core); !slices.Equal(got, want) {
@@ -186,6 +186,18 @@ func (r *reload) compare() {
 	if again.tasks != r.core.tasks {
 		r.t.Fatalf("%d tasks are counted, want %d", again.tasks, r.core.tasks)
 	}
+}
+
+// shownRollout is what a View has of the channel's newest rollout, as text. The sentence that says what it waits for is
+// left out: it names a moment more shortly on the same day, and is not made anew at midnight.
+func shownRollout(c *Core) string {
+	view := c.View().Rollouts["stable"]
+	if view == nil {
+		return ""
+	}
+	shown := *view
+	shown.Waiting = ""
+	return fmt.Sprint(shown)
 }
 
 // storedView is what a View has of everything that is stored, as text by name.
@@ -202,7 +214,7 @@ func storedView(c *Core) map[string]string {
 		all["job "+name] = fmt.Sprintf("%x %d", proto.Encode(job.Job), len(job.Revisions))
 	}
 	for name, v := range view.Versions {
-		all["version "+name] = fmt.Sprintf("%v %d %d", v.Channels, v.Runs, v.Tasks)
+		all["version "+name] = fmt.Sprintf("%x %v %v %v %v %d %d %d", proto.Encode(v.Use), v.Channels, v.Rollouts, v.Pinned, v.KeptBy, v.Runs, v.Tasks, v.Executors)
 	}
 	for name, ch := range view.Channels {
 		all["channel "+name] = fmt.Sprintf("%x", proto.Encode(ch))

@@ -39,6 +39,12 @@ func (c *Core) runLeft(v *version) {
 	c.saveUse(v)
 }
 
+// countCleaning keeps the number of a version's clean-up tasks that have not ended.
+func (c *Core) countCleaning(v *version, by int) {
+	v.cleaning += by
+	c.touchVersion(v)
+}
+
 // countOutcome counts a run that ended in that state.
 func countOutcome(use *proto.Use, state proto.RunState) {
 	switch state {

@@ -8,13 +8,13 @@ import (
 
 // What uses a registered executor version, and what became of that. A version that is deleted is no longer shown.
 var (
-	versionRunsDesc     = prometheus.NewDesc("tidemill_version_runs", "Runs on the executor version that have not ended.", []string{"version"}, nil)
-	versionTasksDesc    = prometheus.NewDesc("tidemill_version_tasks", "Tasks on the executor version that are launched and have not ended.", []string{"version"}, nil)
+	versionRunsDesc      = prometheus.NewDesc("tidemill_version_runs", "Runs on the executor version that have not ended.", []string{"version"}, nil)
+	versionTasksDesc     = prometheus.NewDesc("tidemill_version_tasks", "Tasks on the executor version that are launched and have not ended.", []string{"version"}, nil)
 	versionExecutorsDesc = prometheus.NewDesc("tidemill_version_executors", "Executor processes of the version with tasks that have not ended.", []string{"version"}, nil)
-	versionPinnedDesc   = prometheus.NewDesc("tidemill_version_jobs_pinned", "Jobs that pin the executor version.", []string{"version"}, nil)
-	versionChannelsDesc = prometheus.NewDesc("tidemill_version_channels", "Channels that point at the executor version.", []string{"version"}, nil)
-	versionEndedDesc    = prometheus.NewDesc("tidemill_version_runs_ended_total", "Runs that ended on the executor version, by outcome; counted in the records, so that a restart does not begin anew.", []string{"version", "outcome"}, nil)
-	versionUsedDesc     = prometheus.NewDesc("tidemill_version_last_use_timestamp_seconds", "When a run was last started on the executor version, or ended; absent before the first.", []string{"version"}, nil)
+	versionPinnedDesc    = prometheus.NewDesc("tidemill_version_jobs_pinned", "Jobs that pin the executor version.", []string{"version"}, nil)
+	versionChannelsDesc  = prometheus.NewDesc("tidemill_version_channels", "Channels that point at the executor version.", []string{"version"}, nil)
+	versionEndedDesc     = prometheus.NewDesc("tidemill_version_runs_ended_total", "Runs that ended on the executor version, by outcome; counted in the records, so that a restart does not begin anew.", []string{"version", "outcome"}, nil)
+	versionUsedDesc      = prometheus.NewDesc("tidemill_version_last_use_timestamp_seconds", "When a run was last started on the executor version, or ended; absent before the first.", []string{"version"}, nil)
 )
 
 var versionDescs = []*prometheus.Desc{versionRunsDesc, versionTasksDesc, versionExecutorsDesc, versionPinnedDesc, versionChannelsDesc, versionEndedDesc, versionUsedDesc}
