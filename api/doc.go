@@ -12,5 +12,5 @@
 //
 //  1. build a [Handler] with [New] once the scheduler answers View;
 //  2. serve it with the http.Server that [Handler.Server] returns, whose limits it relies on, or with the same limits;
-//  3. configure a token before it listens beyond loopback.
+//  3. give it an access.Access that needs tokens before it listens beyond loopback, and an audit.Log that lasts.
 package api
