@@ -78,7 +78,7 @@ mkdir -p "$dir/flights/2013"
 cp examples/data/flights/*.gz "$dir/flights/2013/"
 sed "s#s3://flights/#file://$dir/flights/#; s#s3://results/#file://$dir/results/#" examples/flights-by-carrier.json >"$dir/flights-by-carrier.json"
 export TIDEMILL_SERVER=http://127.0.0.1:8082
-"$dir/bin/tidemill" executors register "$dir/bin/tidemill-executor" >&2
+"$dir/bin/tidemill" executors push "$dir/bin/tidemill-executor" >&2
 "$dir/bin/tidemill" channels set stable 1.0.0 >&2
 
 cat <<END

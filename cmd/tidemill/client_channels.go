@@ -41,12 +41,12 @@ func listChannels(ctx context.Context, s *shell, _ []string) error {
 	return showList(s, channels, table.Row{"channel", "version", "updated", "by", "rollout"}, func(c wire.Channel) table.Row {
 		rollout := ""
 		if r := c.Rollout; r != nil {
-			rollout = fmt.Sprintf("%d to %s: %s", r.Number, elide(r.To, 14), stateText(r.State))
+			rollout = fmt.Sprintf("%d to %s: %s", r.Number, shortVersion(r.To), stateText(r.State))
 			if r.State == "running" || r.State == "paused" {
 				rollout += fmt.Sprintf(", %d %%", r.Share)
 			}
 		}
-		return table.Row{c.Name, c.Version, formatTime(&c.Updated), elide(c.UpdatedBy, 14), rollout}
+		return table.Row{elide(c.Name, 16), shortVersion(c.Version), formatTime(&c.Updated), elide(c.UpdatedBy, 12), rollout}
 	})
 }
 
@@ -90,10 +90,10 @@ func byWhom(when, name string) string {
 
 func rolloutFields(r wire.Rollout) [][2]string {
 	fields := [][2]string{
-		{"rollout", fmt.Sprintf("%d, %s to %s", r.Number, r.From, r.To)}, {"state", stateText(r.State)}, {"reason", r.Reason},
-		{"step", strings.TrimPrefix(describeStep(r), "step ")}, {"waiting", r.Waiting}, {"until", formatTime(r.Until)},
+		{"rollout", fmt.Sprintf("%d, %s to %s", r.Number, r.From, r.To)}, {"state", stateText(r.State)}, {"reason", text.WrapSoft(r.Reason, valueWidth)},
+		{"step", strings.TrimPrefix(describeStep(r), "step ")}, {"waiting", text.WrapSoft(r.Waiting, valueWidth)}, {"until", formatTime(r.Until)},
 		{"begun", byWhom(formatTime(&r.Created), r.By)}, {"ended", formatTime(r.Ended)},
-		{"plan", describePlan(r.Plan)}, {"jobs", strings.Join(r.Plan.Jobs, ", ")},
+		{"plan", describePlan(r.Plan)}, {"jobs", text.WrapSoft(strings.Join(r.Plan.Jobs, ", "), valueWidth)},
 	}
 	return append(fields, [2]string{"new", r.To + ": " + formatSample(r.New)}, [2]string{"old", r.From + ": " + formatSample(r.Old)})
 }
@@ -165,7 +165,7 @@ func listRollouts(ctx context.Context, s *shell, args []string) error {
 		return err
 	}
 	return showList(s, rollouts, table.Row{"rollout", "from", "to", "state", "step", "begun", "reason"}, func(r wire.Rollout) table.Row {
-		return table.Row{r.Number, elide(r.From, 12), elide(r.To, 12), stateText(r.State), fmt.Sprintf("%d/%d", r.Step, len(r.Plan.Steps)),
+		return table.Row{r.Number, shortVersion(r.From), shortVersion(r.To), stateText(r.State), fmt.Sprintf("%d/%d", r.Step, len(r.Plan.Steps)),
 			formatTime(&r.Created), text.WrapSoft(r.Reason, 26)}
 	})
 }

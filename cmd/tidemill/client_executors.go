@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemill/tidemill/api/wire"
@@ -36,14 +37,18 @@ func listExecutors(ctx context.Context, s *shell, _ []string) error {
 	if err != nil {
 		return err
 	}
-	header := table.Row{"version", "channels", "pinned", "runs", "tasks", "failed", "first used", "last used", "kept by"}
+	header := table.Row{"version", "channels", "pinned", "runs", "tasks", "failed", "first, last use", "kept by"}
 	return showList(s, executors, header, func(e wire.Executor) table.Row {
 		failed := ""
 		if e.FailureRatio != nil {
 			failed = formatRatio(*e.FailureRatio)
 		}
-		return table.Row{e.Version, elide(strings.Join(e.Channels, ", "), 14), len(e.Jobs), e.Runs, e.Tasks, failed,
-			formatAge(e.FirstUsed), formatAge(e.LastUsed), elide(strings.Join(e.KeptBy, ", "), 24)}
+		used := ""
+		if e.FirstUsed != nil && e.LastUsed != nil {
+			used = formatAge(*e.FirstUsed) + ", " + formatAge(*e.LastUsed) + " ago"
+		}
+		return table.Row{shortVersion(e.Version), elide(strings.Join(e.Channels, ", "), 12), len(e.Jobs), e.Runs, e.Tasks, failed,
+			used, elide(strings.Join(e.KeptBy, ", "), 18)}
 	})
 }
 
@@ -62,7 +67,7 @@ func getExecutor(ctx context.Context, s *shell, args []string) error {
 	fields := [][2]string{
 		{"version", executor.Version}, {"registered", byWhom(formatTime(&executor.Registered), executor.RegisteredBy)},
 		{"channels", strings.Join(executor.Channels, ", ")}, {"rollouts", strings.Join(executor.Rollouts, ", ")},
-		{"pinned by", strings.Join(executor.Jobs, ", ")}, {"kept by", keptBy},
+		{"pinned by", text.WrapSoft(strings.Join(executor.Jobs, ", "), valueWidth)}, {"kept by", text.WrapSoft(keptBy, valueWidth)},
 		{"used", describeUse(executor)}, {"tasks", fmt.Sprint(executor.Tasks)}, {"runs", fmt.Sprint(executor.Runs)},
 	}
 	for _, run := range executor.Running {
@@ -76,7 +81,7 @@ func getExecutor(ctx context.Context, s *shell, args []string) error {
 		}
 		fields = append(fields,
 			[2]string{name, fmt.Sprintf("%s, protocol %d to %d, %s", formatBytes(a.Size), a.Protocol.Min, a.Protocol.Max, byWhom(signed+", registered", a.RegisteredBy))},
-			[2]string{"SHA-256", a.SHA256}, [2]string{"kinds", strings.Join(a.Kinds, ", ")})
+			[2]string{"SHA-256", a.SHA256}, [2]string{"kinds", strings.Join(a.Kinds, ", ")}, [2]string{"features", text.WrapSoft(strings.Join(a.Features, ", "), valueWidth)})
 	}
 	return writeFields(s.out, fields)
 }

@@ -39,7 +39,10 @@ func writeTable(w io.Writer, header table.Row, rows []table.Row) error {
 	return nil
 }
 
-// writeFields writes names and values below one another. Empty values are left out.
+// valueWidth wraps long values, so that lines stay below a hundred columns.
+const valueWidth = 84
+
+// writeFields writes names and values below one another. Empty values are left out, further lines of a value indented.
 func writeFields(w io.Writer, fields [][2]string) error {
 	width := 0
 	for _, f := range fields {
@@ -51,7 +54,8 @@ func writeFields(w io.Writer, fields [][2]string) error {
 		if f[1] == "" {
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width, f[0], f[1]); err != nil {
+		value := strings.ReplaceAll(f[1], "\n", "\n"+strings.Repeat(" ", width+2))
+		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width, f[0], value); err != nil {
 			return err
 		}
 	}
@@ -172,21 +176,27 @@ func formatShort(v float64) string {
 	return fmt.Sprintf("%.1f%s", v, units[unit])
 }
 
-// formatAge is how long ago something was, roughly; empty if it never was.
-func formatAge(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	age := max(time.Since(*t), 0)
+// formatAge is how long ago something was, roughly.
+func formatAge(t time.Time) string {
+	age := max(time.Since(t), 0)
 	switch {
 	case age < time.Minute:
-		return fmt.Sprintf("%ds ago", int(age.Seconds()))
+		return fmt.Sprintf("%ds", int(age.Seconds()))
 	case age < time.Hour:
-		return fmt.Sprintf("%dm ago", int(age.Minutes()))
+		return fmt.Sprintf("%dm", int(age.Minutes()))
 	case age < 48*time.Hour:
-		return fmt.Sprintf("%dh ago", int(age.Hours()))
+		return fmt.Sprintf("%dh", int(age.Hours()))
 	}
-	return fmt.Sprintf("%dd ago", int(age.Hours()/24))
+	return fmt.Sprintf("%dd", int(age.Hours()/24))
+}
+
+// shortVersion is an executor version that fits into a table: beginning and end of a long one. JSON has all of it.
+func shortVersion(version string) string {
+	const most, end = 20, 6
+	if len(version) <= most {
+		return version
+	}
+	return version[:most-end-1] + "…" + version[len(version)-end:]
 }
 
 // elide cuts a text to a width, and shows that it did.

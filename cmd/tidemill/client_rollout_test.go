@@ -187,11 +187,9 @@ func TestShortNumbers(t *testing.T) {
 	if got := elide("flights-by-carrier", 8); got != "flights…" {
 		t.Errorf("got %q", got)
 	}
-	ago := func(d time.Duration) string {
-		at := time.Now().Add(-d)
-		return formatAge(&at)
-	}
-	for _, pair := range [][2]string{{ago(90 * time.Minute), "1h ago"}, {ago(50 * time.Hour), "2d ago"}, {ago(3 * time.Minute), "3m ago"}, {ago(-time.Hour), "0s ago"}, {formatAge(nil), ""}} {
+	age := func(d time.Duration) string { return formatAge(time.Now().Add(-d)) }
+	for _, pair := range [][2]string{{age(90 * time.Minute), "1h"}, {age(50 * time.Hour), "2d"}, {age(3 * time.Minute), "3m"}, {age(-time.Hour), "0s"},
+		{shortVersion("1.5.0-rc1"), "1.5.0-rc1"}, {shortVersion("0123456789abcdef0123456789abcdef01234567"), "0123456789abc…234567"}} {
 		if pair[0] != pair[1] {
 			t.Errorf("got %q, want %q", pair[0], pair[1])
 		}

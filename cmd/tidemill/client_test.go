@@ -81,7 +81,7 @@ func startService(env *testscript.Env) error {
 	}
 	seen := &looks{seen: map[string]int{}}
 	env.Values[looksKey{}] = seen
-	if err := pushScript(env); err != nil {
+	if err := errors.Join(pushScript(env), manualScript(env)); err != nil {
 		return err
 	}
 	for name, secret := range map[string]storage.Secret{"TIDEMILL_SERVER": {}, "GUARDED": storage.NewSecret(token), "FLAKY": {}} {

@@ -285,6 +285,16 @@ func settings(t *testing.T) []string {
 	return flags
 }
 
+// decodeStrictly takes a field that to does not have for a mistake.
+func decodeStrictly(t *testing.T, file string, to any) {
+	t.Helper()
+	decoder := yaml.NewDecoder(strings.NewReader(read(t, file)))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(to); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+}
+
 func decodeYAML(t *testing.T, file string, to any) {
 	t.Helper()
 	if err := yaml.Unmarshal([]byte(read(t, file)), to); err != nil {
