@@ -420,6 +420,7 @@ func (c *Core) resumeChecks(rev *revision) {
 	case c.checks[key] == nil && !undecided:
 		ck := &check{key: key, kind: rev.rec.Kind, version: v.rec.Version, expressions: expressions, state: rev.rec.Checks, problems: problems}
 		c.checks[key] = ck
+		c.view.checks = true // one was made before the first step
 		c.forgetOldChecks(ck)
 	}
 }

@@ -51,3 +51,24 @@ func TestReplyIsACopy(t *testing.T) {
 		t.Errorf("the answer to StartRun became %s", describeRun(run))
 	}
 }
+
+// TestViewShowsAnswersFromBefore: whoever asks for a check that had its answer before a restart finds it, in a View that
+// was made before the first step, as the service makes one, or after it.
+func TestViewShowsAnswersFromBefore(t *testing.T) {
+	s := newScript(t)
+	s.setup("") // with a job whose expressions have passed
+	if len(s.core.View().Checks) == 0 {
+		t.Fatal("there is no answer")
+	}
+	s.restart()
+	s.core.View()
+	s.run(block{command: "subscribe"})
+	for key, ck := range s.core.checks {
+		if shown := s.core.View().Checks[key]; shown == nil || shown.State != ck.state {
+			t.Errorf("%s: got %+v, want %s", key, shown, ck.state)
+		}
+	}
+	if len(s.core.checks) == 0 {
+		t.Error("the answer is forgotten")
+	}
+}
