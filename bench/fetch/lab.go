@@ -161,7 +161,7 @@ func (l *lab) startScheduler(ctx context.Context, master string, flags []string)
 	}
 	l.process = exec.Command(l.scheduler, append([]string{"serve", "--listen", address, "--mesos-master", master,
 		"--artifact-url", l.counter.url + "/artifacts", "--data-dir", filepath.Join(l.dir, "scheduler"),
-		"--executor-linger", "1s", "--scheduling-launch-timeout", "10m"}, flags...)...)
+		"--executor-linger", "1s", "--scheduling-launch-timeout", "10m", "--scheduling-stall-after", "10m"}, flags...)...)
 	l.process.Stderr = &l.log
 	l.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := l.process.Start(); err != nil {

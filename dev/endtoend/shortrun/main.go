@@ -120,7 +120,7 @@ func awaitFile(ctx context.Context, name string) error {
 	if name == "" {
 		return nil
 	}
-	ticker := time.NewTicker(20 * time.Millisecond)
+	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		if _, err := os.Stat(name); err == nil {
