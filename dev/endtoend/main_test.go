@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,7 +63,7 @@ func run(m *testing.M) (code int, err error) {
 			return 1, fmt.Errorf("build %s: %w\n%s", name, err, out)
 		}
 	}
-	for _, v := range versions {
+	for _, v := range append(slices.Clone(versions), stable) {
 		if _, err := build.Executor(ctx, top, executorFile(v), v); err != nil {
 			return 1, err
 		}
