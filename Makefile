@@ -14,13 +14,14 @@ executor: ## an executor version to be registered: make executor VERSION=1.5.0
 
 soak: ## the long random and fault tests, with full counts
 	go test -race -timeout=180m ./scheduler/ -run 'Simulation$$' -v -args -sim.seeds=100000
-	go test -race -timeout=60m -tags=endtoend ./dev/endtoend/ -args -soak
+	go test -race -timeout=120m -tags=endtoend ./dev/endtoend/ -args -soak
 
 bench: ## the benchmarks
 	go test -run '^$$' -bench . -benchmem ./scheduler/...
 	go run ./bench/aggregate
 	go run ./bench/latency
 	go run ./bench/scale
+	go run ./bench/fetch
 
 generate: ## proto/*.pb.go, with protoc
 	cd proto && go generate .

@@ -79,13 +79,15 @@ func steps(quick bool) []step {
 		single("browser for the dashboard's test", install("chromium", "chromium", "fonts-dejavu-core")),
 		single("java for ZooKeeper", install("java", "openjdk-17-jre-headless")),
 		single("maven to fetch ZooKeeper", install("mvn", "maven")),
+		single("curl for what the documentation shows", install("curl", "curl")),
+		single("jq for the same", install("jq", "jq")),
 		single("promtool for the alert rules", promtool),
 		vet,
 		single("staticcheck", func(ctx context.Context) error { return command(ctx, "go", "tool", "staticcheck", "./...") }),
 		single("scheduler without cgo", buildWithoutCgo),
 		goTest("unit tests, conformance", "-race", "-timeout=10m", "./..."),
 		goTest("simulation, 2,000 new seeds", "-race", "-timeout=10m", "-run=^TestSimulation$", "./scheduler", "-args", "-sim.seeds=2000"),
-		goTest("end to end and faults", "-race", "-timeout=10m", "-tags=endtoend", "./dev/endtoend/..."),
+		goTest("end to end and faults", "-race", "-timeout=20m", "-tags=endtoend", "./dev/endtoend/..."),
 		single("demo", func(ctx context.Context) error { return command(ctx, "go", "run", "./cmd/tidemill-dev", "demo") }),
 	}
 }
