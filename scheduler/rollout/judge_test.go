@@ -245,7 +245,7 @@ func TestCourses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const courses = 2000
+			const courses = 1000
 			random := rand.New(rand.NewPCG(1, 2))
 			back, failed := 0, 0
 			for range courses {
