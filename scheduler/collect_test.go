@@ -51,17 +51,13 @@ func newRegistry(t *rapid.T) *registry {
 	return r
 }
 
-func (r *registry) version() string { return fmt.Sprintf("1.%d.0", r.pick("version", 9)) }
+func (r *registry) version() string { return fmt.Sprintf("1.%d.0", 2+r.pick("version", 5)) }
 
 func (r *registry) random() {
 	before := r.core.View()
-	switch what := r.pick("what", 12); {
+	switch what := r.pick("what", 13); {
 	case what < 3:
-		name := r.version()
-		r.do(RegisterVersion{Artifact: parseArtifact(args{words: []string{name}})})
-		if before.Versions[name] == nil {
-			r.registered[name], r.uses[name] = r.now, &proto.Use{Version: name}
-		}
+		r.register(r.version())
 	case what < 5:
 		r.put()
 	case what < 6:
@@ -74,10 +70,20 @@ func (r *registry) random() {
 		r.delete(before)
 	case what < 10:
 		r.jump(before)
+	case what < 11:
+		r.pass()
 	default:
 		r.reload.random()
 	}
 	r.note()
+}
+
+func (r *registry) register(name string) {
+	known := r.core.View().Versions[name] != nil
+	r.do(RegisterVersion{Artifact: parseArtifact(args{words: []string{name}})})
+	if !known {
+		r.registered[name], r.uses[name] = r.now, &proto.Use{Version: name}
+	}
 }
 
 func (r *registry) job() string { return fmt.Sprint("job-", r.pick("job", 4)) }
@@ -88,6 +94,17 @@ func (r *registry) put() {
 		executor = fmt.Sprintf(`{"version": %q}`, r.version())
 	}
 	r.do(PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "work", "executor": %s, "work": {"stages": [1]}}`, r.job(), executor)})
+}
+
+// pass lets a run come and go that leaves nothing but its version's use.
+func (r *registry) pass() {
+	r.do(PutJob{Spec: fmt.Appendf(nil, `{"name": "brief", "kind": "work", "executor": {"version": %q}, "work": {"stages": [1]}}`, r.version())})
+	if result, ok := r.do(StartRun{Job: "brief"}).(StartRunResult); ok {
+		r.note()
+		r.do(CancelRun{Run: result.Run.ID})
+	}
+	r.note()
+	r.do(DeleteJob{Name: "brief"})
 }
 
 func (r *registry) move() {
