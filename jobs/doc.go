@@ -7,6 +7,7 @@
 // [Decode] reads a spec and finds everything wrong with it that can be found without an executor. The struct tags of
 // [Spec] and of each kind's section are the one description of a spec: the decoder, what is shown of a spec
 // ([Spec.MarshalJSON]), the comparison of two ([Equal]) and the JSON Schema ([Schema]) are made of them.
+// So are the features that executor versions may have and specs may need ([Features], [Spec.Needs]).
 // [FromYAML] is for people who write specs in YAML.
 //
 // A kind (aggregate, …) brings its own section of the spec and its stage graph; see [Kind]. Kinds live in packages
