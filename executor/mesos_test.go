@@ -200,7 +200,7 @@ func (f *framework) launch(linger time.Duration, scripts map[string]string, work
 		}
 		return []mesos.Resource{scalar("cpus", cpus), scalar("mem", memory)}
 	}
-	data := proto.ExecutorData{Protocol: 1, ExecutorID: "e", Owner: "r", Version: own.Own().Version, Linger: linger}
+	data := proto.ExecutorData{Protocol: 2, ExecutorID: "e", Owner: "r", Version: own.Own().Version, Linger: linger}
 	info := &mesos.ExecutorInfo{
 		Type: mesos.ExecutorInfo_CUSTOM, ExecutorID: mesos.ExecutorID{Value: "e"}, FrameworkID: &f.id,
 		Command:   &mesos.CommandInfo{Value: ref("exec " + file), Shell: ref(true)},
@@ -211,7 +211,7 @@ func (f *framework) launch(linger time.Duration, scripts map[string]string, work
 		tasks = append(tasks, mesos.TaskInfo{
 			Name: id, TaskID: mesos.TaskID{Value: id}, AgentID: offer.AgentID, Executor: info, Resources: resources(0.1, 256),
 			Data: proto.Encode(&proto.TaskData{
-				Protocol: 1, Job: "scripted", Run: "r", Kind: tasktest.Name, Stage: "run", Of: 1, Attempt: 1,
+				Protocol: 2, Job: "scripted", Run: "r", Kind: tasktest.Name, Stage: "run", Of: 1, Attempt: 1,
 				Spec: tasktest.Spec(work), Input: []byte(script), Cpus: 0.1, Memory: 256 << 20,
 			}),
 		})
@@ -245,7 +245,7 @@ func TestOnMesos(t *testing.T) {
 	}()
 	f := register(t, cluster.URL())
 	goOn := filepath.Join(t.TempDir(), "go-on")
-	f.launch(0, map[string]string{"good": "echo hello\nawait " + goOn + "\noutput done", "killed": "wait", "bad": "exit 3"}, t.TempDir())
+	f.launch(0, map[string]string{"good": "echo hello\nawait " + goOn + "\noutput done", "killed": "wait", "bad": "exit 3", "moved": "output offset 7\nhand-over"}, t.TempDir())
 
 	var started proto.Started
 	if err := proto.Decode(f.awaitState("good", mesos.TASK_RUNNING).Data, &started); err != nil {
@@ -256,6 +256,12 @@ func TestOnMesos(t *testing.T) {
 	f.awaitState("killed", mesos.TASK_KILLING)
 	f.awaitState("killed", mesos.TASK_KILLED)
 	f.awaitState("bad", mesos.TASK_FAILED)
+	status = f.awaitState("moved", mesos.TASK_RUNNING)
+	f.call(&scheduler.Call{Type: scheduler.Call_MESSAGE, Message: &scheduler.Call_Message{AgentID: *status.AgentID,
+		ExecutorID: *status.ExecutorID, Data: proto.Encode(&proto.Request{HandOver: []string{"moved"}})}})
+	if got := result(t, f.awaitState("moved", mesos.TASK_FINISHED)); !got.HandedOver || string(got.Output) != "offset 7" {
+		t.Errorf("got %+v", got)
+	}
 	f.await("progress", func() bool { return f.progress > 0 })
 	if err := os.WriteFile(goOn, nil, 0o600); err != nil {
 		t.Fatal(err)

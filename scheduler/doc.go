@@ -31,6 +31,8 @@
 //     settled when it has ended and its clean-up is over: then it may go to the archive, and is forgotten when it lies there.
 //   - share: what waits for one role's offers. Each is suppressed and revived by itself.
 //   - window: maintenance of an agent, announced or going on. Work that would still run then is moved: it is drained.
+//   - handed over: an attempt has ended at a checkpoint because its run moves to another version. Its task goes on, and is held
+//     until nothing of the run lives any more.
 //   - stalled: a running attempt whose executor has said nothing for long. What the master answers to reconciliation is no
 //     sign of life.
 //
@@ -39,7 +41,7 @@
 // and flow.go (suppress, revive), agent.go, maintenance.go and trouble.go (what is known of agents, and keeps work off
 // them), framework.go, reconcile.go, check.go, clean.go, version.go, use.go, compatible.go and collect.go (executor
 // versions), channel.go, rollouts.go, choose.go and tally.go (which version a run gets, and what its end says of that
-// version; scheduler/rollout judges), load.go, ahead.go and migrate.go (restart), forget.go and key.go (what remains of old
+// version; scheduler/rollout judges), move.go (runs that go on with another version), load.go, ahead.go and migrate.go (restart), forget.go and key.go (what remains of old
 // runs), explain.go, trial.go, snapshot.go and stageview.go (what readers see).
 //
 // Adapters (scheduler/mesos, scheduler/store, api) import this package's types, never the other way round.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/tidemill/tidemill/api/wire"
 	"github.com/tidemill/tidemill/dev/build"
 	"github.com/tidemill/tidemill/dev/result"
+	"github.com/tidemill/tidemill/proto/describe"
 )
 
 // older is the version of the kept executor: the last one that speaks protocol 1 only.
@@ -96,6 +98,37 @@ func TestOlderExecutor(t *testing.T) {
 	}
 	t.Run("executor killed", func(t *testing.T) { killOlder(c.in(t), want) })
 	t.Run("run cancelled", func(t *testing.T) { cancelOlder(c.in(t)) })
+	t.Run("features", func(t *testing.T) { lackOlder(c.in(t)) })
+}
+
+// lackOlder pins jobs to versions that name few features or none: what an executor of protocol 1 can do counts as known.
+func lackOlder(c *cluster) {
+	c.t.Helper()
+	const few = "0.1.1"
+	const elf = "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x3e\x00" // begins a file for x86-64
+	file := filepath.Join(c.dir, "few-features")
+	content := elf + describe.BlockMarker + `{"os":"linux","arch":"amd64","protocol":{"min":1,"max":1},"kinds":["aggregate"],` +
+		`"features":["aggregate.group_by","aggregate.input.format.csv","aggregate.measures.count"]};` + describe.VersionMarker + few + ";"
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	c.registerFile(few, file)
+	spec := replaceOnce(c.t, example(c.t, "flights-by-carrier", "flights-few"), `{"channel": "stable"}`, `{"version": "`+few+`"}`)
+	var problem wire.Error
+	status, err := c.call(http.MethodPost, "/v1/jobs?dry_run=true", strings.NewReader(spec), &problem, "Content-Type", "application/json")
+	if err != nil || status != http.StatusUnprocessableEntity {
+		c.t.Fatalf("status %d, %v, want 422: %+v", status, err, problem)
+	}
+	want := "executor " + few + " has no aggregate.measures.approx_quantile; "
+	if !slices.ContainsFunc(problem.Errors, func(p wire.Problem) bool {
+		return p.Pointer == "/aggregate/measures/p95_delay/approx_quantile" && strings.HasPrefix(p.Detail, want) && strings.HasSuffix(p.Detail, " has")
+	}) {
+		c.t.Errorf("want %q, got %+v", want, problem)
+	}
+	spec = replaceOnce(c.t, spec, `{"version": "`+few+`"}`, `{"version": "`+older+`"}`)
+	if status, err := c.call(http.MethodPost, "/v1/jobs?dry_run=true", strings.NewReader(spec), nil, "Content-Type", "application/json"); err != nil || status >= 300 {
+		c.t.Errorf("on %s: status %d, %v", older, status, err)
+	}
 }
 
 // besideOlder runs the same aggregation on both at the same time and agent, and returns the result.
