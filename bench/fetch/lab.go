@@ -185,12 +185,12 @@ func (l *lab) stop() error {
 	return errors.Join(err, l.process.Wait(), l.counter.close())
 }
 
-// await polls until done says so.
+// await polls until done says that it is over, be it with an error.
 func (l *lab) await(ctx context.Context, what string, done func() (bool, error)) error {
 	for {
-		ok, err := done()
-		if ok {
-			return nil
+		over, err := done()
+		if over {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -212,7 +212,8 @@ func (l *lab) fetchAll(ctx context.Context) (r result, err error) {
 		return r, err
 	}
 	if r.running, err = l.runEverywhere(ctx, "first"); err != nil {
-		return r, err
+		_, _, _, _, unserved := l.counter.counted()
+		return r, errors.Join(err, unserved)
 	}
 	if r.gets, r.heads, r.most, r.transfer, err = l.counter.counted(); err != nil {
 		return r, err
@@ -268,7 +269,7 @@ func (l *lab) runEverywhere(ctx context.Context, round string) (took time.Durati
 					return false, err
 				}
 				if len(task.Attempts) > 1 {
-					return true, nil
+					return true, fmt.Errorf("the first attempt of run %s failed: %+v", id, task.Attempts[0].Failure)
 				}
 				if task.State == "running" {
 					hosts[task.Attempts[0].Agent] = true
