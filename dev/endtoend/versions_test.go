@@ -146,28 +146,37 @@ func canary(c *cluster) {
 	const n, percent = 200, 30
 	c.expect(http.StatusOK, http.MethodPut, "/v1/channels/shorts",
 		`{"version": "1.1.0", "rollout": {"steps": [30, 100], "interval": "1h", "min_runs": 5}}`, nil)
-	canaries := 0
-	for _, run := range c.awaitMany(c.startMany(followers, n, "canary")) {
-		want := "1.0.0"
-		if inShare(run.Job, run.ID, percent) {
-			want = "1.1.0"
-			canaries++
+	onNew := func(prefix string) (canaries int) {
+		for _, run := range c.awaitMany(c.startMany(followers, n, prefix)) {
+			want := "1.0.0"
+			if inShare(run.Job, run.ID, percent) {
+				want = "1.1.0"
+				canaries++
+			}
+			if run.State != "succeeded" || run.ExecutorVersion != want || run.Channel != "shorts" || run.Rollout != 1 {
+				c.t.Errorf("run %s %s on %s for rollout %d of channel %q, want %s: %+v",
+					run.ID, run.State, run.ExecutorVersion, run.Rollout, run.Channel, want, run.Error)
+			}
 		}
-		if run.State != "succeeded" || run.ExecutorVersion != want || run.Channel != "shorts" || run.Rollout != 1 {
-			c.t.Errorf("run %s %s on %s for rollout %d of channel %q, want %s: %+v",
-				run.ID, run.State, run.ExecutorVersion, run.Rollout, run.Channel, want, run.Error)
-		}
+		return canaries
 	}
 	mean, deviation := n*percent/100.0, math.Sqrt(n*percent/100.0*(1-percent/100.0))
-	if math.Abs(float64(canaries)-mean) > 3*deviation {
-		c.t.Errorf("%d of %d runs were on the new version, want %.0f ± %.1f", canaries, n, mean, 3*deviation)
+	far := func(canaries int) bool { return math.Abs(float64(canaries)-mean) > 3*deviation }
+	runs, canaries := n, onNew("canary")
+	if far(canaries) { // once in 370 times; twice in a row is no chance
+		again := onNew("again")
+		if far(again) {
+			c.t.Errorf("%d, then %d of %d runs were on the new version, want %.0f ± %.1f", canaries, again, n, mean, 3*deviation)
+		}
+		runs, canaries = 2*n, canaries+again
 	}
+	c.t.Logf("%d of %d runs were on the new version", canaries, runs)
 	r := c.rollout("shorts")
 	if r.State != "running" || r.Share != percent || r.Step != 1 || r.Waiting == "" || r.Until == nil || r.Reason == "" {
 		c.t.Errorf("got %+v, want the first step until in an hour", r)
 	}
-	if r.New.Runs != canaries || r.Old.Runs != n-canaries || r.New.Failed+r.Old.Failed != 0 || r.Runs != canaries {
-		c.t.Errorf("it counts %+v on the old and %+v on the new version, %d in the step; want %d and %d", r.Old, r.New, r.Runs, n-canaries, canaries)
+	if r.New.Runs != canaries || r.Old.Runs != runs-canaries || r.New.Failed+r.Old.Failed != 0 || r.Runs != canaries {
+		c.t.Errorf("it counts %+v on the old and %+v on the new version, %d in the step; want %d and %d", r.Old, r.New, r.Runs, runs-canaries, canaries)
 	}
 	if len(r.Jobs) != len(followers) {
 		c.t.Errorf("it compares %d jobs, want %d", len(r.Jobs), len(followers))
@@ -251,7 +260,7 @@ func runUntilEnded(c *cluster, prefix string) (runs []wire.Run, r wire.Rollout) 
 
 // takenBack rolls a version out that fails half of its runs.
 func takenBack(c *cluster) {
-	const plan = `{"version": "1.2.0", "rollout": {"steps": [30, 100], "interval": "500ms", "min_runs": 10}}`
+	const plan = `{"version": "1.2.0", "rollout": {"steps": [30, 100], "interval": "500ms", "min_runs": 20}}`
 	c.short("1.2.0", build.Behaviour{Fail: 50})
 	c.expect(http.StatusOK, http.MethodPut, "/v1/channels/shorts", plan, nil)
 	runs, r := runUntilEnded(c, "bad")
