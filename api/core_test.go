@@ -121,8 +121,8 @@ type noObserver struct{}
 func (noObserver) Count(scheduler.Count)                    {}
 func (noObserver) Committed(int, int, time.Duration, error) {}
 
-// serveCore is a service on the real core, loop and store.
-func serveCore(t *testing.T, options ...option) (*service, *agentless) {
+// startCore runs the real core, loop and store.
+func startCore(t *testing.T) (*loop.Loop, *agentless) {
 	t.Helper()
 	records, err := store.Open(filepath.Join(t.TempDir(), "tidemill.db"))
 	if err != nil {
@@ -151,6 +151,13 @@ func serveCore(t *testing.T, options ...option) (*service, *agentless) {
 			t.Errorf("close store: %v", err)
 		}
 	})
+	return l, master
+}
+
+// serveCore is a service on the real core, loop and store, with an executor version in the channel stable.
+func serveCore(t *testing.T, options ...option) (*service, *agentless) {
+	t.Helper()
+	l, master := startCore(t)
 	s := serve(t, append([]option{func(cfg *api.Config) { cfg.Scheduler, cfg.CheckWait = l, 10*time.Second }}, options...)...)
 	const executor = "an executor"
 	want[wire.Executor](t, s.do("PUT", "/v1/executors/1.4.0/linux-amd64", executor, "X-Checksum-Sha256", sha256Of(executor)), 201)

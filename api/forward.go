@@ -25,10 +25,11 @@ import (
 const forwardedHeader = "Tidemill-Forwarded-By"
 
 const (
-	dialTimeout   = 3 * time.Second
-	leaderTimeout = 45 * time.Second // for the leader to answer, once it has the whole request
-	askTimeout    = 2 * time.Second  // for what the leader alone knows, beside what is known here
-	deposedEvery  = 100 * time.Millisecond
+	dialTimeout     = 3 * time.Second
+	leaderTimeout   = 45 * time.Second // for the leader to answer, once it has the whole request
+	continueTimeout = 10 * time.Second // for the leader to ask for an upload's body; then it is sent unasked
+	askTimeout      = 2 * time.Second  // for what the leader alone knows, beside what is known here
+	deposedEvery    = 100 * time.Millisecond
 )
 
 // explainRoute is answered from the leader's memory: why tasks wait is not stored.
@@ -42,7 +43,7 @@ func newLeaderTransport(authorities *x509.CertPool) *http.Transport {
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: leaderTimeout,
-		ExpectContinueTimeout: askTimeout,
+		ExpectContinueTimeout: continueTimeout,
 		DisableKeepAlives:     true,
 		DisableCompression:    true, // bodies are passed on as they are
 	}

@@ -65,7 +65,7 @@ func standby(t *testing.T, options ...option) (own, leader *service, p *peers) {
 	p.refresh = func() {
 		newest := leader.scheduler.View()
 		own.scheduler.Update(func(v *scheduler.View) {
-			v.Jobs, v.Runs, v.Versions, v.Channels = newest.Jobs, newest.Runs, newest.Versions, newest.Channels
+			v.Jobs, v.Runs, v.Versions, v.Channels, v.Rollouts = newest.Jobs, newest.Runs, newest.Versions, newest.Channels, newest.Rollouts
 		})
 	}
 	own.scheduler.Update(func(v *scheduler.View) { v.Leading, v.Master, v.Framework = false, "", scheduler.Identity{} })

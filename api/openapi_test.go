@@ -126,7 +126,8 @@ func TestDescriptionIsComplete(t *testing.T) {
 		"POST /v1/jobs/{name}/runs", "GET /v1/runs", "GET /v1/runs/{id}", "GET /v1/runs/{id}/tasks", "POST /v1/runs/{id}/cancel",
 		"GET /v1/runs/{id}/explain", "GET /v1/runs/{id}/events", "GET /v1/tasks/{id}/logs",
 		"PUT /v1/executors/{version}/{platform}", "GET /v1/executors", "GET /v1/executors/{version}", "DELETE /v1/executors/{version}",
-		"GET /v1/channels", "PUT /v1/channels/{name}", "GET /v1/info", "GET /healthz", "GET /readyz",
+		"GET /v1/channels", "PUT /v1/channels/{name}", "GET /v1/channels/{name}", "DELETE /v1/channels/{name}",
+		"GET /v1/channels/{name}/rollouts", "POST /v1/channels/{name}/rollout/{action}", "GET /v1/info", "GET /healthz", "GET /readyz",
 	}
 	for _, call := range want {
 		method, path, _ := strings.Cut(call, " ")
