@@ -36,6 +36,10 @@ func (h *Handler) channelRoutes(described huma.API) {
 	set.Description = "With a rollout, the channel still points at the old version; a growing share of the runs is started on the new one, until it is promoted or taken back. " +
 		"A new channel is moved at once. A repeat changes nothing. 409: another rollout runs or is paused; jobs that follow the channel need what the version does not have (each is one of errors), " +
 		"unless allow_incompatible is set; or the last rollout has taken this version back, unless again is set."
+	set.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Examples: map[string]*huma.Example{
+		"at once":  {Value: wire.SetChannel{Version: "1.5.0"}},
+		"by steps": {Value: wire.SetChannel{Version: "1.5.0", Rollout: &wire.RolloutPlan{Steps: []int{10, 50, 100}, Interval: "30m", MinRuns: 20, MaxFailureRatio: 1.5, Jobs: []string{"flights-*"}}}},
+	}}}}
 	huma.Register(described, set, h.setChannel)
 	huma.Register(described, operation("delete-channel", http.MethodDelete, "/v1/channels/{name}", tag, "Remove a channel that no job follows",
 		http.StatusNotFound, http.StatusConflict), h.deleteChannel)

@@ -143,6 +143,15 @@ func TestDescriptionIsComplete(t *testing.T) {
 	if version := s.described.text.(map[string]any)["openapi"]; version != "3.1.0" {
 		t.Errorf("got OpenAPI %v", version)
 	}
+	// The examples of requests are good ones.
+	content := s.described.paths["/v1/channels/{name}"]["put"].(map[string]any)["requestBody"].(map[string]any)["content"].(map[string]any)["application/json"].(map[string]any)
+	for name, example := range content["examples"].(map[string]any) {
+		body, err := json.Marshal(example.(map[string]any)["value"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.described.validate(t, "example "+name, "/paths/~1v1~1channels~1{name}/put/requestBody/content/application~1json/schema", body)
+	}
 	// The spec's schema is the one that jobs.Decode goes by.
 	schema, err := s.described.compiler.Compile(descriptionURL + "#/components/schemas/JobSpec")
 	if err != nil {

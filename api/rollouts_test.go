@@ -205,7 +205,8 @@ func TestRolloutMistakesAreLocated(t *testing.T) {
 // What runs taught of the two versions is shown by job and in all; of earlier rollouts nothing of it is left.
 func TestRolloutIsCompared(t *testing.T) {
 	s := serve(t)
-	s.scheduler.Example(time.Now())
+	now := time.Now()
+	s.scheduler.ExampleRollouts(now, s.scheduler.Example(now))
 	r := want[wire.Channel](t, s.get("/v1/channels/stable"), 200).Rollout
 	if r.Old.Runs != 1000 || r.Old.Failed != 8 || r.New.Runs != 118 || r.New.Failed != 1 || r.Old.Seconds != nil || len(r.Jobs) != 2 {
 		t.Fatalf("got %+v", r)
@@ -252,7 +253,10 @@ func TestWhoAsked(t *testing.T) {
 // A run that has moved shows where it comes from, and each attempt on which version it was.
 func TestMovesAreShown(t *testing.T) {
 	s := serve(t)
-	id := s.scheduler.Example(time.Now())["running"]
+	now := time.Now()
+	runs := s.scheduler.Example(now)
+	s.scheduler.ExampleRollouts(now, runs)
+	id := runs["running"]
 	moved := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	s.scheduler.UpdateRun(id, func(run *scheduler.RunView) {
 		run.Run.Moves = []proto.Move{{From: "1.4.0", To: "1.5.0-rc1", At: moved, By: "ci"}}
