@@ -6,7 +6,9 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,20 +214,20 @@ func TestCollectorRuns(t *testing.T) {
 			defer close(ended)
 			collector(s, versions(kept)).Run(ctx)
 		}()
-		time.Sleep(5*time.Minute + time.Second)
-		synctest.Wait()
-		if objects.lists != 1 || len(objects.modified) != 2 {
-			t.Errorf("at first: %d lists, %v", objects.lists, objects.modified)
+		check := func(after time.Duration, err error, lists, files int) {
+			t.Helper()
+			objects.fail(err)
+			time.Sleep(after)
+			synctest.Wait()
+			objects.mu.Lock()
+			defer objects.mu.Unlock()
+			if _, there := objects.modified[folder+kept]; !there || objects.lists != lists || len(objects.modified) != files {
+				t.Errorf("after %s: %d lists, %v, want %d and %d files", after, objects.lists, objects.modified, lists, files)
+			}
 		}
-		objects.err = storage.ErrUnavailable
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		objects.err = nil
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		if _, there := objects.modified[folder+left]; there || len(objects.modified) != 1 || objects.lists != 3 {
-			t.Errorf("later: %d lists, %v", objects.lists, objects.modified)
-		}
+		check(5*time.Minute+time.Second, nil, 1, 2)
+		check(time.Hour, storage.ErrUnavailable, 2, 2)
+		check(time.Hour, nil, 3, 1)
 		cancel()
 		<-ended
 	})
@@ -234,19 +236,29 @@ func TestCollectorRuns(t *testing.T) {
 // memory is a storage that knows no more than when its objects were written.
 type memory struct {
 	storage.Store
+	mu       sync.Mutex
 	modified map[string]time.Time
 	lists    int
-	err      error
+	err      error // of listing
+}
+
+func (m *memory) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
 }
 
 func (m *memory) List(context.Context, string, string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
+		m.mu.Lock()
 		m.lists++
-		if m.err != nil {
-			yield(storage.Object{}, m.err)
+		all, err := maps.Clone(m.modified), m.err
+		m.mu.Unlock()
+		if err != nil {
+			yield(storage.Object{}, err)
 			return
 		}
-		for key, modified := range m.modified {
+		for key, modified := range all {
 			if !yield(storage.Object{Key: key, Modified: modified}, nil) {
 				return
 			}
@@ -255,10 +267,14 @@ func (m *memory) List(context.Context, string, string) iter.Seq2[storage.Object,
 }
 
 func (m *memory) Stat(_ context.Context, key string) (storage.Object, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return storage.Object{Key: key, Modified: m.modified[key]}, nil
 }
 
 func (m *memory) Delete(_ context.Context, keys ...string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, key := range keys {
 		delete(m.modified, key)
 	}
