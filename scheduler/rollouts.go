@@ -49,6 +49,9 @@ func (c *Core) dropTallies(ch *channel) {
 		c.remove(KindTally, tallyID(ch.rec.Name, job))
 	}
 	ch.tallies, ch.sums, ch.rows = map[string]*proto.Tally{}, rollout.Sums{}, nil
+	if r := ch.newest(); r != nil {
+		ch.sums = rollout.NewSums(&r.Plan)
+	}
 }
 
 func (c *Core) steerRollout(cmd SteerRollout) (*proto.Rollout, *Error) {
@@ -188,5 +191,6 @@ func (c *Core) loadRollout(rec *proto.Rollout) error {
 		return fmt.Errorf("it is open, from %s to %s, and the channel points at %s", rec.From, rec.To, ch.rec.Version)
 	}
 	ch.rollouts = append(ch.rollouts, rec)
+	ch.sums = rollout.NewSums(&rec.Plan) // tallies are loaded later
 	return nil
 }

@@ -22,11 +22,15 @@
 //
 //	E = Σ over jobs of n(job) × (failed(job) + ½) / (runs(job) + 1)
 //
-// where the fraction is the old version's failure rate, smoothed as Krichevsky and Trofimov do it. The plan allows
-// max_failure_ratio × E. The rollout is taken back, whenever that is, also while it is paused, if
+// where the fraction p(job) is the old version's failure rate, smoothed as Krichevsky and Trofimov do it. The plan allows
+//
+//	A = Σ over jobs of n(job) × min(1, max_failure_ratio × p(job))
+//
+// A job that always failed is allowed its own runs and no more: what it could fail beyond them is no licence for the
+// others. The rollout is taken back, whenever that is, also while it is paused, if
 //
 //   - X is above that, and at least 2: a single failure has too many possible reasons, and
-//   - P(X or more of n) is below 1 % under the binomial distribution with p = min(1, max_failure_ratio × E / n).
+//   - P(X or more of n) is below 1 % under the binomial distribution with p = A / n.
 //
 // The runs' probabilities differ by job; with their mean for all, the binomial tail is an upper bound of the true one
 // (Hoeffding 1956, "On the distribution of the number of successes in independent trials"). It is looked at after each
@@ -35,7 +39,8 @@
 // and one that fails half of its runs after some 2 to 4 failures.
 //
 // A step is over when its interval has passed and min_runs runs of it have ended. Then, with X above what is allowed but
-// not taken back, it goes on collecting, and pauses after three intervals and three times min_runs. Else speed is looked
+// not taken back, it goes on collecting, and pauses after three intervals and three times min_runs; so it does with any
+// failure if no run at all is known on the old version, for what is expected then is a guess. Else speed is looked
 // at, if the plan says so: the means of the logarithms of durations and of rows a second, for jobs with at least 5 runs
 // on both versions, weighted by the runs on the new one. If their ratio is beyond the limit, and Welch's t test takes the
 // versions for different at 1 %, the rollout pauses; speed never takes it back. Else the next step begins, or after the

@@ -41,19 +41,22 @@ func Judge(r *proto.Rollout, sums *Sums, tallies iter.Seq[*proto.Tally], now tim
 	if !Open(r) {
 		return wait
 	}
-	allowed := r.Plan.MaxFailureRatio * sums.Expected()
+	allowed := sums.Allowed()
 	excess := float64(sums.NewFailed) > allowed
+	blind := sums.OldRuns == 0 && sums.NewFailed > 0 // what is expected is a guess, and no reason to go on
 	if excess && sums.NewFailed >= fewestFailures {
 		if p := BinomialTail(sums.NewFailed, sums.NewRuns, min(1, allowed/float64(sums.NewRuns))); p < chance {
-			return Verdict{GoBack, fmt.Sprintf("%s, more than %g times as many; the probability of that by chance is %s",
-				failures(r, sums), r.Plan.MaxFailureRatio, probability(p))}
+			return Verdict{GoBack, fmt.Sprintf("%s, %s; the probability of that by chance is %s",
+				failures(r, sums), tooMany(r, sums), probability(p))}
 		}
 	}
 	switch {
 	case r.State != proto.ROLLOUT_RUNNING || now.Before(stepEnds(r)) || r.StepRuns < r.Plan.MinRuns:
 		return wait
-	case excess && (now.Before(patienceEnds(r)) || uint64(r.StepRuns) < patience*uint64(r.Plan.MinRuns)):
+	case (excess || blind) && (now.Before(patienceEnds(r)) || uint64(r.StepRuns) < patience*uint64(r.Plan.MinRuns)):
 		return wait
+	case blind:
+		return Verdict{Hold, failures(r, sums)}
 	case excess:
 		return Verdict{Hold, failures(r, sums) + ": that may be chance, and as many runs as three steps need have not decided it"}
 	}
@@ -144,7 +147,18 @@ func moment(t, now time.Time) string {
 }
 
 func failures(r *proto.Rollout, sums *Sums) string {
+	if sums.OldRuns == 0 && sums.NewFailed > 0 {
+		return fmt.Sprintf("%d of %d runs on %s failed, and none is known on %s to compare them with", sums.NewFailed, sums.NewRuns, r.To, r.From)
+	}
 	return fmt.Sprintf("%d of %d runs on %s failed, and %s would fail as on %s", sums.NewFailed, sums.NewRuns, r.To, about(sums.Expected()), r.From)
+}
+
+// tooMany says how many failures are not allowed.
+func tooMany(r *proto.Rollout, sums *Sums) string {
+	if float64(sums.NewFailed) > r.Plan.MaxFailureRatio*sums.Expected() {
+		return fmt.Sprintf("more than %g times as many", r.Plan.MaxFailureRatio)
+	}
+	return fmt.Sprintf("more than the %s allowed, for no job can fail more often than always", about(sums.Allowed()))
 }
 
 // about spells a number of expected failures.

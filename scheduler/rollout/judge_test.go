@@ -25,7 +25,7 @@ func newTrial(plan proto.RolloutPlan, jobs int) *trial {
 	if len(problems) > 0 {
 		panic(problems[0].Detail)
 	}
-	t := &trial{now: noon, r: Begin(proto.Rollout{Channel: "stable", Number: 1, From: "1.0.0", To: "2.0.0", Plan: plan, By: "ann"}, noon)}
+	t := &trial{now: noon, sums: NewSums(&plan), r: Begin(proto.Rollout{Channel: "stable", Number: 1, From: "1.0.0", To: "2.0.0", Plan: plan, By: "ann"}, noon)}
 	for range jobs {
 		t.tallies = append(t.tallies, &proto.Tally{})
 	}
@@ -95,6 +95,31 @@ func TestJudge(t *testing.T) {
 			}
 			x.many(true, 3, 2, second)
 		}, want: GoBack},
+		"beside a job that always fails": {happen: func(x *trial) {
+			x.many(false, 200, 200, second)
+			x.many(true, 100, 100, second)
+			x.tallies = append(x.tallies, &proto.Tally{})
+			for range 100 {
+				x.end(1, false, Outcome{Took: second})
+			}
+			for range 40 {
+				x.end(1, true, Outcome{Failed: true})
+			}
+			x.now = noon.Add(30 * time.Minute)
+		}, want: GoBack, reason: "140 of 140 runs on 2.0.0 failed, and 99.9 would fail as on 1.0.0, more than the 100.3 allowed"},
+		"all fail as before": {happen: func(x *trial) {
+			x.many(false, 200, 200, second)
+			x.many(true, 100, 100, second)
+			x.now = noon.Add(24 * time.Hour)
+		}, want: NextStep},
+		"nothing to compare with": {plan: proto.RolloutPlan{Steps: []uint32{100}, MaxFailureRatio: 2}, happen: func(x *trial) {
+			x.many(true, 60, 60, second)
+			x.now = noon.Add(90*time.Minute - 1)
+		}, want: Wait},
+		"nothing to compare with for long": {plan: proto.RolloutPlan{Steps: []uint32{100}, MaxFailureRatio: 2}, happen: func(x *trial) {
+			x.many(true, 60, 60, second)
+			x.now = noon.Add(90 * time.Minute)
+		}, want: Hold, reason: "60 of 60 runs on 2.0.0 failed, and none is known on 1.0.0 to compare them with"},
 		"a job that often fails": {happen: func(x *trial) {
 			x.many(false, 99, 50, second)
 			x.many(true, 10, 6, second)
@@ -175,7 +200,7 @@ func TestWaiting(t *testing.T) {
 	x.many(true, 13, 1, time.Second)
 	look("until 12:30 UTC")
 	x.now = noon.Add(time.Hour)
-	look("1 of 20 runs on 2.0.0 failed, and 10.0 would fail as on 1.0.0: more runs are to decide")
+	look("1 of 20 runs on 2.0.0 failed, and none is known on 1.0.0 to compare them with: more runs are to decide")
 	x.r.StepRuns = 1
 	look("1 of 20 runs on 2.0.0 have ended in this step")
 	x.now, x.r.StepBegan = noon, noon.Add(12*time.Hour+time.Second)

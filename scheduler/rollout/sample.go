@@ -43,8 +43,12 @@ func add(s *proto.Spread, x float64) {
 type Sums struct {
 	OldRuns, OldFailed int64
 	NewRuns, NewFailed int64
-	expected           int64 // failures on the new version, in billionths
+	expected, allowed  int64   // failures on the new version, in billionths
+	ratio              float64 // of the plan: how many times as many as expected are allowed
 }
+
+// NewSums are those of no tallies yet, of a rollout with that plan.
+func NewSums(plan *proto.RolloutPlan) Sums { return Sums{ratio: plan.MaxFailureRatio} }
 
 const billion = 1e9
 
@@ -59,8 +63,12 @@ func (s *Sums) change(t *proto.Tally, by int64) {
 	s.OldFailed += by * int64(t.Old.Failed)
 	s.NewRuns += by * int64(t.New.Runs)
 	s.NewFailed += by * int64(t.New.Failed)
-	s.expected += by * int64(math.Round(float64(t.New.Runs)*failureRate(&t.Old)*billion))
+	rate := failureRate(&t.Old)
+	s.expected += by * billionths(float64(t.New.Runs)*rate)
+	s.allowed += by * billionths(float64(t.New.Runs)*min(1, s.ratio*rate))
 }
+
+func billionths(x float64) int64 { return int64(math.Round(x * billion)) }
 
 // failureRate is how likely a run fails after what a sample says: (failed + ½) / (runs + 1), so that a few runs without a
 // failure do not say "never" (Krichevsky and Trofimov's estimate).
@@ -68,3 +76,7 @@ func failureRate(s *proto.Sample) float64 { return (float64(s.Failed) + 0.5) / (
 
 // Expected is how many runs on the new version would have failed if each job failed as often there as on the old one.
 func (s *Sums) Expected() float64 { return float64(s.expected) / billion }
+
+// Allowed is how many runs on the new version may fail: as many times the expected ones as the plan says, but of no job
+// more than all. What one job could fail beyond its runs is no licence for the others.
+func (s *Sums) Allowed() float64 { return float64(s.allowed) / billion }

@@ -110,7 +110,7 @@ func (m *machine) tend(before proto.Rollout) {
 			}
 			m.pausing = m.now
 		case proto.ROLLOUT_TAKEN_BACK:
-			if m.sums.NewFailed < 2 || float64(m.sums.NewFailed) <= 1.5*m.sums.Expected() {
+			if m.sums.NewFailed < 2 || float64(m.sums.NewFailed) <= m.sums.Allowed() {
 				m.t.Fatalf("taken back after %+v", m.sums)
 			}
 		default:

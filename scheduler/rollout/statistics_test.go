@@ -123,7 +123,7 @@ func TestWelch(t *testing.T) {
 func TestSums(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tallies := make([]proto.Tally, 5)
-		var sums Sums
+		sums := NewSums(&proto.RolloutPlan{MaxFailureRatio: 1.5})
 		for range rapid.IntRange(0, 200).Draw(t, "runs") {
 			at := &tallies[rapid.IntRange(0, 4).Draw(t, "job")]
 			sums.Remove(at)
@@ -134,17 +134,19 @@ func TestSums(t *testing.T) {
 			Count(s, Outcome{Failed: rapid.Bool().Draw(t, "failed")})
 			sums.Add(at)
 		}
-		var again Sums
-		want := 0.0
+		again := NewSums(&proto.RolloutPlan{MaxFailureRatio: 1.5})
+		want, allowed := 0.0, 0.0
 		for i := range slices.Backward(tallies) {
 			again.Add(&tallies[i])
-			want += float64(tallies[i].New.Runs) * (float64(tallies[i].Old.Failed) + 0.5) / (float64(tallies[i].Old.Runs) + 1)
+			n, p := float64(tallies[i].New.Runs), (float64(tallies[i].Old.Failed)+0.5)/(float64(tallies[i].Old.Runs)+1)
+			want += n * p
+			allowed += n * min(1, 1.5*p)
 		}
 		if sums != again {
 			t.Fatalf("kept up to date %+v, added up %+v", sums, again)
 		}
-		if math.Abs(sums.Expected()-want) > 1e-7 {
-			t.Fatalf("%g failures are expected, want %g", sums.Expected(), want)
+		if math.Abs(sums.Expected()-want) > 1e-7 || math.Abs(sums.Allowed()-allowed) > 1e-7 {
+			t.Fatalf("%g failures are expected and %g allowed, want %g and %g", sums.Expected(), sums.Allowed(), want, allowed)
 		}
 	})
 }
