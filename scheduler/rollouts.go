@@ -103,15 +103,15 @@ func (c *Core) steered(ch *channel, by string) {
 func (c *Core) changedRollout(ch *channel, level slog.Level, text string) {
 	r := ch.newest()
 	c.saveRollout(r)
-	c.view.versions = true
+	c.view.channels, c.view.versions = true, true
 	c.note(level, text, slog.String("channel", r.Channel), slog.Int("rollout", int(r.Number)), slog.String("from", r.From),
 		slog.String("version", r.To), slog.Int("share", int(rollout.Share(r))), slog.String("reason", r.Reason))
 }
 
-// touch marks what a View shows of the channel as changed.
+// touch marks what a View shows of the channel's rollouts as changed.
 func (ch *channel) touch(c *Core) {
 	ch.view = nil
-	c.view.channels = true
+	c.view.rollouts = true
 }
 
 func (c *Core) viewRollouts() map[string]*RolloutView {
@@ -138,7 +138,7 @@ func (c *Core) viewRollout(ch *channel) *RolloutView {
 	return view
 }
 
-// showTallies copies the tallies that have changed since the last View; the others are shared with it.
+// showTallies copies the tallies that are new or have changed since the last View; the others are shared with it.
 func (ch *channel) showTallies() []*proto.Tally {
 	if ch.rows == nil {
 		for t := range ch.inOrder() {
@@ -147,7 +147,10 @@ func (ch *channel) showTallies() []*proto.Tally {
 	} else if len(ch.counted) > 0 {
 		ch.rows = slices.Clone(ch.rows)
 		for _, job := range ch.counted {
-			at, _ := slices.BinarySearchFunc(ch.rows, job, func(t *proto.Tally, job string) int { return cmp.Compare(t.Job, job) })
+			at, found := slices.BinarySearchFunc(ch.rows, job, func(t *proto.Tally, job string) int { return cmp.Compare(t.Job, job) })
+			if !found {
+				ch.rows = slices.Insert(ch.rows, at, nil)
+			}
 			ch.rows[at] = clone(ch.tallies[job])
 		}
 	}

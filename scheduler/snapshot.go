@@ -13,7 +13,8 @@ type viewCache struct {
 	changed  bool // anything that the fields below do not say
 	jobs     bool
 	versions bool
-	channels bool
+	channels bool // where they point, or which rollouts are open: versions show that, too
+	rollouts bool // what they have seen
 	checks   bool
 	agents   []*agent // that have changed or gone, each once
 	runs     []*run   // each once
@@ -21,7 +22,7 @@ type viewCache struct {
 }
 
 func (v *viewCache) any() bool {
-	return v.changed || v.jobs || v.versions || v.channels || v.checks || len(v.agents)+len(v.runs)+len(v.dropped) > 0
+	return v.changed || v.jobs || v.versions || v.channels || v.rollouts || v.checks || len(v.agents)+len(v.runs)+len(v.dropped) > 0
 }
 
 func (v *viewCache) job(j *job) {
@@ -80,6 +81,8 @@ func (c *Core) View() *View {
 		for name, ch := range c.channels {
 			next.Channels[name] = clone(ch.rec)
 		}
+	}
+	if v.channels || v.rollouts {
 		next.Rollouts = c.viewRollouts()
 	}
 	if len(v.agents) > 0 {

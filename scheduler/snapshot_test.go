@@ -72,3 +72,36 @@ func TestViewShowsAnswersFromBefore(t *testing.T) {
 		t.Error("the answer is forgotten")
 	}
 }
+
+// TestViewSharesTallies: a run that ends in a rollout costs a View the tally of its job, also the first one; not those of
+// other jobs, nor the versions that it did not use.
+func TestViewSharesTallies(t *testing.T) {
+	s := newScript(t)
+	s.setup("")
+	s.run(block{command: "register 1.4.0"})
+	s.run(block{command: "register 1.6.0"})
+	for _, job := range []string{"a", "z", "m"} {
+		s.run(block{command: "put-job create", input: `{"name": "` + job + `", "kind": "work", "work": {"stages": [1]}}`})
+	}
+	s.run(block{command: "channel stable 1.6.0 steps=1,100 interval=1h runs=100"})
+	s.run(block{command: "runs a 1"})
+	s.run(block{command: "runs z 1"})
+	before := s.core.View()
+	was := before.Rollouts["stable"].Tallies
+	s.run(block{command: "runs m 1"})
+	after := s.core.View()
+	is := after.Rollouts["stable"].Tallies
+	if len(was) != 2 || len(is) != 3 || is[1].Job != "m" {
+		t.Fatalf("there were %d tallies, and are %v", len(was), is)
+	}
+	if is[0] != was[0] || is[2] != was[1] {
+		t.Error("tallies that have not changed are not shared")
+	}
+	if after.Versions["1.4.0"] != before.Versions["1.4.0"] || after.Channels["stable"] != before.Channels["stable"] {
+		t.Error("a version that was not used, or a channel that did not move, is not shared")
+	}
+	s.run(block{command: "steer abort stable by=bob"})
+	if got := s.core.View().Versions["1.6.0"]; len(got.Rollouts) != 0 {
+		t.Errorf("the rollout has ended, and version 1.6.0 is shown in %v", got.Rollouts)
+	}
+}

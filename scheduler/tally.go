@@ -49,7 +49,6 @@ func (c *Core) tally(r *run) {
 func (ch *channel) newTally(job string) *proto.Tally {
 	t := &proto.Tally{Channel: ch.rec.Name, Rollout: ch.newest().Number, Job: job}
 	ch.tallies[job] = t
-	ch.rows = nil
 	return t
 }
 
