@@ -42,9 +42,9 @@ type Client struct {
 }
 
 const (
-	attempts     = 4 // of a call that may be repeated
+	attempts     = 4 // of a call that may be repeated, while the server does not say when
 	firstBackoff = 200 * time.Millisecond
-	maxBackoff   = 5 * time.Second
+	patience     = 45 * time.Second // with a server that says when to ask again: a leader that is lost has a successor by then
 	answerWait   = 40 * time.Second // for the head of an answer; a submission may wait for its checks
 	uploadWait   = 15 * time.Minute // the same of an upload, which is stored before it is answered
 	maxAnswer    = 64 << 20
@@ -133,17 +133,25 @@ func (c *Client) do(ctx context.Context, call call, out any) (status int, err er
 
 // send gives the first good answer, whose body the caller closes, or the error of the last attempt.
 func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
-	for attempt := 1; ; attempt++ {
+	begin := time.Now()
+	for attempt := 1; ; {
 		response, wait, err := c.once(ctx, call)
-		if err == nil || !call.repeat || attempt == attempts || wait < 0 || ctx.Err() != nil {
+		if err == nil || !call.repeat || wait < 0 || ctx.Err() != nil {
 			return response, err
 		}
 		if wait == 0 {
+			if attempt == attempts {
+				return nil, err
+			}
 			wait = firstBackoff << (attempt - 1)
 			wait += rand.N(wait / 2)
+			attempt++
+		}
+		if time.Since(begin)+wait > patience {
+			return nil, err
 		}
 		select {
-		case <-time.After(min(wait, maxBackoff)):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil, err
 		}
