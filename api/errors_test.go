@@ -102,6 +102,8 @@ func TestMistakesAreLocated(t *testing.T) {
 		{"no such version to remove", "DELETE", "/v1/executors/none", "", nil, 404, "", "none"},
 		{"channel to nowhere", "PUT", "/v1/channels/canary", `{"version": "9.9.9"}`, nil, 422, "/version", ""},
 		{"channel without version", "PUT", "/v1/channels/canary", `{}`, nil, 422, "", "version"},
+		{"reason of two lines", "POST", "/v1/channels/stable/rollout/pause", `{"reason": "slow\n::error::"}`, nil, 422, "/reason", "one line"},
+		{"reason with an escape", "POST", "/v1/channels/stable/rollout/abort", `{"reason": "\u001b[31m"}`, nil, 422, "/reason", "control"},
 		{"channel without body", "PUT", "/v1/channels/canary", "", nil, 400, "", "body"},
 		{"channel with a bad name", "PUT", "/v1/channels/Can%2Fary", `{"version": "1.4.0"}`, nil, 422, "name", ""},
 	}

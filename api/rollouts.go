@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
+	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -61,6 +63,11 @@ func (h *Handler) steerRollout(ctx context.Context, in *steerInput) (*rolloutOut
 	steer := scheduler.SteerRollout{Channel: in.Name, Action: scheduler.RolloutAction(in.Action), By: actor(ctx)}
 	if in.Body != nil {
 		steer.Number, steer.Reason = in.Body.Rollout, in.Body.Reason
+	}
+	// Terminals and CI logs take control characters, and what begins a line, for commands.
+	if strings.ContainsFunc(steer.Reason, unicode.IsControl) {
+		return nil, problem(http.StatusUnprocessableEntity, "the reason is not valid",
+			wire.Problem{Pointer: "/reason", Detail: "it has a line feed or another control character; want one line of text"})
 	}
 	r, err := command[*proto.Rollout](ctx, h, steer)
 	if err != nil {
