@@ -142,7 +142,7 @@ func TestEveryOperationAsksForItsRole(t *testing.T) {
 					}
 				}
 			}
-			if err := s.artifacts.Delete(t.Context(), sum); err != nil {
+			if err := s.artifacts.Delete(t.Context(), sum, func() bool { return false }); err != nil {
 				t.Fatal(err)
 			}
 		}

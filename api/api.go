@@ -43,8 +43,9 @@ type Artifacts interface {
 	// Put reads body to its end and keeps it if its SHA-256 is sum and it describes itself as that version, os and arch.
 	// It blocks as long as the body comes. May be repeated; after an error nothing is left behind.
 	Put(ctx context.Context, version, os, arch, sum string, body io.Reader) (proto.Artifact, error)
-	// Delete removes a file, unless somebody holds it. One that is not there is no error.
-	Delete(ctx context.Context, sum string) error
+	// Delete removes a file, unless somebody holds it or needed says that a version has it, which is asked when nobody can
+	// hold it any more. One that is not there is no error.
+	Delete(ctx context.Context, sum string, needed func() bool) error
 	// Hold keeps a file from being deleted until release is called: from before Put until its version is registered. It
 	// blocks while the file is being deleted.
 	Hold(sum string) (release func())

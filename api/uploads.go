@@ -169,14 +169,17 @@ func (h *Handler) register(ctx context.Context, in *uploadInput, os, arch, sum s
 
 // collect removes a file that no version has any more. A failure costs only space.
 func (h *Handler) collect(ctx context.Context, sum string) {
-	for _, version := range h.cfg.Scheduler.View().Versions {
-		for i := range version.Version.Artifacts {
-			if version.Version.Artifacts[i].SHA256 == sum {
-				return
+	needed := func() bool {
+		for _, version := range h.cfg.Scheduler.View().Versions {
+			for i := range version.Version.Artifacts {
+				if version.Version.Artifacts[i].SHA256 == sum {
+					return true
+				}
 			}
 		}
+		return false
 	}
-	if err := h.cfg.Artifacts.Delete(ctx, sum); err != nil {
+	if err := h.cfg.Artifacts.Delete(ctx, sum, needed); err != nil {
 		h.cfg.Logger.WarnContext(ctx, "remove artefact", "sha256", sum, "error", err)
 	}
 }

@@ -40,10 +40,13 @@ func (a *Artifacts) Put(_ context.Context, version, os, arch, sum string, body i
 	return artifact, nil
 }
 
-// Delete removes a file.
-func (a *Artifacts) Delete(_ context.Context, sum string) error {
+// Delete removes a file that is not needed.
+func (a *Artifacts) Delete(_ context.Context, sum string, needed func() bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if needed() {
+		return nil
+	}
 	delete(a.files, sum)
 	return nil
 }

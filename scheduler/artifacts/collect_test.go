@@ -89,7 +89,7 @@ func TestCollectSparesUploads(t *testing.T) {
 		if err := c.pass(t.Context(), time.Now().Add(time.Hour*2)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Delete(t.Context(), sum); err != nil {
+		if err := s.Delete(t.Context(), sum, unneeded); err != nil {
 			t.Fatal(err)
 		}
 		if !has(t, s, sum) {
@@ -104,6 +104,29 @@ func TestCollectSparesUploads(t *testing.T) {
 		t.Errorf("it is still there; holds: %v", s.holds.bySum)
 	}
 }
+
+// A version that got the file after somebody had found it unneeded keeps it: that is asked again when no upload can hold
+// the file any more.
+func TestDeleteSparesRegistered(t *testing.T) {
+	s := open(t, newFolder(t))
+	sum := put(t, s, "1.4.0")
+	held := false
+	needed := func() bool {
+		s.holds.mu.Lock()
+		defer s.holds.mu.Unlock()
+		held = s.holds.bySum[sum] != nil && s.holds.bySum[sum].deleting != nil
+		return true
+	}
+	if err := s.Delete(t.Context(), sum, needed); err != nil {
+		t.Fatal(err)
+	}
+	if !has(t, s, sum) || !held || len(s.holds.bySum) != 0 {
+		t.Errorf("kept %v, asked while uploads wait %v, holds %v", has(t, s, sum), held, s.holds.bySum)
+	}
+}
+
+// unneeded says that no version has the file.
+func unneeded() bool { return false }
 
 // Two processes share the storage. One, which has led, lists an old file; the other takes the same file in again and
 // registers it. The first one finds it young when it comes to delete it.

@@ -109,8 +109,10 @@ func (s *Store) receive(ctx context.Context, file *os.File, sum string, body io.
 	source := &source{ctx: ctx, reader: io.LimitReader(body, s.maxSize+1)}
 	size, err := io.Copy(io.MultiWriter(file, hash), source)
 	switch {
+	case source.failed != nil && ctx.Err() != nil: // its sender has gone away, and what reading says of that varies
+		return 0, fmt.Errorf("receive artefact: %w", ctx.Err())
 	case source.failed != nil:
-		if errors.As(source.failed, new(*http.MaxBytesError)) || ctx.Err() != nil {
+		if errors.As(source.failed, new(*http.MaxBytesError)) {
 			return 0, fmt.Errorf("receive artefact: %w", source.failed)
 		}
 		return 0, invalid("the upload broke off after %d bytes: %v", size, source.failed)
@@ -173,12 +175,17 @@ func (s *Store) Has(ctx context.Context, sum string) (bool, error) {
 	return true, nil
 }
 
-// Delete removes a file, unless somebody holds it. One that is not there is no error.
-func (s *Store) Delete(ctx context.Context, sum string) error {
+// Delete removes a file, unless somebody holds it or needed says that a version has it. needed is asked when nobody can
+// hold the file any more: before that, an upload might register it between the question and the deletion. A file that is
+// not there is no error.
+func (s *Store) Delete(ctx context.Context, sum string, needed func() bool) error {
 	if !validSum.MatchString(sum) {
 		return invalid("%q is not a SHA-256: want 64 hex digits", sum)
 	}
 	return s.holds.remove(sum, func() error {
+		if needed() {
+			return nil
+		}
 		if err := s.objects.Delete(ctx, folder+sum); err != nil {
 			return failed("delete artefact "+sum, err)
 		}

@@ -108,14 +108,14 @@ func testPut(t *testing.T, s *Store) {
 		t.Error("has: wrong answer")
 	}
 	for range 2 {
-		if err := s.Delete(t.Context(), sum); err != nil {
+		if err := s.Delete(t.Context(), sum, unneeded); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(names(t, s)) != 0 {
 		t.Errorf("objects after delete: %v", names(t, s))
 	}
-	if err := s.Delete(t.Context(), "../../etc/passwd"); err == nil {
+	if err := s.Delete(t.Context(), "../../etc/passwd", unneeded); err == nil {
 		t.Error("delete of a path: got no error")
 	}
 }
@@ -189,6 +189,7 @@ func TestPutRefuses(t *testing.T) {
 		"too large":        {content: good, max: 1000, contains: "too large"},
 		"client has gone":  {ctx: cancelled, content: good, contains: "canceled"},
 		"client goes away": {content: good, body: &cutReader{content: good}, contains: "canceled"},
+		"client breaks it": {content: good, body: &cutReader{content: good, err: io.ErrUnexpectedEOF}, contains: "canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, newFolder(t))
@@ -245,12 +246,13 @@ func TestSpoolIsFull(t *testing.T) {
 type cutReader struct {
 	content string
 	cancel  context.CancelFunc
+	err     error // of reading, which the server gives in its own words
 }
 
 func (r *cutReader) Read(p []byte) (int, error) {
 	n := copy(p, r.content[:1000])
 	r.cancel()
-	return n, nil
+	return n, r.err
 }
 
 func TestServe(t *testing.T) {
