@@ -60,7 +60,7 @@ func (c *Core) moveRun(cmd MoveRun) (*proto.Run, *Error) {
 	r.rec.MovingTo, r.rec.MovingBy = cmd.Version, cmd.By
 	v.runs++
 	c.touchVersion(v)
-	c.withdrawFresh(r.stages[r.lastPlanned()])
+	c.hold(r.stages[r.lastPlanned()])
 	c.saveRun(r)
 	c.note(slog.LevelInfo, "run moves to another version", r.attrs(slog.String("to", cmd.Version), slog.String("by", cmd.By))...)
 	c.goOn(r)
@@ -164,6 +164,21 @@ func (c *Core) switchVersion(r *run) {
 	clear(r.owner.avoid)
 	c.saveRun(r)
 	c.note(slog.LevelInfo, "run has moved to another version", r.attrs(slog.String("from", move.From), slog.String("by", move.By))...)
+}
+
+// hold keeps back what is to begin on another version only: what never began, and what has handed over and not begun
+// again since an earlier move was called off.
+func (c *Core) hold(st *stage) {
+	c.withdrawFresh(st)
+	for _, t := range st.tasks {
+		if t == nil || !t.held() || !t.queued && !t.delayed() {
+			continue
+		}
+		c.withdraw(t)
+		st.shape.queue.forget(t) // it may come back before its turn
+		t.rec.NotBefore = nil
+		c.saveTask(t)
+	}
 }
 
 // awaken makes what has waited for a run's move launchable.

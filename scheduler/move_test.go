@@ -34,24 +34,24 @@ type moves struct {
 	left map[string]string // by task: what its newest attempt that counted has handed over
 }
 
-// moveVersions are registered; the last one speaks protocol 1.
-var moveVersions = []string{"1.5.0", "1.6.0", "1.7.0", "1.4.0"}
+// moveVersions are registered, with the protocol that each speaks.
+var moveVersions = []struct {
+	name     string
+	protocol int
+}{{"2.0.0", 2}, {"2.1.0", 2}, {"2.2.0", 2}, {"2.3.0-old", 1}}
 
 func newMoves(t *rapid.T) *moves {
 	m := &moves{reload: newReload(t), left: map[string]string{}}
 	for _, v := range moveVersions {
-		most := "max=2"
-		if v == "1.4.0" {
-			most = "max=1"
-		}
-		_, a := parseArgs("register " + v + " kinds=flow " + most + " sha=flow-" + v + " arch=flow")
-		if v != "1.5.0" { // newReload has registered that one, for kind work
-			a.named["arch"] = "amd64"
-			m.do(RegisterVersion{Artifact: parseArtifact(a)})
+		_, a := parseArgs(fmt.Sprintf("register %s kinds=flow max=%d", v.name, v.protocol))
+		if m.do(RegisterVersion{Artifact: parseArtifact(a)}) == nil {
+			t.Fatalf("version %s is refused", v.name)
 		}
 	}
 	return m
 }
+
+func (m *moves) version() string { return moveVersions[m.pick("version", len(moveVersions))].name }
 
 func (m *moves) random() {
 	switch what := m.pick("what", 20); {
@@ -62,7 +62,7 @@ func (m *moves) random() {
 	case what < 13 && len(m.alive) > 0:
 		m.update()
 	case what < 16 && len(m.runs) > 0:
-		m.act(Command{Body: MoveRun{Run: m.runs[m.pick("run", len(m.runs))], Version: moveVersions[m.pick("version", 4)], By: "anna"}})
+		m.act(Command{Body: MoveRun{Run: m.runs[m.pick("run", len(m.runs))], Version: m.version(), By: "anna"}})
 	case what < 17 && len(m.runs) > 0:
 		m.act(Command{Body: CancelRun{Run: m.runs[m.pick("run", len(m.runs))]}})
 	case what < 18:
@@ -76,7 +76,7 @@ func (m *moves) start() {
 	job := fmt.Sprint("flow-", m.pick("job", 2))
 	m.act(Command{Body: PutJob{Spec: fmt.Appendf(nil, `{"name": %q, "kind": "flow", "executor": {"version": %q}, "parallelism": %d,
 		"retries": {"max": 50, "backoff": "1s"}, "resources": {"cpus": 0.5, "memory": "256MiB"}, "flow": {"stages": %s}}`,
-		job, moveVersions[1+m.pick("version", 3)], 1+m.pick("parallelism", 3), []string{"[1]", "[3]", "[2, 2, 1]"}[m.pick("stages", 3)])}})
+		job, m.version(), 1+m.pick("parallelism", 3), []string{"[1]", "[3]", "[5]", "[3, 2, 1]"}[m.pick("stages", 4)])}})
 	acts := m.act(Command{Body: StartRun{Job: job}})
 	if result, ok := acts.Replies[0].Value.(StartRunResult); ok {
 		m.runs = append(m.runs, result.Run.ID)
@@ -152,6 +152,7 @@ func (m *moves) tell(at int, state string) {
 
 // act is a step, and what must be true of it.
 func (m *moves) act(event Event) Actions {
+	before := m.leaving()
 	acts := m.step(event)
 	for _, call := range acts.Calls {
 		switch call := call.(type) {
@@ -160,7 +161,12 @@ func (m *moves) act(event Event) Actions {
 				m.checkLaunch(&call.Launches[i])
 			}
 		case SendMessage:
-			m.checkTold(call)
+			m.checkTold(call, before)
+		}
+	}
+	for id, a := range m.core.attempts {
+		if r := a.task.run; r != nil && a.live() && a.rec().Version != r.rec.ExecutorVersion {
+			m.t.Fatalf("%s lives on %s while its run is on %s", id, a.rec().Version, r.rec.ExecutorVersion)
 		}
 	}
 	for id, r := range m.core.runs {
@@ -196,13 +202,26 @@ func (m *moves) checkLaunch(l *Launch) {
 	}
 }
 
-func (m *moves) checkTold(call SendMessage) {
+// leaving are the attempts that live, of runs that move.
+func (m *moves) leaving() map[string]bool {
+	all := map[string]bool{}
+	for id, a := range m.core.attempts {
+		if r := a.task.run; r != nil && r.moving() && a.live() {
+			all[id] = true
+		}
+	}
+	return all
+}
+
+// checkTold: more than one thing may have happened in the step, so that what was to leave before it may be told, too.
+func (m *moves) checkTold(call SendMessage, before map[string]bool) {
 	e := m.core.executors[call.ExecutorID]
 	if e == nil || e.rec.Protocol < handOverSince || e.rec.AgentID != call.AgentID {
 		m.t.Fatalf("%s is sent a message", call.ExecutorID)
 	}
+	after := m.leaving()
 	for _, id := range mustDecode(call.Data, &proto.Request{}).HandOver {
-		if a := m.core.attempts[id]; a == nil || !a.live() || a.executor != e || !a.task.run.moving() {
+		if a := m.core.attempts[id]; a == nil || a.executor != e || !before[id] && !after[id] {
 			m.t.Fatalf("%s is told to hand over", id)
 		}
 	}

@@ -1,6 +1,9 @@
 package scheduler
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // queue holds the launchable tasks of a shape: first those that were launched before, first come, first served; then
 // those that never were, in the order of the stage's plan. A retry does not wait behind a long stage: what is wrong with
@@ -46,6 +49,12 @@ func (q *queue) remove(t *task) {
 	if q.count == 0 {
 		q.again, q.head = nil, 0
 	}
+}
+
+// forget takes out what is left of a task that was removed, so that it may be pushed again before its turn.
+func (q *queue) forget(t *task) {
+	q.again = slices.DeleteFunc(q.again[q.head:], func(other *task) bool { return other == t })
+	q.head = 0
 }
 
 // first is the task that has waited longest of those that were launched before, or nil.
