@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -297,6 +298,32 @@ func TestUploadIsRefusedUnread(t *testing.T) {
 	}
 	if n := len(leader.scheduler.View().Versions); n != 1 {
 		t.Errorf("there are %d versions", n)
+	}
+}
+
+// curl asks before it sends a large file, and sends nothing of one that is refused.
+func TestCurlSendsNothingInVain(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip(err)
+	}
+	f := newFiles(t)
+	own, leader, _ := standby(t, f.use)
+	for version, wanted := range map[string]string{"1.4.0": "409 0", "1.5.0": "201 8388608"} {
+		content := program(version, "")
+		content += strings.Repeat("x", 8<<20-len(content))
+		path := filepath.Join(t.TempDir(), "executor")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*service{own, leader} {
+			out, err := exec.CommandContext(t.Context(), curl, "-sS", "--max-time", "30", "--expect100-timeout", "20", "-o", os.DevNull, "-w", "%{http_code} %{size_upload}",
+				"-H", "X-Checksum-Sha256: "+sha256Of(content), "-T", path, s.server.URL+"/v1/executors/"+version+"/linux-amd64").CombinedOutput()
+			if got := string(out); err != nil || got != wanted {
+				t.Errorf("%s: curl got %q, %v, want %q", version, got, err, wanted)
+			}
+			wanted = strings.Replace(wanted, "201", "200", 1)
+		}
 	}
 }
 

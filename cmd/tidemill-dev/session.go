@@ -68,7 +68,12 @@ func (s *session) prepare(ctx context.Context, token, executor string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.client.SetChannel(ctx, "stable", wire.SetChannel{Version: stable}); err != nil {
+	var refused *wire.Error
+	_, err = s.client.SetChannel(ctx, "stable", wire.SetChannel{Version: stable})
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusConflict: // a rollout of an earlier start decides
+		fmt.Fprintf(s.out, "channel stable stays as it was: %s\n", refused.Detail)
+	case err != nil:
 		return fmt.Errorf("point channel stable at %s: %w", stable, err)
 	}
 	files, bytes, err := s.platform.LoadExamples(ctx, filepath.Join(s.checkout, "examples", "data"))
