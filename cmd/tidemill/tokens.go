@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -162,15 +163,18 @@ func writeNew(path, text string) error {
 	return errors.Join(err, file.Close())
 }
 
-// addTo replaces a tokens file, as a whole, by one with one more entry. Its mode stays.
+// addTo replaces a tokens file, as a whole, by one with one more entry. Its mode and its owner stay: it may be root who
+// adds to the file of the service's own user.
 func addTo(path string, token access.Token) error {
 	mode := os.FileMode(0o600)
 	before, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	keepOwner := func(*os.File) error { return nil }
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
+		keepOwner = func(next *os.File) error { return sameOwner(next, info) }
 	}
 	longer, err := access.Add(before, token)
 	if err != nil {
@@ -181,11 +185,25 @@ func addTo(path string, token access.Token) error {
 		return err
 	}
 	_, err = next.Write(longer)
-	if err = errors.Join(err, next.Chmod(mode), next.Close()); err == nil {
+	if err = errors.Join(err, next.Chmod(mode), keepOwner(next), next.Close()); err == nil {
 		err = os.Rename(next.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(next.Name()))
 	}
 	return nil
+}
+
+// sameOwner gives a file the owner and group that another one has.
+func sameOwner(file *os.File, as os.FileInfo) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	want, known := as.Sys().(*syscall.Stat_t)
+	got, _ := info.Sys().(*syscall.Stat_t)
+	if !known || want.Uid == got.Uid && want.Gid == got.Gid {
+		return nil
+	}
+	return file.Chown(int(want.Uid), int(want.Gid))
 }
