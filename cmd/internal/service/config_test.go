@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemill/tidemill/storage"
+	"github.com/tidemill/tidemill/storage/connections"
 )
 
 func TestDefaultsAreValid(t *testing.T) {
@@ -168,5 +169,34 @@ func TestCoreConfiguration(t *testing.T) {
 	s.cfg.ArtifactURL = ""
 	if got := s.core().ArtifactURL; got != "http://127.0.0.1:8080/artifacts" {
 		t.Errorf("artefact URL: got %s", got)
+	}
+}
+
+// A folder of objects may be a mount that has not come up: it is asked for at the start, and never made.
+func TestObjectsMustBeThere(t *testing.T) {
+	keys, err := connections.Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keys.Close()
+	cfg := Defaults()
+	there := t.TempDir()
+	cfg.Objects = "file://" + there
+	if _, err := openObjects(t.Context(), cfg, keys); err != nil {
+		t.Error(err)
+	}
+	missing := filepath.Join(there, "not mounted")
+	cfg.Objects = "file://" + missing
+	if _, err := openObjects(t.Context(), cfg, keys); err == nil || !strings.Contains(err.Error(), "--objects: file://"+missing+" must be there before the scheduler starts") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("the folder was made")
+	}
+	if err := os.WriteFile(missing, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openObjects(t.Context(), cfg, keys); err == nil || !strings.Contains(err.Error(), "is not a directory") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -85,12 +86,31 @@ func openObjects(ctx context.Context, cfg Config, keys *connections.Set) (storag
 		if uri, err = storage.ParseURI(cfg.Objects); err != nil {
 			return nil, fmt.Errorf("--objects: %w", err)
 		}
+		if err := folderIsThere(uri); err != nil {
+			return nil, fmt.Errorf("--objects: %w", err)
+		}
 	}
 	objects, err := keys.OpenBelow(ctx, cfg.ObjectsConnection, uri)
 	if err != nil {
 		return nil, fmt.Errorf("--objects: %w", err)
 	}
 	return objects, nil
+}
+
+// folderIsThere refuses a folder that is missing. It is not made: it may be a mount that has not come up, and what other
+// schedulers share would be hidden by an empty one.
+func folderIsThere(uri storage.URI) error {
+	if uri.Scheme != storage.SchemeFile {
+		return nil
+	}
+	info, err := os.Stat("/" + uri.Key)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s must be there before the scheduler starts: %w", uri, err)
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", uri)
+	}
+	return nil
 }
 
 // fileRecords are those of this process alone.
