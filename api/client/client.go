@@ -183,7 +183,7 @@ func (c *Client) once(ctx context.Context, call call) (_ *http.Response, wait ti
 	if response.StatusCode < 300 {
 		return response, 0, nil
 	}
-	err = refusal(response)
+	err = c.refusal(response)
 	switch response.StatusCode {
 	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusTooManyRequests:
 		seconds, _ := strconv.Atoi(response.Header.Get("Retry-After")) // 0 if it says nothing
@@ -232,7 +232,7 @@ func (c *Client) authorize(request *http.Request) {
 }
 
 // refusal reads an answer that is not a good one, and closes it.
-func refusal(response *http.Response) error {
+func (c *Client) refusal(response *http.Response) error {
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxProblem))
 	if err = errors.Join(err, response.Body.Close()); err != nil {
 		return fmt.Errorf("read answer %s: %w", response.Status, err)
@@ -240,6 +240,9 @@ func refusal(response *http.Response) error {
 	mediaType, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	problem := &wire.Error{}
 	if err != nil || mediaType != "application/problem+json" || json.Unmarshal(data, problem) != nil {
+		if bytes.Contains(data, []byte("HTTP request to an HTTPS server")) { // as net/http says
+			return fmt.Errorf("%w at %s: it speaks TLS, so its address begins with https://", ErrUnreachable, c.base)
+		}
 		return &wire.Error{Type: "about:blank", Title: http.StatusText(response.StatusCode), Status: response.StatusCode,
 			Detail: fmt.Sprintf("the server answered %s", response.Status)}
 	}

@@ -236,6 +236,16 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// A server that speaks TLS is not to be reached without it, and says why.
+func TestPlainToTLS(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	t.Cleanup(server.Close)
+	c := newClient(t, strings.Replace(server.URL, "https:", "http:", 1))
+	if _, err := c.Info(t.Context()); !errors.Is(err, client.ErrUnreachable) || !strings.Contains(err.Error(), "https://") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Calls that may be repeated are, until the service is ready again; a run is started once all the same.
 func TestRepeats(t *testing.T) {
 	var failures atomic.Int32

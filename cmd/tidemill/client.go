@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -179,7 +180,11 @@ func explained(err error) error {
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return &exitError{code: exitFailed, err: errors.New(refused.Detail + "; the command takes it from TIDEMILL_TOKEN or --token-file")}
 	case errors.As(err, &refused):
-		return &exitError{code: exitFailed, err: errors.New(refusalText(refused.Detail, refused.Errors))}
+		text := refusalText(refused.Detail, refused.Errors)
+		if slices.ContainsFunc(refused.Errors, func(p wire.Problem) bool { return p.Parameter == "X-Signature-Ed25519" }) {
+			text += "\n  --sign-key names the private key to sign with"
+		}
+		return &exitError{code: exitFailed, err: errors.New(text)}
 	}
 	return err
 }

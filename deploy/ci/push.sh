@@ -55,12 +55,21 @@ change() {
 	request "$@" --retry "$RETRIES" --retry-all-errors
 	case $status in
 	2??) ;;
-	000) stop 3 "cannot reach $TIDEMILL_SERVER: $(head -n 1 "$dir/error")" ;;
+	000) stop 3 "cannot reach $TIDEMILL_SERVER: $(head -n 1 "$dir/error")$(hint)" ;;
+	400)
+		! grep -q 'HTTP request to an HTTPS server' "$dir/answer" ||
+			stop 3 "cannot reach $TIDEMILL_SERVER: it speaks TLS, so its address begins with https://"
+		stop 1 "$(problem)"
+		;;
 	401) stop 1 "$(problem); it is taken from TIDEMILL_TOKEN" ;;
+	403) stop 1 "$(problem)$(! grep -q X-Signature "$dir/answer" || printf '; SIGN_KEY names the private key to sign with')" ;;
 	409) conflict ;;
 	*) stop 1 "$(problem)" ;;
 	esac
 }
+
+# hint says what helps against a certificate that is not trusted.
+hint() { ! grep -q certificate "$dir/error" || printf '; CA_FILE names the authorities to trust'; }
 
 # text FIELD and number FIELD give the first such field of the answer; in a channel these are its own and its rollout's.
 text() { grep -Eo "\"$1\": ?\"([^\"\\\\]|\\\\.)*\"" "$dir/answer" | head -n 1 | sed -e "s/^\"$1\": *\"//" -e 's/"$//' -e 's/\\\(["\\/]\)/\1/g'; }
@@ -78,7 +87,7 @@ problem() {
 		printf 'the server answered %s' "$status"
 		return
 	fi
-	grep -Eo '"(pointer|parameter|detail)": ?"([^"\\]|\\.)*"' "$dir/answer" | sed -E -e 's/^"[a-z]+": ?"//' -e 's/"$//' -e 's/\\(["\\/])/\1/g' | paste -s -d '|' - | sed 's/|/; /g'
+	grep -Eo '"(pointer|parameter|detail)": ?"([^"\\]|\\.)*"' "$dir/answer" | sed -E -e 's/^"[a-z]+": ?"//' -e 's/"$//' -e '/^$/d' -e 's/\\(["\\/])/\1/g' | paste -s -d '|' - | sed 's/|/; /g'
 }
 
 # conflict ends a job that is repeated as it ended the first time, when the rollout was taken back.
@@ -99,6 +108,8 @@ if [ -n "$SIGN_KEY" ]; then
 	printf 'tidemill executor\nsha256:%s\n' "$sum" >"$dir/text"
 	openssl pkeyutl -sign -rawin -inkey "$SIGN_KEY" -in "$dir/text" -out "$dir/signature" 2>"$dir/error" ||
 		stop 2 "cannot sign with $SIGN_KEY: $(head -n 1 "$dir/error")"
+	[ "$(wc -c <"$dir/signature")" -eq 64 ] ||
+		stop 2 "cannot sign with $SIGN_KEY: it is no Ed25519 key; make one with: openssl genpkey -algorithm ed25519 -out NEW.pem"
 	set -- "$@" -H "X-Signature-Ed25519: $(openssl base64 -A -in "$dir/signature")"
 fi
 change "/v1/executors/$version/$platform" "$@"
