@@ -68,6 +68,10 @@ func (m *move) check(command *cobra.Command) error {
 		if !command.Flags().Changed(name) {
 			continue
 		}
+		// In the request nothing stands for the default, and that is not what was asked for.
+		if value := command.Flags().Lookup(name).Value.String(); value == "0" || value == "" || value == "[]" {
+			return usageError(fmt.Errorf("--%s must be positive and not empty; without it the default holds", name))
+		}
 		if m.file != "" {
 			return usageError(fmt.Errorf("--rollout and --%s are both given: put all of the rollout into the file, or none", name))
 		}
