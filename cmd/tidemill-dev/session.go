@@ -39,7 +39,7 @@ func begin(ctx context.Context, out io.Writer, cfg platform.Config) (*session, e
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "starting S3, a Mesos master with %d agents and the scheduler\n", cfg.Agents)
+	fmt.Fprintf(out, "starting S3, a Mesos master, its agents (%d) and the scheduler\n", cfg.Agents)
 	p, err := platform.Start(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -183,7 +183,7 @@ func (p *push) signer() (func(sum string) []byte, error) {
 		return nil, usageError(fmt.Errorf("--sign-key: %w", err))
 	}
 	wrong := func(why string) error {
-		return usageError(fmt.Errorf("--sign-key: %s %s; make a key with: openssl genpkey -algorithm ed25519 -out %s", p.signKey, why, p.signKey))
+		return usageError(fmt.Errorf("--sign-key: %s %s; make a key with: openssl genpkey -algorithm ed25519 -out NEW.pem", p.signKey, why))
 	}
 	block, _ := pem.Decode([]byte(text + "\n"))
 	if block == nil || block.Type != "PRIVATE KEY" {

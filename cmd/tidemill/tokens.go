@@ -83,7 +83,7 @@ func (n *newToken) make(now time.Time) (err error) {
 	n.token = access.Token{Name: n.name, Jobs: n.jobs, MesosRoles: n.mesosRoles}
 	for _, role := range n.roles {
 		if !slices.Contains(access.Roles, access.Role(role)) {
-			return fmt.Errorf("--role: there is no role %q; there are %v", role, access.Roles)
+			return fmt.Errorf("--role: there is no role %q; there are %s", role, listed(access.Roles))
 		}
 		n.token.Roles = append(n.token.Roles, access.Role(role))
 	}
@@ -95,6 +95,15 @@ func (n *newToken) make(now time.Time) (err error) {
 		return errors.New(strings.ReplaceAll(err.Error(), "tokens[0]", "token"))
 	}
 	return nil
+}
+
+// listed names roles with commas between.
+func listed(roles []access.Role) string {
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = string(role)
+	}
+	return strings.Join(names, ", ")
 }
 
 func expiry(text string, now time.Time) (time.Time, error) {
@@ -124,7 +133,11 @@ func (n *newToken) give(out io.Writer) error {
 	}
 	if n.addTo != "" {
 		if err := addTo(n.addTo, n.token); err != nil {
-			return fmt.Errorf("--add-to: %w", err)
+			err = fmt.Errorf("--add-to: %w", err)
+			if n.tokenOut != "" { // nothing lets it in
+				err = errors.Join(err, os.Remove(n.tokenOut))
+			}
+			return err
 		}
 	}
 	if n.outputAsked == "json" {
