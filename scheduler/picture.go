@@ -2,14 +2,15 @@ package scheduler
 
 import (
 	"slices"
+	"time"
 
 	"github.com/tidemill/tidemill/proto"
 )
 
 // Picture draws what an instance shows that does not lead: the state as records have it, in this format or an older one.
-// What only the leader knows is not in it: offers, agents, progress within a task, and why tasks wait. Errors are those
-// of [Migrate] and [New].
-func Picture(cfg Config, records []Record) (*View, error) {
+// What only the leader knows is not in it: offers, agents, progress within a task, and why tasks wait. now is for what
+// depends on the time: what a rollout waits for. Errors are those of [Migrate] and [New].
+func Picture(cfg Config, records []Record, now time.Time) (*View, error) {
 	changes, err := Migrate(records, "")
 	if err != nil {
 		return nil, err
@@ -18,7 +19,7 @@ func Picture(cfg Config, records []Record) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.leading = false
+	c.leading, c.now = false, now
 	view := *c.View()
 	view.Agents = nil
 	view.Queue = Queue{Pending: c.storedPending(), Launched: c.demand.launched()}

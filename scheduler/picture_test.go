@@ -22,9 +22,13 @@ func TestPictureIsWhatTheLeaderShows(t *testing.T) {
 		{command: "update r1.plan.0.1 RUNNING"},
 		{command: "update r1.plan.0.1 FINISHED output=x"},
 		{command: "cancel r2"},
+		{command: "register 1.6.0"},
+		{command: "channel stable 1.6.0 steps=50,100 interval=1h runs=5 by=ann"},
+		{command: "runs flights 3"},
+		{command: "tick 2h"},
 	} {
 		s.run(b)
-		got, err := Picture(s.cfg, records(s.store))
+		got, err := Picture(s.cfg, records(s.store), s.now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +44,8 @@ func TestPictureIsWhatTheLeaderShows(t *testing.T) {
 			cmpopts.IgnoreFields(StageView{}, "Created"), cmpopts.EquateEmpty(),
 		}
 		for what, pair := range map[string][2]any{
-			"runs": {want.Runs, got.Runs}, "jobs": {want.Jobs, got.Jobs}, "channels": {want.Channels, got.Channels}, "versions": {want.Versions, got.Versions},
+			"runs": {want.Runs, got.Runs}, "jobs": {want.Jobs, got.Jobs}, "channels": {want.Channels, got.Channels},
+			"rollouts": {want.Rollouts, got.Rollouts}, "versions": {want.Versions, got.Versions},
 		} {
 			if diff := cmp.Diff(pair[0], pair[1], live); diff != "" {
 				t.Errorf("after %s: %s (-leader +standby):\n%s", b.command, what, diff)
@@ -59,7 +64,7 @@ func TestPictureOfOtherFormats(t *testing.T) {
 		}
 	}
 	before := records(s.store)
-	view, err := Picture(s.cfg, before)
+	view, err := Picture(s.cfg, before, s.now)
 	if err != nil || view.Jobs["flights"] == nil {
 		t.Errorf("of format 1: got %+v, %v", view, err)
 	}
@@ -72,7 +77,7 @@ func TestPictureOfOtherFormats(t *testing.T) {
 		}
 	}
 	s.store[Key{KindFormat, formatID}] = proto.Encode(&proto.Format{Version: FormatVersion + 1, WrittenBy: "9.0.0"})
-	if _, err := Picture(s.cfg, records(s.store)); err == nil || !strings.Contains(err.Error(), `written by version "9.0.0"`) {
+	if _, err := Picture(s.cfg, records(s.store), s.now); err == nil || !strings.Contains(err.Error(), `written by version "9.0.0"`) {
 		t.Errorf("of a newer format: got %v", err)
 	}
 }

@@ -37,7 +37,7 @@ func TestMigrateCountsUses(t *testing.T) {
 			}
 		}
 		r.store[Key{KindFormat, formatID}] = proto.Encode(&proto.Format{Version: 2, WrittenBy: "0.1.0"})
-		view, err := Picture(testConfig(), records(r.store))
+		view, err := Picture(testConfig(), records(r.store), r.core.now)
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -65,7 +65,7 @@ func Import(ctx context.Context, cfg Config, r io.Reader, replace bool) (header 
 		return header, err
 	}
 	return header, leading(ctx, cfg, openRecords, func(s *service, taken led) error {
-		if _, err := scheduler.Picture(s.core(), records); err != nil {
+		if _, err := scheduler.Picture(s.core(), records, time.Now()); err != nil {
 			return fmt.Errorf("import: these records cannot be used: %w", err)
 		}
 		there, err := taken.Load(ctx)
@@ -191,7 +191,7 @@ func (s *service) forget(records []scheduler.Record) (f Framework, changes []sch
 	if err != nil {
 		return f, nil, err
 	}
-	view, err := scheduler.Picture(s.core(), records)
+	view, err := scheduler.Picture(s.core(), records, time.Now())
 	if err != nil {
 		return f, nil, err
 	}

@@ -127,7 +127,7 @@ func (s *service) make(ctx context.Context, open opener) error {
 	}
 	s.closers = append(s.closers, s.lease.Close)
 	s.instance = newInstance(self, s.lease, s.records.Snapshot, func(stored []scheduler.Record) (*scheduler.View, error) {
-		return scheduler.Picture(s.core(), stored)
+		return scheduler.Picture(s.core(), stored, time.Now())
 	})
 	s.numbers = metrics.New(build.Version(), s.instance.View, s.log)
 	s.numbers.Standing(s.instance.leads, s.instance.follower.age)
