@@ -25,7 +25,7 @@ stop() { # stop CODE TEXT
 	exit "$1"
 }
 
-[ $# -ge 2 ] && [ $# -le 3 ] || stop 2 "usage: push.sh FILE VERSION [PLATFORM]"
+[ $# -ge 2 ] && [ $# -le 3 ] && [ -n "$2" ] || stop 2 "usage: push.sh FILE VERSION [PLATFORM]"
 file=$1 version=$2 platform=${3:-linux-amd64}
 : "${CHANNEL:=}" "${ROLLOUT:=}" "${WAIT:=}" "${SIGN_KEY:=}" "${CA_FILE:=}" "${TIDEMILL_TOKEN:=}" "${POLL:=5}" "${RETRIES:=8}"
 [ -n "${TIDEMILL_SERVER:-}" ] || stop 2 "TIDEMILL_SERVER is not set"
@@ -33,6 +33,12 @@ file=$1 version=$2 platform=${3:-linux-amd64}
 [ -z "$SIGN_KEY" ] || [ -r "$SIGN_KEY" ] || stop 2 "cannot read the key $SIGN_KEY"
 [ -n "$CHANNEL" ] || [ -z "$ROLLOUT$WAIT" ] || stop 2 "ROLLOUT and WAIT need a CHANNEL"
 case $WAIT$POLL$RETRIES in *[!0-9]*) stop 2 "WAIT, POLL and RETRIES are whole numbers" ;; esac
+
+# They become parts of URLs, in which curl would take some characters for its own.
+name() { case $2 in [!A-Za-z0-9]* | *[!A-Za-z0-9._+-]*) stop 2 "$1 is '$2': want letters, digits and . _ + -" ;; esac }
+name VERSION "$version"
+name PLATFORM "$platform"
+name CHANNEL "$CHANNEL"
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
