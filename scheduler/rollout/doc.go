@@ -40,7 +40,10 @@
 //
 // A step is over when its interval has passed and min_runs runs of it have ended. Then, with X above what is allowed but
 // not taken back, it goes on collecting, and pauses after three intervals and three times min_runs; so it does with any
-// failure if no run at all is known on the old version, for what is expected then is a guess. Else speed is looked
+// failure if no run at all is known on the old version, for what is expected then is a guess. If there are many jobs
+// with a run or two each, the ½ of each lets nearly any failures pass: it pauses, too, if X is above max_failure_ratio × L
+// at 1 %, with L = Σ over jobs of n(job) × failed(job) / (runs(job) + 1), and n times the smoothed rate of all jobs
+// together. Else speed is looked
 // at, if the plan says so: the means of the logarithms of durations and of rows a second, for jobs with at least 5 runs
 // on both versions, weighted by the runs on the new one. If their ratio is beyond the limit, and Welch's t test takes the
 // versions for different at 1 %, the rollout pauses; speed never takes it back. Else the next step begins, or after the

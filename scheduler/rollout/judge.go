@@ -60,6 +60,12 @@ func Judge(r *proto.Rollout, sums *Sums, tallies iter.Seq[*proto.Tally], now tim
 	case excess:
 		return Verdict{Hold, failures(r, sums) + ": that may be chance, and as many runs as three steps need have not decided it"}
 	}
+	if likely := r.Plan.MaxFailureRatio * sums.Likely(); sums.NewFailed >= fewestFailures && float64(sums.NewFailed) > likely {
+		if p := BinomialTail(sums.NewFailed, sums.NewRuns, min(1, likely/float64(sums.NewRuns))); p < chance {
+			return Verdict{Hold, fmt.Sprintf("%d of %d runs on %s failed, and %d of %d on %s, too few of each job to compare them one by one",
+				sums.NewFailed, sums.NewRuns, r.To, sums.OldFailed, sums.OldRuns, r.From)}
+		}
+	}
 	if reason := slower(r, tallies); reason != "" {
 		return Verdict{Hold, reason}
 	}

@@ -120,6 +120,25 @@ func TestJudge(t *testing.T) {
 			x.many(true, 60, 60, second)
 			x.now = noon.Add(90 * time.Minute)
 		}, want: Hold, reason: "60 of 60 runs on 2.0.0 failed, and none is known on 1.0.0 to compare them with"},
+		"many jobs with one run each": {plan: proto.RolloutPlan{MinRuns: 40}, happen: func(x *trial) {
+			for i := range 200 {
+				x.tallies = append(x.tallies, &proto.Tally{})
+				x.end(i, false, Outcome{Took: second})
+			}
+			for i := range 40 {
+				x.end(i, true, Outcome{Failed: i%4 == 0})
+			}
+			x.now = noon.Add(30 * time.Minute)
+		}, want: Hold, reason: "10 of 40 runs on 2.0.0 failed, and 0 of 200 on 1.0.0, too few of each job to compare them one by one"},
+		"more runs of a job that often fails": {happen: func(x *trial) {
+			x.many(false, 100, 50, second)
+			x.many(true, 40, 20, second)
+			x.tallies = append(x.tallies, &proto.Tally{})
+			for range 900 {
+				x.end(1, false, Outcome{Took: second})
+			}
+			x.now = noon.Add(30 * time.Minute)
+		}, want: NextStep},
 		"a job that often fails": {happen: func(x *trial) {
 			x.many(false, 99, 50, second)
 			x.many(true, 10, 6, second)
@@ -266,16 +285,19 @@ func TestCourses(t *testing.T) {
 		"fails half, history":      {course{0.01, 0.5, 1000, 1, minute}, [2]float64{0.999, 1}, 3},
 		"fails half, ten jobs":     {course{0.01, 0.5, 100, 10, minute}, [2]float64{0.995, 1}, 8},
 		"fails half instead of 5%": {course{0.05, 0.5, 1000, 1, minute}, [2]float64{0.99, 1}, 4},
+		"fails half, seldom run":   {course{0, 0.5, 0, 500, minute}, [2]float64{0, 1}, 40},
+		"equal, seldom run":        {course{0.05, 0.05, 500, 500, minute}, [2]float64{0, 0.01}, 20},
 		"five times as many":       {course{0.02, 0.1, 1000, 1, minute}, [2]float64{0.7, 1}, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const courses = 1000
 			random := rand.New(rand.NewPCG(1, 2))
-			back, failed := 0, 0
+			back, failed, slipped := 0, 0, 0
 			for range courses {
 				state, harmed := test.follow(random)
 				failed += harmed
+				slipped += btoi(state == proto.ROLLOUT_PROMOTED && test.is > 2*test.was)
 				if state == proto.ROLLOUT_TAKEN_BACK {
 					back++
 				}
@@ -285,9 +307,19 @@ func TestCourses(t *testing.T) {
 			if share < test.takenBack[0] || share > test.takenBack[1] {
 				t.Errorf("%.2f %% were taken back, want %g to %g", 100*share, 100*test.takenBack[0], 100*test.takenBack[1])
 			}
+			if slipped > courses/100 {
+				t.Errorf("%d of %d bad versions were promoted", slipped, courses)
+			}
 			if mean > test.mostFailed {
 				t.Errorf("%.1f runs on the new version failed, want at most %g", mean, test.mostFailed)
 			}
 		})
 	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

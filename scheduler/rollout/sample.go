@@ -44,6 +44,7 @@ type Sums struct {
 	OldRuns, OldFailed int64
 	NewRuns, NewFailed int64
 	expected, allowed  int64   // failures on the new version, in billionths
+	known              int64   // of those expected, that failures on the old version speak for, in billionths
 	ratio              float64 // of the plan: how many times as many as expected are allowed
 }
 
@@ -65,6 +66,7 @@ func (s *Sums) change(t *proto.Tally, by int64) {
 	s.NewFailed += by * int64(t.New.Failed)
 	rate := failureRate(&t.Old)
 	s.expected += by * billionths(float64(t.New.Runs)*rate)
+	s.known += by * billionths(float64(t.New.Runs)*float64(t.Old.Failed)/float64(t.Old.Runs+1))
 	s.allowed += by * billionths(float64(t.New.Runs)*min(1, s.ratio*rate))
 }
 
@@ -80,3 +82,11 @@ func (s *Sums) Expected() float64 { return float64(s.expected) / billion }
 // Allowed is how many runs on the new version may fail: as many times the expected ones as the plan says, but of no job
 // more than all. What one job could fail beyond its runs is no licence for the others.
 func (s *Sums) Allowed() float64 { return float64(s.allowed) / billion }
+
+// Likely is how many runs on the new version would fail if jobs that are hardly known fail as often as all together did on
+// the old version, instead of the guess that their smoothed rates are: with many jobs that ran once or twice each, that
+// guess makes up for any failures. It is rather too many than too few.
+func (s *Sums) Likely() float64 {
+	all := float64(s.NewRuns) * (float64(s.OldFailed) + 0.5) / (float64(s.OldRuns) + 1)
+	return float64(s.known)/billion + all
+}
