@@ -143,6 +143,7 @@ type answerWriter struct {
 	http.ResponseWriter
 	status int
 	asked  *audit.Entry // nil: nothing was
+	reason []byte       // the beginning of an answer that refuses what was asked
 }
 
 func (w *answerWriter) WriteHeader(status int) {
@@ -155,6 +156,9 @@ func (w *answerWriter) WriteHeader(status int) {
 func (w *answerWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
+	}
+	if w.asked != nil && w.status >= http.StatusBadRequest {
+		w.reason = append(w.reason, p[:min(len(p), maxReason-len(w.reason))]...)
 	}
 	return w.ResponseWriter.Write(p)
 }

@@ -100,9 +100,27 @@ func (h *Handler) answered(w *answerWriter, r *http.Request) {
 	}
 	entry := *w.asked
 	entry.Time, entry.Event, entry.Status, entry.Location = time.Now().UTC(), audit.Answered, w.status, cut(w.Header().Get("Location"))
+	if reason := w.detail(); reason != "" {
+		entry.Facts = map[string]any{"reason": cut(reason)}
+	}
 	if err := h.cfg.Audit.Write(entry); err != nil {
 		h.cfg.Logger.ErrorContext(r.Context(), "an answer is not in the audit log", "action", entry.Action, "status", entry.Status, "error", err)
 	}
+}
+
+// maxReason is how many bytes of a refusing answer are kept for its reason: of a longer one none is known.
+const maxReason = 64 << 10
+
+// detail is what a problem answer says as a whole; empty for other answers. Its errors are left out: they quote what was
+// sent.
+func (w *answerWriter) detail() string {
+	var answer struct {
+		Detail string `json:"detail"`
+	}
+	if json.Unmarshal(w.reason, &answer) != nil {
+		return ""
+	}
+	return answer.Detail
 }
 
 // refused writes to the audit log that a change was refused.

@@ -47,6 +47,7 @@ const (
 	KindPlan      RecordKind = "plan"      // proto.Plan; <run>/<stage>
 	KindKey       RecordKind = "key"       // proto.IdempotencyKey; <job>/<the key's SHA-256, 32 hex digits>
 	KindUse       RecordKind = "use"       // proto.Use; executor version
+	KindRetired   RecordKind = "retired"   // proto.Retired; executor version
 	KindRollout   RecordKind = "rollout"   // proto.Rollout; <channel>/<number>
 	KindTally     RecordKind = "tally"     // proto.Tally, of the channel's newest rollout; <channel>/<job>
 )

@@ -112,9 +112,14 @@ func (c *Core) mayMove(ch *channel, cmd SetChannel, plan *proto.RolloutPlan) (bo
 	return true, c.mayFollow(ch, cmd)
 }
 
-// mayFollow refuses to move a channel to a version that lacks what jobs need that follow it.
+// mayFollow refuses to move a channel to a version that lacks what jobs need that follow it, or a file for agents that
+// the channel's version has one for: tasks would wait on these for ever.
 func (c *Core) mayFollow(ch *channel, cmd SetChannel) *Error {
 	const most = 100 // problems that are told
+	if old, missing := c.versions[ch.rec.Version], c.versions[cmd.Version].missingPlatforms(c.versions[ch.rec.Version]); len(missing) > 0 && !cmd.AllowIncompatible {
+		return errorf(Conflict, "channel %q: %s has no file for %s, and %s has; register it first, or move all the same with allow_incompatible",
+			ch.rec.Name, cmd.Version, joined(missing), old.rec.Version)
+	}
 	var problems []jobs.Problem
 	lacking := 0
 	for _, name := range c.followers(ch.rec.Name) {

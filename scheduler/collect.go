@@ -25,7 +25,7 @@ func (k *collector) begin(c *Core) {
 func (k *collector) fire(c *Core) {
 	old := c.oldVersions()
 	for _, v := range old[:min(len(old), collectAtOnce)] {
-		c.dropVersion(v)
+		c.dropVersion(v, "")
 		c.count(MetricVersionsCollected, 1)
 		c.note(slog.LevelInfo, "executor version collected", slog.String("version", v.rec.Version), slog.Time("last_use", v.lastUse()))
 	}

@@ -91,6 +91,17 @@ func (c *Core) lacking(v *version, spec *jobs.Spec) []jobs.Problem {
 	return problems
 }
 
+// missingPlatforms are those for which another version has a file and v has none.
+func (v *version) missingPlatforms(other *version) []string {
+	var missing []string
+	for i := range other.rec.Artifacts {
+		if a := &other.rec.Artifacts[i]; v.artifact(a.OS, a.Arch) == nil {
+			missing = append(missing, a.OS+"-"+a.Arch)
+		}
+	}
+	return missing
+}
+
 func (v *version) does(kind string) bool { return slices.Contains(v.able.kinds, kind) }
 
 // suits says whether the version can run jobs of that spec.

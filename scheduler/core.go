@@ -32,6 +32,7 @@ type Core struct {
 	pins        pins
 	collector   collector
 	versions    map[string]*version
+	retired     map[string]*proto.Retired // deleted versions
 	channels    map[string]*channel
 	checks      map[CheckKey]*check
 	checkers    map[string]*owner // of checks, by version
@@ -72,6 +73,7 @@ func New(cfg Config, records []Record) (*Core, error) {
 		keys:        keys{byKey: map[runKey]*proto.IdempotencyKey{}},
 		pins:        pins{},
 		versions:    map[string]*version{},
+		retired:     map[string]*proto.Retired{},
 		channels:    map[string]*channel{},
 		checks:      map[CheckKey]*check{},
 		checkers:    map[string]*owner{},

@@ -67,6 +67,11 @@ func (s *script) describeChange(change Change) string {
 		for _, a := range rec.Artifacts {
 			detail += fmt.Sprintf(" %s-%s %s %v", a.OS, a.Arch, a.SHA256, a.Description.Kinds)
 		}
+	case KindRetired:
+		rec := mustDecode(change.Value, &proto.Retired{})
+		for _, platform := range sortedKeys(rec.Files) {
+			detail += fmt.Sprintf(" %s %s", platform, rec.Files[platform])
+		}
 	case KindChannel:
 		detail = "-> " + mustDecode(change.Value, &proto.Channel{}).Version
 	case KindRollout:

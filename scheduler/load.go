@@ -115,6 +115,11 @@ func (c *Core) decodeRecord(r *Record, all *loading) error {
 		err = proto.Decode(r.Value, rec)
 		id = rec.Version
 		c.versions[id] = c.newVersion(rec)
+	case KindRetired:
+		rec := &proto.Retired{}
+		err = proto.Decode(r.Value, rec)
+		id = rec.Version
+		c.retired[id] = rec
 	case KindUse:
 		all.uses, id, err = decoded(all.uses, r.Value, &proto.Use{}, func(v *proto.Use) string { return v.Version })
 	case KindChannel:

@@ -61,7 +61,11 @@ func (c *Core) registerVersion(cmd RegisterVersion) (RegisterVersionResult, *Err
 			}
 			return RegisterVersionResult{Version: cloneVersion(v.rec)}, nil
 		}
-	} else {
+	}
+	if err := c.otherBytes(&artifact); err != nil {
+		return RegisterVersionResult{}, err
+	}
+	if v == nil {
 		v = c.newVersion(&proto.ExecutorVersion{Version: said.Version, Registered: c.now})
 		c.versions[said.Version] = v
 	}
@@ -91,14 +95,15 @@ func (c *Core) deleteVersion(cmd DeleteVersion) (*proto.ExecutorVersion, *Error)
 	if users := c.usersOf(v); len(users) > 0 {
 		return nil, inUse(cmd.Version, users)
 	}
-	c.dropVersion(v)
+	c.dropVersion(v, cmd.By)
 	c.note(slog.LevelInfo, "executor version removed", slog.String("version", cmd.Version), slog.String("by", cmd.By))
 	return v.rec, nil
 }
 
-// dropVersion forgets a version that nothing uses, and what became of it.
-func (c *Core) dropVersion(v *version) {
+// dropVersion forgets a version that nothing uses, and what became of it. Only its name and sums stay.
+func (c *Core) dropVersion(v *version, by string) {
 	name := v.rec.Version
+	c.retireVersion(v, by)
 	delete(c.versions, name)
 	c.remove(KindVersion, name)
 	if v.use.Last != nil {

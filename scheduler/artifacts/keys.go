@@ -94,6 +94,14 @@ func (k *Keys) current() []key {
 	return k.keys
 }
 
+// Err says why the file as it was read last is not in force; nil if it is. It reads the file anew.
+func (k *Keys) Err() error {
+	k.current()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.bad
+}
+
 func (k *Keys) read() (text []byte, err error) {
 	file, err := os.Open(k.path)
 	if err != nil {

@@ -24,10 +24,13 @@ func (m *Metrics) Certificate(expires func() time.Time, unused func() error) {
 	}, func() float64 { return float64(expires().Unix()) }))
 }
 
+// Keys shows whether the file of executor keys as it is now is in use. It is asked at each scrape. Call it once.
+func (m *Metrics) Keys(unused func() error) { m.unused("executor-keys", unused) }
+
 func (m *Metrics) unused(file string, why func() error) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "tidemill_file_unusable",
-		Help:        "1 while a file (tokens, certificate) has changed and cannot be used as it is: what it held before holds.",
+		Help:        "1 while a file (tokens, certificate, executor-keys) has changed and cannot be used as it is: what it held before holds.",
 		ConstLabels: prometheus.Labels{"file": file},
 	}, func() float64 {
 		if why() != nil {

@@ -185,6 +185,7 @@ func (s *service) signatures() (api.Signatures, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--executor-keys-file: %w", err)
 	}
+	s.numbers.Keys(keys.Err)
 	return keys, nil
 }
 
