@@ -28,6 +28,19 @@ type revision struct {
 	spec     *jobs.Spec     // nil if the stored spec can no longer be read
 	problems []jobs.Problem // why not
 	runs     int            // that are kept
+	sent     []byte         // what executors are sent of the spec; nil: not worked out yet
+}
+
+// forExecutor is what executors are sent of the spec: all of one that can no longer be read, so that they say why.
+func (r *revision) forExecutor() []byte {
+	if r.sent == nil {
+		part, err := jobs.ForExecutor(r.rec.Spec, r.rec.Kind)
+		if err != nil {
+			part = r.rec.Spec
+		}
+		r.sent = part
+	}
+	return r.sent
 }
 
 func (r *revision) id() string { return revisionID(r.rec.Job, r.rec.Number) }

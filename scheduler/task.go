@@ -225,7 +225,7 @@ func (c *Core) describe(a *attempt) Launch {
 	nth := strconv.Itoa(int(t.rec.Index) + 1)
 	labels := make([][2]string, 0, 6)
 	if r := t.run; r != nil {
-		data.Job, data.Revision, data.Spec, data.Params = r.rec.Job, r.rec.Revision, r.revision.rec.Spec, r.rec.Params
+		data.Job, data.Revision, data.Spec, data.Params = r.rec.Job, r.rec.Revision, r.revision.forExecutor(), r.rec.Params
 		data.RunCreated = r.rec.Created
 		name = r.rec.Job + " " + t.rec.Stage + " " + nth + "/" + of + " on " + t.owner.version
 		labels = append(labels, [2]string{"tidemill.job", r.rec.Job}, [2]string{"tidemill.run", r.rec.ID})
