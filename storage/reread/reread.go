@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,8 @@ type File struct {
 	Path string
 	Data []byte
 	Mode fs.FileMode
+
+	modified time.Time // for the last time, as it was after the content was read
 }
 
 // Private is an error if everybody on this machine can read or write the file. It has the path and never the content.
@@ -42,9 +45,10 @@ type Value[T any] struct {
 	current atomic.Pointer[T]
 	err     atomic.Pointer[error]
 
-	turn sync.Mutex // whoever looks at the files
-	seen []File
-	next time.Time // of the next look
+	turn  sync.Mutex // whoever looks at the files
+	seen  []File     // that the value, or the error, is made of
+	fresh []File     // others that the last look found and that may be half-written; nil if there are none
+	next  time.Time  // of the next look
 }
 
 // Open reads the files and makes the value of them, in the order of paths. It is called again whenever one of them has
@@ -71,7 +75,8 @@ func open[T any](paths []string, build func([]File) (T, error), log *slog.Logger
 	return v, nil
 }
 
-// Get gives the value, at most a second older than the files. One caller a second blocks for reading them; others get
+// Get gives the value, at most two seconds older than the files: new content counts once it has stayed the same for a
+// second, by the files' modification times or by two looks. One caller a second blocks for reading them; others get
 // what there is.
 func (v *Value[T]) Get() T {
 	if v.turn.TryLock() {
@@ -99,14 +104,19 @@ func (v *Value[T]) look() {
 	v.next = now.Add(every)
 	files, err := read(v.paths)
 	if err != nil {
-		v.seen = nil // once they can be read they are new
+		v.seen, v.fresh = nil, nil // once they can be read they are new
 		v.failed(err)
 		return
 	}
 	if same(files, v.seen) {
+		v.fresh = nil
 		return
 	}
-	v.seen = files
+	if !settled(files, now) && !same(files, v.fresh) {
+		v.fresh = files
+		return
+	}
+	v.seen, v.fresh = files, nil
 	made, err := v.build(files)
 	if err != nil {
 		v.failed(err)
@@ -123,6 +133,12 @@ func (v *Value[T]) failed(err error) {
 		v.log.Error("changed files cannot be used; what was read before still holds", "files", v.paths, "error", err)
 	}
 	v.err.Store(&err)
+}
+
+// settled says that nobody has written to the files for a second before now. A clock that is ahead of this machine's, as
+// that of a file server may be, makes it false.
+func settled(files []File, now time.Time) bool {
+	return !slices.ContainsFunc(files, func(f File) bool { return f.modified.After(now.Add(-every)) })
 }
 
 func same(a, b []File) bool {
@@ -168,5 +184,9 @@ func readFile(path string) (f File, err error) {
 	if len(data) > maxFile {
 		return f, fmt.Errorf("read %s: it has more than %d bytes", path, maxFile)
 	}
-	return File{Path: path, Data: data, Mode: info.Mode()}, nil
+	// Asked for after reading: what is written meanwhile shows.
+	if info, err = file.Stat(); err != nil {
+		return f, err
+	}
+	return File{Path: path, Data: data, Mode: info.Mode(), modified: info.ModTime()}, nil
 }

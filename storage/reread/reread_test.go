@@ -68,10 +68,14 @@ func TestValueFollowsItsFiles(t *testing.T) {
 	write(t, a, "3")
 	want("at once", "1+2", false, 0, 1)
 	second()
-	want("a second later", "3+2", false, 1, 2)
+	want("seen once", "1+2", false, 0, 1)
+	second()
+	want("seen twice", "3+2", false, 1, 2)
 	second()
 	want("unchanged", "3+2", false, 1, 2)
 	write(t, b, "bad")
+	second()
+	want("broken, seen once", "3+2", false, 1, 2)
 	second()
 	want("broken", "3+2", true, 2, 3)
 	second()
@@ -85,15 +89,56 @@ func TestValueFollowsItsFiles(t *testing.T) {
 	want("still gone", "3+2", true, 3, 3)
 	write(t, b, "2")
 	second()
+	want("back, seen once", "3+2", true, 3, 3)
+	second()
 	want("back", "3+2", false, 4, 4)
 	if err := os.Chmod(b, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	second()
-	want("another mode", "3+2", false, 5, 5)
+	want("another mode", "3+2", false, 4, 4)
+	second()
+	want("another mode, seen twice", "3+2", false, 5, 5)
 	write(t, b, strings.Repeat("x", maxFile+1))
 	second()
 	want("too large", "3+2", true, 6, 5)
+}
+
+// Half of a file is good content that says something else.
+func TestHalfAFileIsNotUsed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	write(t, path, "old")
+	at := &clock{time.Unix(1000, 0)}
+	v, err := open([]string{path}, join, nil, at.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		text string        // written before the look; empty: nothing is
+		age  time.Duration // of the file at the look; negative: its clock is ahead
+		want string
+	}{
+		{"ne", -time.Hour, "old"},
+		{"new, all", -time.Hour, "old"},
+		{"", -time.Hour, "new, all"}, // two looks find it
+		{"ha", every / 2, "new, all"},
+		{"half", every / 2, "new, all"},
+		{"new, all", every / 2, "new, all"}, // as it was
+		{"half", every / 2, "new, all"},     // what was seen before that does not count
+		{"", every / 2, "half"},
+		{"at rest", every, "at rest"}, // nobody asked for long: the first look uses it
+	} {
+		at.t = at.t.Add(every)
+		if step.text != "" {
+			write(t, path, step.text)
+		}
+		if err := os.Chtimes(path, time.Time{}, at.t.Add(-step.age)); err != nil {
+			t.Fatal(err)
+		}
+		if got := v.Get(); got != step.want {
+			t.Errorf("%q written %s ago: got %q, want %q", step.text, step.age, got, step.want)
+		}
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {
