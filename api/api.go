@@ -105,6 +105,8 @@ type Config struct {
 	Logger    *slog.Logger // nil: slog.Default()
 	// CheckWait is how long a submission waits for its checks; 0: 3 s.
 	CheckWait time.Duration
+	// Uploads is how many executors are received at one time, each of which takes room on the disk; 0: 4.
+	Uploads int
 }
 
 // Handler is the whole API. Make one with [New].
@@ -118,6 +120,8 @@ type Handler struct {
 
 	refusals *rate.Limiter // of entries in the audit log
 	leftOut  atomic.Int64  // refusals that are not there
+
+	uploads chan struct{} // has one for each that is under way
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed when streams must end
@@ -135,12 +139,16 @@ func New(cfg Config) *Handler {
 	if cfg.CheckWait == 0 {
 		cfg.CheckWait = 3 * time.Second
 	}
+	if cfg.Uploads == 0 {
+		cfg.Uploads = 4
+	}
 	if cfg.Peers == nil {
 		cfg.Peers = alone{cfg.Scheduler, cfg.Info.Leader}
 	}
 	h := &Handler{
 		cfg: cfg, mux: http.NewServeMux(), crossOrigin: http.NewCrossOriginProtection(), leader: newLeaderTransport(cfg.PeerAuthorities),
 		refusals: rate.NewLimiter(refusalRate, refusalBurst), stop: make(chan struct{}),
+		uploads: make(chan struct{}, cfg.Uploads),
 	}
 	h.describe(h.routes())
 	return h

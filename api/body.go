@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -67,19 +68,33 @@ func drain(from io.Reader) {
 	}
 }
 
+// errSlow ends an upload whose pieces come in time, and are too small.
+var errSlow = fmt.Errorf("it must have come within %s", uploadTimeout-answerTimeout)
+
 // uploadBody gives each piece of a large body its own deadline.
 type uploadBody struct {
 	body    io.ReadCloser
 	control *http.ResponseController
+	ends    time.Time // when all of it must have come; zero: somebody else sees to it
 }
 
 func (b *uploadBody) Read(p []byte) (int, error) {
 	// The answer has its time from the last piece on, however long the body took.
-	err := errors.Join(b.control.SetReadDeadline(after(bodyTimeout)), b.control.SetWriteDeadline(after(fileTimeout)))
+	until := after(bodyTimeout)
+	if !b.ends.IsZero() && b.ends.Before(until) {
+		until = b.ends
+	}
+	if !time.Now().Before(until) {
+		return 0, errSlow
+	}
+	err := errors.Join(b.control.SetReadDeadline(until), b.control.SetWriteDeadline(after(fileTimeout)))
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
 	n, err := b.body.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && until.Equal(b.ends) {
+		return n, errSlow
+	}
 	if err == io.EOF {
 		// The server goes on reading to notice a client that goes away; it must not take the deadline for that.
 		if clear := b.control.SetReadDeadline(time.Time{}); clear != nil && !errors.Is(clear, http.ErrNotSupported) {

@@ -15,6 +15,7 @@ const (
 	answerTimeout = time.Minute      // for a whole answer, or for the next piece of a stream
 	doTimeout     = 10 * time.Second // for one command to the scheduler; two of them and the wait for checks fit into bodyTimeout
 	fileTimeout   = 15 * time.Minute // for a whole executor, to an agent
+	uploadTimeout = 30 * time.Minute // for a whole executor, from its sender into the storage
 	idleTimeout   = 2 * time.Minute  // between requests of one connection
 	maxHeader     = 64 << 10
 	maxJSON       = 1 << 20

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -77,6 +78,33 @@ func TestUploadHasADeadlineForEachPiece(t *testing.T) {
 			t.Errorf("got deadline %v", deadline)
 		}
 	}
+}
+
+// Pieces that come in time and are too small for the whole to come in time end an upload.
+func TestUploadEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &timedWriter{ResponseRecorder: httptest.NewRecorder()}
+		begin := time.Now()
+		ends := begin.Add(uploadTimeout - answerTimeout)
+		body := &uploadBody{body: io.NopCloser(trickle{}), control: http.NewResponseController(w), ends: ends}
+		if _, err := io.Copy(io.Discard, body); !errors.Is(err, errSlow) {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(begin); took < uploadTimeout-answerTimeout || took > uploadTimeout {
+			t.Errorf("it took %s", took)
+		}
+		if last := w.read[len(w.read)-1]; !last.Equal(ends) {
+			t.Errorf("the last deadline is %s, want %s", last, ends)
+		}
+	})
+}
+
+// trickle gives a byte now and then.
+type trickle struct{}
+
+func (trickle) Read([]byte) (int, error) {
+	time.Sleep(bodyTimeout - 7*time.Second)
+	return 1, nil
 }
 
 // The server that the handler gives has every limit that net/http leaves open.

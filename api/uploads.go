@@ -47,7 +47,7 @@ func (h *Handler) uploadRoute(described huma.API) {
 		http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity)
 	upload.Description = "The body is the executor's file; version, platform and kinds are read out of it. 201 for a new one, 200 for the same bytes again, " +
 		"409 for other bytes under that version and platform. A version never changes. What path and headers give away is refused before the body is read: " +
-		"send Expect: 100-continue (curl does) to be spared sending it. An upload that breaks off leaves nothing."
+		"send Expect: 100-continue (curl does) to be spared sending it. An upload that breaks off leaves nothing. 503 with Retry-After while too many others are under way."
 	upload.DefaultStatus = http.StatusCreated
 	upload.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {}}}
 	huma.Register(described, upload, h.upload)
@@ -74,6 +74,14 @@ func (h *Handler) upload(ctx context.Context, in *uploadInput) (_ *executorOutpu
 	if err := h.sameBytes(in, os, arch, sum); err != nil {
 		return nil, err
 	}
+	select {
+	case h.uploads <- struct{}{}:
+		defer func() { <-h.uploads }()
+	default:
+		return nil, unavailable(fmt.Sprintf("%d executors are being uploaded already. Try again", cap(h.uploads)))
+	}
+	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
+	defer cancel()
 	release := h.cfg.Artifacts.Hold(sum)
 	result, unused, err := h.register(ctx, in, os, arch, sum, func(a *proto.Artifact) {
 		a.RegisteredBy, a.SignedBy, a.Signature = actor(ctx), signedBy, signature
@@ -154,7 +162,7 @@ func (h *Handler) sameBytes(in *uploadInput, os, arch, sum string) error {
 
 // register takes the body in and makes it a version's. unused says that no version has got the file for certain.
 func (h *Handler) register(ctx context.Context, in *uploadInput, os, arch, sum string, complete func(*proto.Artifact)) (_ scheduler.RegisterVersionResult, unused bool, err error) {
-	body := &uploadBody{body: in.request.Body, control: http.NewResponseController(in.writer)}
+	body := &uploadBody{body: in.request.Body, control: http.NewResponseController(in.writer), ends: after(uploadTimeout - answerTimeout)}
 	limited := http.MaxBytesReader(in.writer, body, h.cfg.Artifacts.MaxSize())
 	artifact, err := h.cfg.Artifacts.Put(ctx, in.Version, os, arch, sum, limited)
 	if err != nil {

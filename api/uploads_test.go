@@ -365,6 +365,47 @@ func TestUploadIsAskedFor(t *testing.T) {
 	}
 }
 
+// Only so many uploads are received at one time; others are refused before their body is asked for, until one has ended.
+func TestUploadsAtOneTimeAreLimited(t *testing.T) {
+	f := newFiles(t)
+	s := serve(t, f.use, func(cfg *api.Config) { cfg.Uploads = 2 })
+	begin := func(version string) (int, string, func() int) {
+		content := program(version, "")
+		response, _, conn, reader := s.ask(head("/v1/executors/"+version+"/linux-amd64", "X-Checksum-Sha256", sha256Of(content),
+			"Expect", "100-continue", "Content-Length", fmt.Sprint(len(content))))
+		return response.StatusCode, response.Header.Get("Retry-After"), func() int {
+			if _, err := io.WriteString(conn, content); err != nil {
+				t.Fatal(err)
+			}
+			response, _ := s.read(reader)
+			return response.StatusCode
+		}
+	}
+	var finish []func() int
+	for _, version := range []string{"1.5.0", "1.6.0"} {
+		status, _, end := begin(version)
+		if status != http.StatusContinue {
+			t.Fatalf("%s: got %d", version, status)
+		}
+		finish = append(finish, end)
+	}
+	if status, retry, _ := begin("1.7.0"); status != http.StatusServiceUnavailable || retry == "" {
+		t.Errorf("a third one: got %d, Retry-After %q", status, retry)
+	}
+	if got := finish[0](); got != http.StatusCreated {
+		t.Errorf("the first one: got %d", got)
+	}
+	status, _, end := begin("1.7.0")
+	if status != http.StatusContinue {
+		t.Fatalf("after the first one: got %d", status)
+	}
+	for i, end := range []func() int{finish[1], end} {
+		if got := end(); got != http.StatusCreated {
+			t.Errorf("upload %d: got %d", i, got)
+		}
+	}
+}
+
 // Whatever is wrong with the body shows when it has come, and leaves nothing.
 func TestBadUploadLeavesNothing(t *testing.T) {
 	f := newFiles(t)
