@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ var planFlags = []string{"steps", "interval", "min-runs", "max-failure-ratio", "
 
 func (m *move) flags(command *cobra.Command) {
 	f := command.Flags()
-	f.IntSliceVar(&m.plan.Steps, "steps", nil, "move by steps: shares of runs on the new version in `percent`, such as 10,50,100, which is the default if another flag asks for a rollout")
+	f.Var((*steps)(&m.plan.Steps), "steps", "move by steps: shares of runs on the new version in `percent`, such as 10,50,100, which is the default if another flag asks for a rollout")
 	f.StringVar(&m.plan.Interval, "interval", "", "rollout: the least `duration` of a step; 30m if missing")
 	f.IntVar(&m.plan.MinRuns, "min-runs", 0, "rollout: how many runs on the new version must have ended in a step; 20 if missing")
 	f.Float64Var(&m.plan.MaxFailureRatio, "max-failure-ratio", 0, "rollout: take it back when the new version fails more than so many times as often; 1.5 if missing")
@@ -60,6 +61,29 @@ func (m *move) flags(command *cobra.Command) {
 	f.BoolVar(&m.again, "again", false, "also when the last rollout has taken this version back")
 	f.BoolVar(&m.wait, "wait", false, "follow the rollout until it is decided")
 	f.DurationVar(&m.timeout, "timeout", 0, "how long to wait with --wait; 0: without limit")
+}
+
+// steps is the value of --steps: whole numbers with commas between them. A percent sign after one is as good as none.
+type steps []int
+
+// String implements pflag.Value.
+func (s *steps) String() string {
+	return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(*s), "[]")), ",")
+}
+
+// Type implements pflag.Value.
+func (s *steps) Type() string { return "percent" }
+
+// Set implements pflag.Value. A flag that is given again adds to the list.
+func (s *steps) Set(text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		share, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(part), "%")))
+		if err != nil {
+			return fmt.Errorf("%q is not a share: want whole numbers from 1 to 100 such as 10,50,100", part)
+		}
+		*s = append(*s, share)
+	}
+	return nil
 }
 
 // check finds mistakes in the flags, and reads the plan's file.
@@ -111,7 +135,7 @@ func (m *move) carryOut(ctx context.Context, s *shell, name, version string) (wi
 	channel, err := s.SetChannel(ctx, name, m.body(version))
 	var refused *wire.Error
 	if errors.As(err, &refused) && refused.Status == http.StatusConflict {
-		return wire.Channel{}, takenBackBefore(ctx, s, name, version, err)
+		return wire.Channel{}, refusedMove(ctx, s, name, version, err)
 	}
 	if err != nil || !m.wait {
 		return channel, err
@@ -119,9 +143,12 @@ func (m *move) carryOut(ctx context.Context, s *shell, name, version string) (wi
 	return awaitChannel(ctx, s, channel, version, m.timeout)
 }
 
-// takenBackBefore gives a conflict the exit code of a rollout that was taken back, if that is the reason: a job of CI that
-// is repeated ends as it did the first time.
-func takenBackBefore(ctx context.Context, s *shell, name, version string, conflict error) error {
+// refusedMove explains a conflict with the flag that overrides it. A rollout that was taken back has its own exit code: a job
+// of CI that is repeated ends as it did the first time.
+func refusedMove(ctx context.Context, s *shell, name, version string, conflict error) error {
+	if strings.Contains(conflict.Error(), "allow_incompatible") { // what the API calls it
+		return &exitError{code: exitFailed, err: fmt.Errorf("%w\n  to move it all the same, add --allow-incompatible", explained(conflict))}
+	}
 	channel, err := s.Channel(ctx, name)
 	if err != nil || channel.Rollout == nil || channel.Rollout.To != version || channel.Rollout.State != "taken_back" {
 		return conflict

@@ -195,3 +195,19 @@ func TestShortNumbers(t *testing.T) {
 		}
 	}
 }
+
+// The API's word for what overrides a refusal is explained by the flag that says it.
+func TestIncompatibleMoveNamesItsFlag(t *testing.T) {
+	conflict := &wire.Error{Status: http.StatusConflict, Detail: "2.0.0 lacks what 1 of the jobs need that follow it; allow_incompatible moves it all the same",
+		Errors: []wire.Problem{{Detail: "job \"flights\", /aggregate: executor 2.0.0 has no kind aggregate"}}}
+	err := refusedMove(t.Context(), nil, "prod", "2.0.0", conflict)
+	var exit *exitError
+	if !errors.As(err, &exit) || exit.code != exitFailed {
+		t.Errorf("got %#v", err)
+	}
+	for _, text := range []string{conflict.Detail, conflict.Errors[0].Detail, "add --allow-incompatible"} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%q is not in %q", text, err)
+		}
+	}
+}

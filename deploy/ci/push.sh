@@ -31,6 +31,10 @@ file=$1 version=$2 platform=${3:-linux-amd64}
 [ -n "${TIDEMILL_SERVER:-}" ] || stop 2 "TIDEMILL_SERVER is not set"
 [ -r "$file" ] || stop 2 "cannot read $file"
 [ -z "$SIGN_KEY" ] || [ -r "$SIGN_KEY" ] || stop 2 "cannot read the key $SIGN_KEY"
+case ${SIGN_KEY:+$(ls -ldL -- "$SIGN_KEY" | cut -c 8-10)} in
+'' | --- | --T) ;;
+*) stop 2 "$SIGN_KEY: everybody on this machine can use it, make it 0600 or 0640" ;;
+esac
 [ -n "$CHANNEL" ] || [ -z "$ROLLOUT$WAIT" ] || stop 2 "ROLLOUT and WAIT need a CHANNEL"
 case $WAIT$POLL$RETRIES in *[!0-9]*) stop 2 "WAIT, POLL and RETRIES are whole numbers" ;; esac
 
