@@ -73,6 +73,9 @@ func (c *Core) setChannel(cmd SetChannel) (*proto.Channel, *Error) {
 	case plan == nil:
 		c.point(ch, cmd.Version, cmd.By, 0)
 	default:
+		if err := c.knowsParts(ch, plan); err != nil {
+			return nil, err
+		}
 		c.beginRollout(ch, cmd, plan)
 	}
 	return clone(ch.rec), nil

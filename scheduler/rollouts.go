@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
+	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/scheduler/rollout"
 )
@@ -33,6 +35,32 @@ func (c *Core) beginRollout(ch *channel, cmd SetChannel, plan *proto.RolloutPlan
 	c.saveChannel(ch)
 	c.changedRollout(ch, slog.LevelInfo, "rollout started")
 	c.armRollout(ch)
+}
+
+// knowsParts refuses a plan that names a job which does not follow the channel: it would take no part. A pattern may mean
+// jobs that are yet to come.
+func (c *Core) knowsParts(ch *channel, plan *proto.RolloutPlan) *Error {
+	var problems []jobs.Problem
+	for i, name := range plan.Jobs {
+		if j := c.jobs[name]; !strings.Contains(name, "*") && (j == nil || j.follows() != ch.rec.Name) {
+			problems = append(problems, jobs.Problem{Pointer: fmt.Sprintf("/rollout/jobs/%d", i),
+				Detail: fmt.Sprintf("no job %q follows channel %q", name, ch.rec.Name)})
+		}
+	}
+	if len(problems) > 0 {
+		return invalid("set channel "+ch.rec.Name+": the rollout cannot go like this", problems)
+	}
+	return nil
+}
+
+// deserted says whether none of the jobs takes part in a channel's newest rollout.
+func (c *Core) deserted(ch *channel) bool {
+	for name, j := range c.jobs {
+		if j.follows() == ch.rec.Name && rollout.TakesPart(&ch.newest().Plan, name) {
+			return false
+		}
+	}
+	return true
 }
 
 // dropRollouts forgets all but the newest rollouts of a channel.
@@ -135,6 +163,9 @@ func (c *Core) viewRollout(ch *channel) *RolloutView {
 		view.Earlier = append(view.Earlier, earlier) // it has ended: nothing changes it any more
 	}
 	view.Waiting, view.Until = rollout.Waiting(r, &ch.sums, c.now)
+	if view.Waiting != "" && c.deserted(ch) {
+		view.Waiting = "no job that follows the channel takes part: " + view.Waiting
+	}
 	return view
 }
 

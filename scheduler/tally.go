@@ -74,10 +74,31 @@ func (c *Core) tend(ch *channel) {
 	if r == nil {
 		return
 	}
-	if rollout.Follow(r, rollout.Judge(r, &ch.sums, ch.inOrder(), c.now), c.now) {
+	verdict := rollout.Judge(r, &ch.sums, ch.inOrder(), c.now)
+	if verdict.Move == rollout.Wait {
+		verdict = rollout.Stuck(r, c.livingOnNew(r), c.now)
+	}
+	if rollout.Follow(r, verdict, c.now) {
 		c.steered(ch, "")
 	}
 	c.armRollout(ch)
+}
+
+// livingOnNew yields, in no order, when the runs on a rollout's new version were started that count for it and have not
+// ended.
+func (c *Core) livingOnNew(r *proto.Rollout) iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		if v := c.versions[r.To]; v == nil || v.runs == 0 { // most often: it saves going through all runs
+			return
+		}
+		for _, one := range c.runs {
+			rec := one.rec
+			counts := rec.Channel == r.Channel && rec.Rollout == r.Number && rec.ExecutorVersion == r.To && len(rec.Moves) == 0
+			if counts && !one.ended() && !yield(rec.Created) {
+				return
+			}
+		}
+	}
 }
 
 func (c *Core) armRollout(ch *channel) {
@@ -106,14 +127,14 @@ func (ch *channel) inOrder() iter.Seq[*proto.Tally] {
 }
 
 // recall fills the old side of a rollout that begins with what is known of the old version: the newest of the runs that
-// are kept, of jobs that take part.
+// are kept, of jobs that take part. Those that were moved by hand say nothing of one version.
 func (c *Core) recall(ch *channel) {
 	r := ch.newest()
 	var runs []*run
 	for _, one := range c.runs {
 		rec := one.rec
 		ended := rec.State == proto.RUN_SUCCEEDED || rec.State == proto.RUN_FAILED
-		if ended && rec.ExecutorVersion == r.From && one.job.follows() == ch.rec.Name && rollout.TakesPart(&r.Plan, rec.Job) {
+		if ended && len(rec.Moves) == 0 && rec.ExecutorVersion == r.From && one.job.follows() == ch.rec.Name && rollout.TakesPart(&r.Plan, rec.Job) {
 			runs = append(runs, one)
 		}
 	}

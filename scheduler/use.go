@@ -88,8 +88,13 @@ func (c *Core) loadUses(all []*proto.Use) error {
 // the slices are never changed: readers hold them.
 type pins map[string][]string
 
-// repin brings up to date which version a job pins.
+// repin brings up to date which version a job pins, and what rollouts say of the jobs that take part.
 func (c *Core) repin(j *job) {
+	for _, ch := range c.channels {
+		if ch.open() != nil {
+			ch.touch(c)
+		}
+	}
 	version := ""
 	if !j.rec.Deleted && j.newest().spec != nil {
 		version = j.newest().spec.Executor.Version

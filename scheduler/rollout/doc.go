@@ -48,4 +48,8 @@
 // on both versions, weighted by the runs on the new one. If their ratio is beyond the limit, and Welch's t test takes the
 // versions for different at 1 %, the rollout pauses; speed never takes it back. Else the next step begins, or after the
 // last one the rollout is promoted.
+//
+// A run that does not end fails nothing, and a version that hangs would keep a rollout in its step without a word. It
+// pauses if no run of the step has ended and one that was started in it is older than ten intervals and than a day (see
+// [Stuck]).
 package rollout

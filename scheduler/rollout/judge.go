@@ -117,6 +117,9 @@ func Due(r *proto.Rollout, now time.Time) time.Time {
 			return at
 		}
 	}
+	if r.StepRuns == 0 {
+		return nextLook(r, now)
+	}
 	return time.Time{}
 }
 
