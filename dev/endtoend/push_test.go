@@ -65,17 +65,50 @@ func newCI(t *testing.T) *ci {
 
 func (job *ci) file(name string) string { return filepath.Join(job.dir, name) }
 
+// transcript is what a program writes. It closes seen when that holds text. The buffer is no
+// embedded field: copying would prefer its ReadFrom to Write.
+type transcript struct {
+	all  bytes.Buffer
+	text string
+	seen chan struct{} // nil: nobody waits for it
+}
+
+func (w *transcript) Write(p []byte) (int, error) {
+	n, err := w.all.Write(p)
+	if w.seen != nil && strings.Contains(w.all.String(), w.text) {
+		close(w.seen)
+		w.seen = nil
+	}
+	return n, err
+}
+
+func (w *transcript) String() string { return w.all.String() }
+
+// said waits until the program that was started with seen has written what is waited for.
+func (job *ci) said(seen chan struct{}) {
+	job.t.Helper()
+	select {
+	case <-seen:
+	case <-time.After(30 * time.Second):
+		job.t.Fatal("the program has not said that the rollout runs")
+	}
+}
+
 // run gives a program's exit code and all that it wrote.
 func (job *ci) run(env []string, name string, args ...string) (code int, text string) {
+	job.t.Helper()
+	return job.runSeen(&transcript{}, env, name, args...)
+}
+
+func (job *ci) runSeen(out *transcript, env []string, name string, args ...string) (code int, text string) {
 	job.t.Helper()
 	ctx, cancel := context.WithTimeout(job.t.Context(), time.Minute)
 	defer cancel()
 	if name == "tidemill" {
 		name = filepath.Join(bin, name)
 	}
-	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = job.dir, &out, &out, 5*time.Second
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = job.dir, out, out, 5*time.Second
 	cmd.Env = append(append(os.Environ(), job.env...), env...)
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -97,7 +130,12 @@ func (job *ci) must(name string, args ...string) string {
 // ends holds a program to an exit code and to texts.
 func (job *ci) ends(env []string, want int, texts []string, name string, args ...string) {
 	job.t.Helper()
-	code, got := job.run(env, name, args...)
+	job.endsSeen(&transcript{}, env, want, texts, name, args...)
+}
+
+func (job *ci) endsSeen(out *transcript, env []string, want int, texts []string, name string, args ...string) {
+	job.t.Helper()
+	code, got := job.runSeen(out, env, name, args...)
 	if code != want {
 		job.t.Errorf("%s %s: exit code %d, want %d\n%s", name, strings.Join(args, " "), code, want, got)
 	}
@@ -137,12 +175,13 @@ func TestPushFromCI(t *testing.T) {
 
 	// The scheduler is killed while the script waits for a rollout.
 	waits := append([]string{`ROLLOUT={"steps": [50, 100]}`, "WAIT=50"}, signed...)
-	done := make(chan struct{})
+	done, seen := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		job.ends(waits, 0, []string{"is registered", "moves to " + second + " by rollout 1", "running, step 1, 50 %", "channel stable points at " + second}, script, executorFile(second), second)
+		job.endsSeen(&transcript{text: "running, step 1, 50 %", seen: seen}, waits, 0, []string{"is registered", "moves to " + second + " by rollout 1", "running, step 1, 50 %", "channel stable points at " + second}, script, executorFile(second), second)
 	}()
 	job.open(1)
+	job.said(seen)
 	job.c.scheduler.kill()
 	job.c.scheduler.launch(false)
 	job.c.awaitScheduler()
@@ -152,12 +191,13 @@ func TestPushFromCI(t *testing.T) {
 	job.ends(waits, 0, []string{"was there already", "channel stable points at " + second}, script, executorFile(second), second)
 
 	// The same with the command line; this rollout is aborted.
-	done = make(chan struct{})
+	done, seen = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		job.ends(nil, 4, []string{"stable: running, step 1 of 1, 30 %", "is aborted: it was aborted by ci"}, "tidemill", append(push, "--steps", "30", "--wait", "--timeout", "50s")...)
+		job.endsSeen(&transcript{text: "stable: running, step 1 of 1, 30 %", seen: seen}, nil, 4, []string{"stable: running, step 1 of 1, 30 %", "is aborted: it was aborted by ci"}, "tidemill", append(push, "--steps", "30", "--wait", "--timeout", "50s")...)
 	}()
 	job.open(2)
+	job.said(seen)
 	job.c.scheduler.kill()
 	job.c.scheduler.launch(false)
 	job.c.awaitScheduler()
