@@ -76,6 +76,15 @@ func (d *Decoder) Fields() (names []string, ok bool) {
 	return names, true
 }
 
+// Elements is how many elements an array has; see [Decoder.Index]. ok is false, and the problem is reported, if the value is
+// not an array.
+func (d *Decoder) Elements() (n int, ok bool) {
+	if !d.want('[') {
+		return 0, false
+	}
+	return len(d.node.children), true
+}
+
 // String is the value's text. ok is false, and the problem is reported, if it is not a string.
 func (d *Decoder) String() (text string, ok bool) {
 	if !d.want('"') {

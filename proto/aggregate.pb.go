@@ -146,8 +146,10 @@ func (m *AggregateMapInput) GetSplit() uint32 {
 
 // AggregateMapOutput: the partial aggregates of one split, at <work>/map/<split>-<attempt>.
 type AggregateMapOutput struct {
-	Bytes  int64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	Groups int64 `protobuf:"varint,2,opt,name=groups,proto3" json:"groups,omitempty"`
+	Bytes          int64   `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Groups         int64   `protobuf:"varint,2,opt,name=groups,proto3" json:"groups,omitempty"`
+	PartitionBytes []int64 `protobuf:"varint,3,rep,packed,name=partition_bytes,json=partitionBytes,proto3" json:"partition_bytes,omitempty"`
+	BadRows        int64   `protobuf:"varint,4,opt,name=bad_rows,json=badRows,proto3" json:"bad_rows,omitempty"`
 }
 
 func (m *AggregateMapOutput) Reset()         { *m = AggregateMapOutput{} }
@@ -193,12 +195,27 @@ func (m *AggregateMapOutput) GetGroups() int64 {
 	return 0
 }
 
+func (m *AggregateMapOutput) GetPartitionBytes() []int64 {
+	if m != nil {
+		return m.PartitionBytes
+	}
+	return nil
+}
+
+func (m *AggregateMapOutput) GetBadRows() int64 {
+	if m != nil {
+		return m.BadRows
+	}
+	return 0
+}
+
 type AggregateReduceInput struct {
 	PlanURI        string   `protobuf:"bytes,1,opt,name=plan_uri,json=planUri,proto3" json:"plan_uri,omitempty"`
 	FirstPartition uint32   `protobuf:"varint,2,opt,name=first_partition,json=firstPartition,proto3" json:"first_partition,omitempty"`
 	LastPartition  uint32   `protobuf:"varint,3,opt,name=last_partition,json=lastPartition,proto3" json:"last_partition,omitempty"`
 	MapAttempts    []uint32 `protobuf:"varint,4,rep,packed,name=map_attempts,json=mapAttempts,proto3" json:"map_attempts,omitempty"`
 	Commit         bool     `protobuf:"varint,5,opt,name=commit,proto3" json:"commit,omitempty"`
+	BadRows        int64    `protobuf:"varint,6,opt,name=bad_rows,json=badRows,proto3" json:"bad_rows,omitempty"`
 }
 
 func (m *AggregateReduceInput) Reset()         { *m = AggregateReduceInput{} }
@@ -265,11 +282,19 @@ func (m *AggregateReduceInput) GetCommit() bool {
 	return false
 }
 
-// AggregateReduceOutput: one result file, in the work area, or committed.
+func (m *AggregateReduceInput) GetBadRows() int64 {
+	if m != nil {
+		return m.BadRows
+	}
+	return 0
+}
+
+// AggregateReduceOutput: result files, in the work area, or committed.
 type AggregateReduceOutput struct {
 	Committed *Output `protobuf:"bytes,1,opt,name=committed,proto3" json:"committed,omitempty"`
 	Bytes     int64   `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Rows      int64   `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
+	Files     int64   `protobuf:"varint,4,opt,name=files,proto3" json:"files,omitempty"`
 }
 
 func (m *AggregateReduceOutput) Reset()         { *m = AggregateReduceOutput{} }
@@ -322,9 +347,18 @@ func (m *AggregateReduceOutput) GetRows() int64 {
 	return 0
 }
 
+func (m *AggregateReduceOutput) GetFiles() int64 {
+	if m != nil {
+		return m.Files
+	}
+	return 0
+}
+
 type AggregateCommitInput struct {
-	PlanURI string          `protobuf:"bytes,1,opt,name=plan_uri,json=planUri,proto3" json:"plan_uri,omitempty"`
-	Files   []AggregateFile `protobuf:"bytes,2,rep,name=files,proto3" json:"files"`
+	PlanURI     string          `protobuf:"bytes,1,opt,name=plan_uri,json=planUri,proto3" json:"plan_uri,omitempty"`
+	Files       []AggregateFile `protobuf:"bytes,2,rep,name=files,proto3" json:"files"`
+	MapAttempts []uint32        `protobuf:"varint,3,rep,packed,name=map_attempts,json=mapAttempts,proto3" json:"map_attempts,omitempty"`
+	BadRows     int64           `protobuf:"varint,4,opt,name=bad_rows,json=badRows,proto3" json:"bad_rows,omitempty"`
 }
 
 func (m *AggregateCommitInput) Reset()         { *m = AggregateCommitInput{} }
@@ -370,10 +404,25 @@ func (m *AggregateCommitInput) GetFiles() []AggregateFile {
 	return nil
 }
 
+func (m *AggregateCommitInput) GetMapAttempts() []uint32 {
+	if m != nil {
+		return m.MapAttempts
+	}
+	return nil
+}
+
+func (m *AggregateCommitInput) GetBadRows() int64 {
+	if m != nil {
+		return m.BadRows
+	}
+	return 0
+}
+
 type AggregateFile struct {
 	Attempt uint32 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Bytes   int64  `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Rows    int64  `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
+	Files   int64  `protobuf:"varint,4,opt,name=files,proto3" json:"files,omitempty"`
 }
 
 func (m *AggregateFile) Reset()         { *m = AggregateFile{} }
@@ -422,6 +471,13 @@ func (m *AggregateFile) GetBytes() int64 {
 func (m *AggregateFile) GetRows() int64 {
 	if m != nil {
 		return m.Rows
+	}
+	return 0
+}
+
+func (m *AggregateFile) GetFiles() int64 {
+	if m != nil {
+		return m.Files
 	}
 	return 0
 }
@@ -480,38 +536,42 @@ func init() {
 func init() { proto.RegisterFile("aggregate.proto", fileDescriptor_2274752f0f9a48c5) }
 
 var fileDescriptor_2274752f0f9a48c5 = []byte{
-	// 490 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x9c, 0x53, 0xc1, 0x6e, 0xd3, 0x40,
-	0x10, 0xf5, 0xd6, 0x49, 0x93, 0x4e, 0x70, 0x0b, 0x4b, 0x00, 0xab, 0x07, 0x37, 0x58, 0x02, 0x7c,
-	0x72, 0xa5, 0xf6, 0x0b, 0x1a, 0x10, 0xa8, 0x07, 0x44, 0x59, 0xd4, 0x0b, 0x97, 0x68, 0x93, 0x6c,
-	0xcd, 0x0a, 0x3b, 0xbb, 0xd8, 0x6b, 0x21, 0xfe, 0x82, 0xff, 0xe1, 0x07, 0xca, 0x2d, 0xc7, 0x9e,
-	0x2a, 0x70, 0x7e, 0x04, 0x79, 0xd7, 0x76, 0x5c, 0x0e, 0x95, 0x92, 0x93, 0x67, 0xde, 0xcc, 0xbe,
-	0x79, 0xf3, 0xbc, 0x0b, 0x07, 0x34, 0x8a, 0x52, 0x16, 0x51, 0xc5, 0x42, 0x99, 0x0a, 0x25, 0x70,
-	0x5f, 0xf1, 0x39, 0x4b, 0x78, 0x1c, 0x1f, 0x0e, 0x23, 0x11, 0x09, 0x0d, 0x1e, 0x97, 0x91, 0xa9,
-	0x1f, 0x82, 0xa2, 0xd9, 0x57, 0x13, 0xfb, 0xbf, 0x10, 0x3c, 0x3e, 0xab, 0xcf, 0x5f, 0xc4, 0x74,
-	0xf1, 0x21, 0x57, 0x32, 0x57, 0x38, 0x84, 0xbd, 0x99, 0x48, 0x12, 0xae, 0x14, 0x9b, 0xbb, 0x68,
-	0x84, 0x82, 0xc1, 0xc9, 0xc3, 0xb0, 0xe6, 0x0d, 0x4d, 0x13, 0x59, 0xb7, 0xe0, 0x97, 0xd0, 0x97,
-	0x31, 0x5d, 0x4c, 0xf2, 0x94, 0xbb, 0x3b, 0x23, 0x14, 0xec, 0x8d, 0x07, 0xc5, 0xed, 0x51, 0xaf,
-	0x64, 0xbc, 0x24, 0xe7, 0xa4, 0x57, 0x16, 0x2f, 0x53, 0x8e, 0x9f, 0xc2, 0x6e, 0x26, 0x63, 0xae,
-	0x32, 0xd7, 0x1e, 0xa1, 0xc0, 0x21, 0x55, 0x86, 0x3d, 0x00, 0x49, 0x53, 0xc5, 0x15, 0x17, 0x8b,
-	0xcc, 0xed, 0xe8, 0x5a, 0x0b, 0xc1, 0x43, 0xe8, 0x4e, 0x7f, 0x28, 0x96, 0xb9, 0xdd, 0x11, 0x0a,
-	0x6c, 0x62, 0x12, 0xff, 0x23, 0x3c, 0x6a, 0xc4, 0xbf, 0xa7, 0xf2, 0x7c, 0x51, 0x4a, 0x6f, 0x4b,
-	0x41, 0xf7, 0x48, 0x19, 0x42, 0x57, 0x0f, 0xd7, 0x7a, 0x1d, 0x62, 0x12, 0x7f, 0x0c, 0xb8, 0x4d,
-	0x59, 0xd9, 0xd1, 0x8c, 0x47, 0xad, 0xf1, 0xe5, 0x32, 0x51, 0x2a, 0x72, 0x99, 0x69, 0x0a, 0x9b,
-	0x54, 0x99, 0xff, 0x1b, 0xc1, 0xb0, 0x21, 0x21, 0x6c, 0x9e, 0xcf, 0xd8, 0x66, 0xd2, 0x5e, 0xc1,
-	0xc1, 0x15, 0x4f, 0x33, 0x35, 0x69, 0x1c, 0xa8, 0x44, 0xee, 0x6b, 0xf8, 0xa2, 0x46, 0xf1, 0x0b,
-	0xd8, 0x8f, 0xe9, 0x9d, 0x3e, 0x63, 0xab, 0x53, 0xa2, 0xeb, 0xb6, 0xe7, 0xf0, 0x20, 0xa1, 0x72,
-	0x42, 0x95, 0x62, 0x89, 0x54, 0xa5, 0xbf, 0x76, 0xe0, 0x90, 0x41, 0x42, 0xe5, 0x59, 0x05, 0x95,
-	0xbb, 0x98, 0xbf, 0xa9, 0x1d, 0xee, 0x93, 0x2a, 0xf3, 0xbf, 0xc1, 0x93, 0xff, 0x56, 0xd9, 0xf2,
-	0x86, 0x34, 0x16, 0xee, 0xb4, 0x2d, 0xc4, 0xd0, 0x49, 0xc5, 0x77, 0x73, 0x1b, 0x6c, 0xa2, 0x63,
-	0x3f, 0x6b, 0xb9, 0xf7, 0x5a, 0x9f, 0xdf, 0xcc, 0xbd, 0x53, 0xe8, 0x5e, 0xf1, 0x58, 0x4f, 0xb2,
-	0x83, 0xc1, 0xc9, 0xb3, 0xb5, 0xaa, 0x86, 0xf6, 0x2d, 0x8f, 0xd9, 0xb8, 0x73, 0x7d, 0x7b, 0x64,
-	0x11, 0xd3, 0xeb, 0x7f, 0x02, 0xe7, 0x4e, 0x15, 0xbb, 0xd0, 0xab, 0xfc, 0xd2, 0xc3, 0x1c, 0x52,
-	0xa7, 0x1b, 0x6c, 0xf2, 0xae, 0x65, 0x9e, 0xd9, 0x64, 0x3b, 0xf3, 0xc6, 0x6f, 0x96, 0x7f, 0x3d,
-	0xeb, 0xba, 0xf0, 0xd0, 0xb2, 0xf0, 0xd0, 0x4d, 0xe1, 0xa1, 0x3f, 0x85, 0x87, 0x7e, 0xae, 0x3c,
-	0x6b, 0xb9, 0xf2, 0xac, 0x9b, 0x95, 0x67, 0x7d, 0xf6, 0x23, 0xae, 0xbe, 0xe4, 0xd3, 0x70, 0x26,
-	0x92, 0xe3, 0x9a, 0x68, 0x1d, 0xe8, 0xc7, 0x3e, 0xdd, 0xd5, 0x9f, 0xd3, 0x7f, 0x01, 0x00, 0x00,
-	0xff, 0xff, 0x4c, 0xdb, 0xad, 0x2b, 0x32, 0x04, 0x00, 0x00,
+	// 549 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xa4, 0x54, 0xcf, 0x6e, 0xd3, 0x4e,
+	0x10, 0xce, 0x66, 0xf3, 0xaf, 0x93, 0x9f, 0x93, 0x1f, 0x4b, 0x00, 0xd3, 0x83, 0x6b, 0x2c, 0x41,
+	0x7d, 0x4a, 0xa5, 0xf6, 0x09, 0x1a, 0x10, 0xa8, 0x07, 0x44, 0x59, 0xa9, 0x17, 0x2e, 0xd1, 0x26,
+	0x71, 0xcd, 0x0a, 0x3b, 0x5e, 0xd9, 0x6b, 0x55, 0xbc, 0x00, 0x5c, 0x79, 0x15, 0xce, 0xbc, 0x40,
+	0x8f, 0x39, 0xf6, 0x54, 0x81, 0xc3, 0x83, 0x20, 0xef, 0xda, 0x8e, 0x43, 0xa5, 0x4a, 0x2d, 0x27,
+	0xcf, 0x7c, 0x3b, 0xfb, 0xcd, 0x37, 0xdf, 0xac, 0x0c, 0x43, 0xe6, 0xfb, 0xb1, 0xe7, 0x33, 0xe9,
+	0x8d, 0x45, 0x1c, 0xc9, 0x88, 0xf4, 0x24, 0x5f, 0x78, 0x21, 0x0f, 0x82, 0xdd, 0x91, 0x1f, 0xf9,
+	0x91, 0x02, 0x0f, 0xf2, 0x48, 0x9f, 0xef, 0x82, 0x64, 0xc9, 0x27, 0x1d, 0x3b, 0x3f, 0x10, 0x3c,
+	0x3c, 0x2e, 0xef, 0x9f, 0x06, 0x6c, 0xf9, 0x2e, 0x95, 0x22, 0x95, 0x64, 0x0c, 0x3b, 0xf3, 0x28,
+	0x0c, 0xb9, 0x94, 0xde, 0xc2, 0x44, 0x36, 0x72, 0xfb, 0x87, 0xff, 0x8f, 0x4b, 0xde, 0xb1, 0x2e,
+	0xa2, 0x9b, 0x12, 0xf2, 0x02, 0x7a, 0x22, 0x60, 0xcb, 0x69, 0x1a, 0x73, 0xb3, 0x69, 0x23, 0x77,
+	0x67, 0xd2, 0xcf, 0xae, 0xf7, 0xba, 0x39, 0xe3, 0x19, 0x3d, 0xa1, 0xdd, 0xfc, 0xf0, 0x2c, 0xe6,
+	0xe4, 0x31, 0x74, 0x12, 0x11, 0x70, 0x99, 0x98, 0xd8, 0x46, 0xae, 0x41, 0x8b, 0x8c, 0x58, 0x00,
+	0x82, 0xc5, 0x92, 0x4b, 0x1e, 0x2d, 0x13, 0xb3, 0xa5, 0xce, 0x6a, 0x08, 0x19, 0x41, 0x7b, 0xf6,
+	0x59, 0x7a, 0x89, 0xd9, 0xb6, 0x91, 0x8b, 0xa9, 0x4e, 0x9c, 0xf7, 0xf0, 0xa0, 0x12, 0xff, 0x96,
+	0x89, 0x93, 0x65, 0x2e, 0xbd, 0x2e, 0x05, 0xdd, 0x22, 0x65, 0x04, 0x6d, 0xd5, 0x5c, 0xe9, 0x35,
+	0xa8, 0x4e, 0x9c, 0x2f, 0x08, 0x48, 0x9d, 0xb3, 0xf0, 0xa3, 0xea, 0x8f, 0x6a, 0xfd, 0xf3, 0x69,
+	0xfc, 0x38, 0x4a, 0x45, 0xa2, 0x38, 0x30, 0x2d, 0x32, 0xb2, 0x0f, 0xc3, 0x4a, 0xfb, 0x54, 0xdf,
+	0xc3, 0x36, 0x76, 0x31, 0x1d, 0x54, 0xf0, 0x44, 0x11, 0x3c, 0x85, 0xde, 0x8c, 0x2d, 0xa6, 0x71,
+	0x74, 0xa1, 0x87, 0xc6, 0xb4, 0x3b, 0x63, 0x0b, 0x1a, 0x5d, 0x24, 0xce, 0x6f, 0x04, 0xa3, 0x4a,
+	0x08, 0xf5, 0x16, 0xe9, 0xdc, 0xbb, 0xdb, 0x7c, 0xfb, 0x30, 0x3c, 0xe7, 0x71, 0x22, 0xa7, 0x55,
+	0xcf, 0x62, 0xd2, 0x81, 0x82, 0x4f, 0x4b, 0x94, 0x3c, 0x87, 0x41, 0xc0, 0xb6, 0xea, 0xf4, 0x6e,
+	0x8c, 0x1c, 0xdd, 0x94, 0x3d, 0x83, 0xff, 0x42, 0x26, 0xa6, 0x4c, 0x4a, 0x2f, 0x14, 0x32, 0xd7,
+	0x8b, 0x5d, 0x83, 0xf6, 0x43, 0x26, 0x8e, 0x0b, 0x28, 0xf7, 0x43, 0x3f, 0x09, 0xb5, 0xa6, 0x1e,
+	0x2d, 0xb2, 0xad, 0x31, 0x3b, 0xdb, 0x63, 0x7e, 0x45, 0xf0, 0xe8, 0xaf, 0x31, 0xef, 0xf9, 0x04,
+	0xab, 0x15, 0x35, 0xeb, 0x2b, 0x22, 0xd0, 0x52, 0x6d, 0xb1, 0x02, 0x55, 0x9c, 0x57, 0x9e, 0xf3,
+	0xc0, 0x2b, 0x2d, 0xd7, 0x89, 0xf3, 0xbd, 0x6e, 0xf8, 0x4b, 0x45, 0x7b, 0x37, 0xc3, 0x8f, 0x4a,
+	0xda, 0xa6, 0x8d, 0xdd, 0xfe, 0xe1, 0x93, 0x8d, 0xd8, 0x8a, 0xf6, 0x35, 0x0f, 0xbc, 0x49, 0xeb,
+	0xf2, 0x7a, 0xaf, 0x51, 0x74, 0xbd, 0xe1, 0x2a, 0xbe, 0xe9, 0xea, 0x2d, 0x8f, 0x84, 0x83, 0xb1,
+	0xc5, 0x4d, 0x4c, 0xe8, 0x16, 0x54, 0x4a, 0xaa, 0x41, 0xcb, 0xf4, 0x9f, 0xed, 0x79, 0x53, 0xdb,
+	0x93, 0x76, 0xe7, 0x7e, 0x7b, 0x9a, 0xbc, 0x5a, 0xfd, 0xb2, 0x1a, 0x97, 0x99, 0x85, 0x56, 0x99,
+	0x85, 0xae, 0x32, 0x0b, 0xfd, 0xcc, 0x2c, 0xf4, 0x6d, 0x6d, 0x35, 0x56, 0x6b, 0xab, 0x71, 0xb5,
+	0xb6, 0x1a, 0x1f, 0x1c, 0x9f, 0xcb, 0x8f, 0xe9, 0x6c, 0x3c, 0x8f, 0xc2, 0x83, 0x92, 0x68, 0x13,
+	0xa8, 0x1f, 0xd7, 0xac, 0xa3, 0x3e, 0x47, 0x7f, 0x02, 0x00, 0x00, 0xff, 0xff, 0x17, 0xb3, 0x41,
+	0x16, 0xfe, 0x04, 0x00, 0x00,
 }
 
 func (m *AggregatePlanOutput) Marshal() (dAtA []byte, err error) {
@@ -626,6 +686,30 @@ func (m *AggregateMapOutput) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.BadRows != 0 {
+		i = encodeVarintAggregate(dAtA, i, uint64(m.BadRows))
+		i--
+		dAtA[i] = 0x20
+	}
+	if len(m.PartitionBytes) > 0 {
+		dAtA3 := make([]byte, len(m.PartitionBytes)*10)
+		var j2 int
+		for _, num1 := range m.PartitionBytes {
+			num := uint64(num1)
+			for num >= 1<<7 {
+				dAtA3[j2] = uint8(uint64(num)&0x7f | 0x80)
+				num >>= 7
+				j2++
+			}
+			dAtA3[j2] = uint8(num)
+			j2++
+		}
+		i -= j2
+		copy(dAtA[i:], dAtA3[:j2])
+		i = encodeVarintAggregate(dAtA, i, uint64(j2))
+		i--
+		dAtA[i] = 0x1a
+	}
 	if m.Groups != 0 {
 		i = encodeVarintAggregate(dAtA, i, uint64(m.Groups))
 		i--
@@ -659,6 +743,11 @@ func (m *AggregateReduceInput) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.BadRows != 0 {
+		i = encodeVarintAggregate(dAtA, i, uint64(m.BadRows))
+		i--
+		dAtA[i] = 0x30
+	}
 	if m.Commit {
 		i--
 		if m.Commit {
@@ -670,20 +759,20 @@ func (m *AggregateReduceInput) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		dAtA[i] = 0x28
 	}
 	if len(m.MapAttempts) > 0 {
-		dAtA3 := make([]byte, len(m.MapAttempts)*10)
-		var j2 int
+		dAtA5 := make([]byte, len(m.MapAttempts)*10)
+		var j4 int
 		for _, num := range m.MapAttempts {
 			for num >= 1<<7 {
-				dAtA3[j2] = uint8(uint64(num)&0x7f | 0x80)
+				dAtA5[j4] = uint8(uint64(num)&0x7f | 0x80)
 				num >>= 7
-				j2++
+				j4++
 			}
-			dAtA3[j2] = uint8(num)
-			j2++
+			dAtA5[j4] = uint8(num)
+			j4++
 		}
-		i -= j2
-		copy(dAtA[i:], dAtA3[:j2])
-		i = encodeVarintAggregate(dAtA, i, uint64(j2))
+		i -= j4
+		copy(dAtA[i:], dAtA5[:j4])
+		i = encodeVarintAggregate(dAtA, i, uint64(j4))
 		i--
 		dAtA[i] = 0x22
 	}
@@ -727,6 +816,11 @@ func (m *AggregateReduceOutput) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.Files != 0 {
+		i = encodeVarintAggregate(dAtA, i, uint64(m.Files))
+		i--
+		dAtA[i] = 0x20
+	}
 	if m.Rows != 0 {
 		i = encodeVarintAggregate(dAtA, i, uint64(m.Rows))
 		i--
@@ -772,6 +866,29 @@ func (m *AggregateCommitInput) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.BadRows != 0 {
+		i = encodeVarintAggregate(dAtA, i, uint64(m.BadRows))
+		i--
+		dAtA[i] = 0x20
+	}
+	if len(m.MapAttempts) > 0 {
+		dAtA8 := make([]byte, len(m.MapAttempts)*10)
+		var j7 int
+		for _, num := range m.MapAttempts {
+			for num >= 1<<7 {
+				dAtA8[j7] = uint8(uint64(num)&0x7f | 0x80)
+				num >>= 7
+				j7++
+			}
+			dAtA8[j7] = uint8(num)
+			j7++
+		}
+		i -= j7
+		copy(dAtA[i:], dAtA8[:j7])
+		i = encodeVarintAggregate(dAtA, i, uint64(j7))
+		i--
+		dAtA[i] = 0x1a
+	}
 	if len(m.Files) > 0 {
 		for iNdEx := len(m.Files) - 1; iNdEx >= 0; iNdEx-- {
 			{
@@ -816,6 +933,11 @@ func (m *AggregateFile) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.Files != 0 {
+		i = encodeVarintAggregate(dAtA, i, uint64(m.Files))
+		i--
+		dAtA[i] = 0x20
+	}
 	if m.Rows != 0 {
 		i = encodeVarintAggregate(dAtA, i, uint64(m.Rows))
 		i--
@@ -934,6 +1056,16 @@ func (m *AggregateMapOutput) Size() (n int) {
 	if m.Groups != 0 {
 		n += 1 + sovAggregate(uint64(m.Groups))
 	}
+	if len(m.PartitionBytes) > 0 {
+		l = 0
+		for _, e := range m.PartitionBytes {
+			l += sovAggregate(uint64(e))
+		}
+		n += 1 + sovAggregate(uint64(l)) + l
+	}
+	if m.BadRows != 0 {
+		n += 1 + sovAggregate(uint64(m.BadRows))
+	}
 	return n
 }
 
@@ -963,6 +1095,9 @@ func (m *AggregateReduceInput) Size() (n int) {
 	if m.Commit {
 		n += 2
 	}
+	if m.BadRows != 0 {
+		n += 1 + sovAggregate(uint64(m.BadRows))
+	}
 	return n
 }
 
@@ -981,6 +1116,9 @@ func (m *AggregateReduceOutput) Size() (n int) {
 	}
 	if m.Rows != 0 {
 		n += 1 + sovAggregate(uint64(m.Rows))
+	}
+	if m.Files != 0 {
+		n += 1 + sovAggregate(uint64(m.Files))
 	}
 	return n
 }
@@ -1001,6 +1139,16 @@ func (m *AggregateCommitInput) Size() (n int) {
 			n += 1 + l + sovAggregate(uint64(l))
 		}
 	}
+	if len(m.MapAttempts) > 0 {
+		l = 0
+		for _, e := range m.MapAttempts {
+			l += sovAggregate(uint64(e))
+		}
+		n += 1 + sovAggregate(uint64(l)) + l
+	}
+	if m.BadRows != 0 {
+		n += 1 + sovAggregate(uint64(m.BadRows))
+	}
 	return n
 }
 
@@ -1018,6 +1166,9 @@ func (m *AggregateFile) Size() (n int) {
 	}
 	if m.Rows != 0 {
 		n += 1 + sovAggregate(uint64(m.Rows))
+	}
+	if m.Files != 0 {
+		n += 1 + sovAggregate(uint64(m.Files))
 	}
 	return n
 }
@@ -1384,6 +1535,101 @@ func (m *AggregateMapOutput) Unmarshal(dAtA []byte) error {
 					break
 				}
 			}
+		case 3:
+			if wireType == 0 {
+				var v int64
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return ErrIntOverflowAggregate
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					v |= int64(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				m.PartitionBytes = append(m.PartitionBytes, v)
+			} else if wireType == 2 {
+				var packedLen int
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return ErrIntOverflowAggregate
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					packedLen |= int(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				if packedLen < 0 {
+					return ErrInvalidLengthAggregate
+				}
+				postIndex := iNdEx + packedLen
+				if postIndex < 0 {
+					return ErrInvalidLengthAggregate
+				}
+				if postIndex > l {
+					return io.ErrUnexpectedEOF
+				}
+				var elementCount int
+				var count int
+				for _, integer := range dAtA[iNdEx:postIndex] {
+					if integer < 128 {
+						count++
+					}
+				}
+				elementCount = count
+				if elementCount != 0 && len(m.PartitionBytes) == 0 {
+					m.PartitionBytes = make([]int64, 0, elementCount)
+				}
+				for iNdEx < postIndex {
+					var v int64
+					for shift := uint(0); ; shift += 7 {
+						if shift >= 64 {
+							return ErrIntOverflowAggregate
+						}
+						if iNdEx >= l {
+							return io.ErrUnexpectedEOF
+						}
+						b := dAtA[iNdEx]
+						iNdEx++
+						v |= int64(b&0x7F) << shift
+						if b < 0x80 {
+							break
+						}
+					}
+					m.PartitionBytes = append(m.PartitionBytes, v)
+				}
+			} else {
+				return fmt.Errorf("proto: wrong wireType = %d for field PartitionBytes", wireType)
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BadRows", wireType)
+			}
+			m.BadRows = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowAggregate
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.BadRows |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := skipAggregate(dAtA[iNdEx:])
@@ -1600,6 +1846,25 @@ func (m *AggregateReduceInput) Unmarshal(dAtA []byte) error {
 				}
 			}
 			m.Commit = bool(v != 0)
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BadRows", wireType)
+			}
+			m.BadRows = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowAggregate
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.BadRows |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := skipAggregate(dAtA[iNdEx:])
@@ -1724,6 +1989,25 @@ func (m *AggregateReduceOutput) Unmarshal(dAtA []byte) error {
 					break
 				}
 			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Files", wireType)
+			}
+			m.Files = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowAggregate
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Files |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := skipAggregate(dAtA[iNdEx:])
@@ -1840,6 +2124,101 @@ func (m *AggregateCommitInput) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 3:
+			if wireType == 0 {
+				var v uint32
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return ErrIntOverflowAggregate
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					v |= uint32(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				m.MapAttempts = append(m.MapAttempts, v)
+			} else if wireType == 2 {
+				var packedLen int
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return ErrIntOverflowAggregate
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					packedLen |= int(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				if packedLen < 0 {
+					return ErrInvalidLengthAggregate
+				}
+				postIndex := iNdEx + packedLen
+				if postIndex < 0 {
+					return ErrInvalidLengthAggregate
+				}
+				if postIndex > l {
+					return io.ErrUnexpectedEOF
+				}
+				var elementCount int
+				var count int
+				for _, integer := range dAtA[iNdEx:postIndex] {
+					if integer < 128 {
+						count++
+					}
+				}
+				elementCount = count
+				if elementCount != 0 && len(m.MapAttempts) == 0 {
+					m.MapAttempts = make([]uint32, 0, elementCount)
+				}
+				for iNdEx < postIndex {
+					var v uint32
+					for shift := uint(0); ; shift += 7 {
+						if shift >= 64 {
+							return ErrIntOverflowAggregate
+						}
+						if iNdEx >= l {
+							return io.ErrUnexpectedEOF
+						}
+						b := dAtA[iNdEx]
+						iNdEx++
+						v |= uint32(b&0x7F) << shift
+						if b < 0x80 {
+							break
+						}
+					}
+					m.MapAttempts = append(m.MapAttempts, v)
+				}
+			} else {
+				return fmt.Errorf("proto: wrong wireType = %d for field MapAttempts", wireType)
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BadRows", wireType)
+			}
+			m.BadRows = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowAggregate
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.BadRows |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := skipAggregate(dAtA[iNdEx:])
@@ -1943,6 +2322,25 @@ func (m *AggregateFile) Unmarshal(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Rows |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Files", wireType)
+			}
+			m.Files = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowAggregate
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Files |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}

@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
-	"github.com/tidemill/tidemill/executor/aggregate/expression"
-	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/expression"
+	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/jobs/aggregate"

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tidemill/tidemill/executor/aggregate/commit"
+	"github.com/tidemill/tidemill/executor/commit"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
 )

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
-	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/tidemill/tidemill/executor/aggregate/commit"
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
-	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/executor/commit"
+	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/jobs/aggregate"

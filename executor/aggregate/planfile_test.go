@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/executor/input"
 )
 
 // What was read as a plan is a part of its own files, and is read back the same.

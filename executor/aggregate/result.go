@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/tidemill/tidemill/executor/aggregate/commit"
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/commit"
+	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 	"github.com/tidemill/tidemill/proto"

@@ -5,8 +5,8 @@ import (
 	"database/sql/driver"
 	"fmt"
 
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
 	"github.com/tidemill/tidemill/executor/aggregate/sketch"
+	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 

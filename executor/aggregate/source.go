@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
-	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 

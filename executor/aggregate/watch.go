@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tidemill/tidemill/executor/aggregate/input"
+	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/executor/task"
 )
 

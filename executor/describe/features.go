@@ -4,6 +4,11 @@ package describe
 // cmd/tidemill-executor compares it with the kinds that are registered there, and prints the right list.
 const features = `"aggregate.group_by",` +
 	`"aggregate.group_by.expr",` +
+	`"aggregate.grouping_sets",` +
+	`"aggregate.having",` +
+	`"aggregate.input.bad_rows",` +
+	`"aggregate.input.bad_rows.max",` +
+	`"aggregate.input.bad_rows.quarantine",` +
 	`"aggregate.input.columns",` +
 	`"aggregate.input.columns.bigint",` +
 	`"aggregate.input.columns.boolean",` +
@@ -24,19 +29,26 @@ const features = `"aggregate.group_by",` +
 	`"aggregate.input.columns.utinyint",` +
 	`"aggregate.input.columns.varchar",` +
 	`"aggregate.input.compression.auto",` +
+	`"aggregate.input.compression.bzip2",` +
 	`"aggregate.input.compression.gzip",` +
+	`"aggregate.input.compression.lz4",` +
 	`"aggregate.input.compression.none",` +
+	`"aggregate.input.compression.snappy",` +
 	`"aggregate.input.compression.zstd",` +
 	`"aggregate.input.connection",` +
 	`"aggregate.input.delimiter",` +
 	`"aggregate.input.escape",` +
 	`"aggregate.input.format.csv",` +
 	`"aggregate.input.format.jsonl",` +
+	`"aggregate.input.format.parquet",` +
 	`"aggregate.input.header",` +
+	`"aggregate.input.hive_partitions",` +
+	`"aggregate.input.new_since.last_success",` +
 	`"aggregate.input.null_values",` +
 	`"aggregate.input.quote",` +
 	`"aggregate.input.quoted_newlines",` +
 	`"aggregate.input.split_size",` +
+	`"aggregate.limit",` +
 	`"aggregate.measures",` +
 	`"aggregate.measures.approx_distinct",` +
 	`"aggregate.measures.approx_quantile",` +
@@ -45,12 +57,30 @@ const features = `"aggregate.group_by",` +
 	`"aggregate.measures.max",` +
 	`"aggregate.measures.min",` +
 	`"aggregate.measures.sum",` +
+	`"aggregate.order_by",` +
+	`"aggregate.order_by.descending",` +
+	`"aggregate.order_by.nulls_first",` +
 	`"aggregate.output.compression.gzip",` +
 	`"aggregate.output.compression.none",` +
 	`"aggregate.output.compression.snappy",` +
 	`"aggregate.output.compression.zstd",` +
 	`"aggregate.output.connection",` +
+	`"aggregate.output.file_size",` +
 	`"aggregate.output.format.csv",` +
+	`"aggregate.output.format.jsonl",` +
 	`"aggregate.output.format.parquet",` +
+	`"aggregate.output.mode.append",` +
+	`"aggregate.output.mode.fail_if_exists",` +
+	`"aggregate.output.mode.replace",` +
+	`"aggregate.output.mode.replace_partitions",` +
+	`"aggregate.output.partition_by",` +
+	`"aggregate.output.row_group_size",` +
+	`"aggregate.time",` +
+	`"aggregate.time.expr",` +
 	`"aggregate.where",` +
+	`"aggregate.window",` +
+	`"aggregate.window.every",` +
+	`"aggregate.window.session",` +
+	`"aggregate.window.sliding",` +
+	`"aggregate.window.tumbling",` +
 	`"aggregate.work"`

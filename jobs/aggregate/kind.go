@@ -29,6 +29,7 @@ func (Kind) DecodeSection(d *jobs.Decoder) jobs.Section {
 	s.Output.settle(d.At("output"))
 	s.checkColumns(d)
 	s.checkPlaces(d)
+	s.checkWindow(d)
 	if s.WorkURI == "" && s.Output.URI != "" {
 		s.WorkURI = s.Output.URI + "_work/"
 	}
@@ -57,6 +58,7 @@ func (in *Input) settle(d *jobs.Decoder) {
 var compressions = map[string][]string{
 	"parquet": {"zstd", "snappy", "none"},
 	"csv":     {"none", "gzip", "zstd"},
+	"jsonl":   {"none", "gzip", "zstd"},
 }
 
 func (out *Output) settle(d *jobs.Decoder) {

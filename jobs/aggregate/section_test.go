@@ -55,10 +55,11 @@ func TestSectionDecoded(t *testing.T) {
 			URI: "s3://flights/2013/", Connection: "s3", Format: "csv", Compression: "auto",
 			Columns:    aggregate.Columns{{Name: "dep_delay", Type: "BIGINT"}, {Name: "price", Type: "DECIMAL(9,2)"}},
 			NullValues: []string{"NA"}, Delimiter: ",", Quote: "'", Escape: "'", Header: true, QuotedNewlines: true, SplitSize: 64 << 20,
+			HivePartitions: true,
 		},
 		GroupBy:  []aggregate.Group{{Name: "day", Expr: "make_date(year, month, day)"}},
 		Measures: aggregate.Measures{{Name: "z", Func: aggregate.Count, Expr: "*"}, {Name: "a", Func: aggregate.ApproxQuantile, Expr: "x", Q: 1}},
-		Output:   aggregate.Output{URI: "s3://results/", Connection: "warehouse", Format: "parquet", Compression: "zstd"},
+		Output:   aggregate.Output{URI: "s3://results/", Connection: "warehouse", Format: "parquet", Compression: "zstd", Mode: aggregate.Replace, FileSize: 256 << 20, RowGroupSize: 64 << 20},
 		WorkURI:  "s3://results/_work/",
 	}
 	if diff := cmp.Diff(want, spec.Section); diff != "" {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
-	"github.com/tidemill/tidemill/executor/aggregate/expression"
+	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/expression"
 )
 
 func open(t testing.TB) *engine.Session {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/engine"
 )
 
 func open(t *testing.T) *engine.Session {

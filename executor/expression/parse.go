@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/engine"
 )
 
 // Expression is a text that was found to be sound.

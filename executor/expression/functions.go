@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidemill/tidemill/executor/aggregate/engine"
+	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/jobs"
 )
 
