@@ -148,7 +148,7 @@ func (t *stage) csvTypes(ctx context.Context, session *engine.Session, rows *inp
 	if len(unknown) == 0 {
 		return columns, nil
 	}
-	src := source{stage: t, rows: rows, columns: columns}
+	src := textSource{stage: t, rows: rows, columns: columns}
 	guesses, err := guess(ctx, session, src.reader(head), unknown)
 	if err != nil {
 		return nil, src.failure(ctx, err, wholeInput(rows.Set))
@@ -282,7 +282,7 @@ func (v values) text() string {
 
 // jsonColumns finds the members of the sampled objects.
 func (t *stage) jsonColumns(ctx context.Context, session *engine.Session, rows *input.Rows, s *shape, head string) ([]column, error) {
-	src := source{stage: t, rows: rows}
+	src := textSource{stage: t, rows: rows}
 	info, err := os.Stat(head)
 	if err != nil {
 		return nil, fmt.Errorf("look at sample: %w", err)

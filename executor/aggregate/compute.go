@@ -114,20 +114,19 @@ func (s *shape) aggregate(p part) string {
 }
 
 // compute makes the tables partial and, in one more for each, sketches or what is asked of them, out of a split.
-func (s *source) compute(ctx context.Context, session *engine.Session, sh *shape, split input.Split, counts *input.Counts, keep keeper) error {
+func compute(ctx context.Context, session *engine.Session, sh *shape, source rowSource, split input.Split, counts *input.Counts, keep keeper) error {
 	table, query := "pieces", func(rows string, number int) string { return sh.pieces("("+rows+")", number) }
 	if sh.sketches() {
 		table, query = "staging", func(rows string, _ int) string { return rows }
 	}
-	s.rows.Whole = s.whole(sh)
 	batches := 0
-	err := s.each(ctx, split, counts, func(ctx context.Context, number int, path string) error {
+	err := source.each(ctx, split, counts, func(ctx context.Context, number int, relation string) error {
 		batches++
 		into := "CREATE TEMP TABLE " + table + " AS "
 		if number > 0 {
 			into = "INSERT INTO " + table + " "
 		}
-		return session.Exec(ctx, into+query(sh.projection(s.relation(path)), number))
+		return session.Exec(ctx, into+query(sh.projection(relation), number))
 	})
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ var (
 const locating = 10 * time.Minute
 
 // failure says where in a split the row is that the engine complains of.
-func (s *source) failure(ctx context.Context, err error, split input.Split) error {
+func (s *textSource) failure(ctx context.Context, err error, split input.Split) error {
 	var said *engine.Error
 	if !errors.As(err, &said) || said.Reason != engine.Data {
 		return engineFailure("compute", err)
@@ -71,7 +71,7 @@ func (s *source) failure(ctx context.Context, err error, split input.Split) erro
 }
 
 // suspect knows a bad row again by what the engine says of it.
-func (s *source) suspect(said *engine.Error) (suspect input.Suspect, fallback string, ok bool) {
+func (s *textSource) suspect(said *engine.Error) (suspect input.Suspect, fallback string, ok bool) {
 	if parts := strings.SplitN(said.Raw, bad, 3); len(parts) == 3 {
 		return s.suspectValue(parts[1], parts[2])
 	}
@@ -125,7 +125,7 @@ func suspectJSON(message string) (suspect input.Suspect, fallback string, ok boo
 	return input.Suspect{Line: input.MalformedJSON}, message, true
 }
 
-func (s *source) suspectValue(name, value string) (input.Suspect, string, bool) {
+func (s *textSource) suspectValue(name, value string) (input.Suspect, string, bool) {
 	i := find(s.columns, name)
 	if i < 0 {
 		return input.Suspect{}, "", false
@@ -151,7 +151,7 @@ func (s *source) suspectValue(name, value string) (input.Suspect, string, bool) 
 }
 
 // notOfType says of a value that it does not fit its column.
-func (s *source) notOfType(c column, value string) string {
+func (s *textSource) notOfType(c column, value string) string {
 	const most = 60
 	if runes := []rune(value); len(runes) > most {
 		value = string(runes[:most]) + "…"
@@ -163,7 +163,7 @@ func (s *source) notOfType(c column, value string) string {
 	return detail
 }
 
-func (s *source) declared(name string) bool {
+func (s *textSource) declared(name string) bool {
 	for _, c := range s.section.Input.Columns {
 		if strings.EqualFold(c.Name, name) {
 			return true

@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidemill/tidemill/executor/aggregate/segment"
 	"github.com/tidemill/tidemill/executor/engine"
-	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
@@ -31,12 +30,10 @@ func (t *stage) runMap(ctx context.Context) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := newRows(&input.Set{Store: store, Base: base, Files: p.Files}, t.section)
-	rows.Header, rows.Ahead = p.Header, t.readAhead()
-	src := &source{stage: t, rows: rows, columns: p.Columns}
+	source := t.newSource(store, base, p, sh)
 	split := p.Splits[in.Split]
 	watch := t.watch("computing", split.Bytes(), 0, 0.9)
-	err = src.compute(ctx, session, sh, split, &watch.counts, keepSketches)
+	err = compute(ctx, session, sh, source, split, &watch.counts, keepSketches)
 	watch.stop()
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 
 func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err error) {
 	t.report("listing", 0)
-	store, _, err := t.openInput(ctx)
+	store, base, err := t.openInput(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 		return nil, err
 	}
 	if len(p.Splits) == 1 {
-		out, err := t.doAll(ctx, session, sh, rows, p)
+		out, err := t.doAll(ctx, session, sh, t.newSource(store, base, p, sh), p)
 		if err != nil {
 			return nil, err
 		}
@@ -83,10 +83,9 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 }
 
 // doAll is a run of one split: one task.
-func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, p *plan) (*proto.Output, error) {
-	src := &source{stage: t, rows: rows, columns: p.Columns}
+func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, source rowSource, p *plan) (*proto.Output, error) {
 	watch := t.watch("computing", p.Splits[0].Bytes(), 0.05, 0.9)
-	err := src.compute(ctx, session, sh, p.Splits[0], &watch.counts, keepResults)
+	err := compute(ctx, session, sh, source, p.Splits[0], &watch.counts, keepResults)
 	watch.stop()
 	if err != nil {
 		return nil, err
