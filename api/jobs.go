@@ -194,8 +194,13 @@ func (h *Handler) deleteJob(ctx context.Context, in *jobPath) (*jobOutput, error
 	if err := h.permitJob(ctx, in.Name); err != nil {
 		return nil, err
 	}
-	if _, err := command[*proto.Job](ctx, h, scheduler.DeleteJob{Name: in.Name, By: actor(ctx)}); err != nil {
+	deleted, err := command[scheduler.DeleteJobResult](ctx, h, scheduler.DeleteJob{Name: in.Name, By: actor(ctx)})
+	if err != nil {
 		return nil, err
 	}
-	return &jobOutput{Status: http.StatusOK, Body: showJobView(job)}, nil
+	out := &jobOutput{Status: http.StatusOK, Body: showJobView(job)}
+	for _, reader := range deleted.ReadBy {
+		out.Body.Warnings = append(out.Body.Warnings, fmt.Sprintf("job %q reads its newest result: no run of that job can start until there is a job %q again", reader, in.Name))
+	}
+	return out, nil
 }

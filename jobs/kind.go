@@ -10,6 +10,27 @@ type Section interface {
 	Work() (uri, connection string)
 }
 
+// Publisher is a Section of jobs whose runs publish a result that other jobs can read.
+type Publisher interface {
+	Section
+	// Publishes is the prefix whose _latest.json names the newest result, and the connection that reaches it.
+	Publishes() (uri, connection string)
+}
+
+// Referrer is a Section of jobs that read what runs of other jobs have published.
+type Referrer interface {
+	Section
+	// References are the places in the spec that name another job, in its order. May be empty.
+	References() []Reference
+}
+
+// Reference names a job whose result is read: the one that the spec has, or any other.
+type Reference struct {
+	Pointer string // JSON Pointer into the spec
+	Job     string
+	Run     string // whose result is read; empty: the newest one
+}
+
 // Kind is a kind of job: how its section is read and which stages a run of it has.
 // All methods are pure and deterministic, and do not block.
 type Kind interface {
@@ -21,8 +42,9 @@ type Kind interface {
 	// (see [Decoder.Into]) also make its part of the schema.
 	DecodeSection(d *Decoder) Section
 
-	// First is the first stage of a run.
-	First(spec *Spec) StagePlan
+	// First is the first stage of a run. sources are what the references of a [Referrer] came to, in their order; a kind
+	// whose tasks read them puts them into its inputs, so that all attempts read the same.
+	First(spec *Spec, sources []proto.Source) StagePlan
 
 	// Next says what follows when every task of the stage done.Name has finished. done.Outputs and done.Attempts
 	// are by task index. An error means that an output could not be understood, and fails the run for good.

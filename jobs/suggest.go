@@ -18,6 +18,9 @@ func suggest(name string, known []string) string {
 	plain := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }
 	best, distance := "", 1+max(1, utf8.RuneCountInString(name)/3)
 	for _, k := range known {
+		if more := utf8.RuneCountInString(k) - utf8.RuneCountInString(name); more >= distance || -more >= distance {
+			continue
+		}
 		if d := editDistance(plain(name), plain(k)); d < distance {
 			best, distance = k, d
 		}

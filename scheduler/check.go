@@ -64,6 +64,9 @@ func (c *Core) checkSpec(cmd CheckSpec) (CheckKey, *Error) {
 	if err := c.suitsRollout(spec); err != nil {
 		return "", err
 	}
+	if _, err := c.sources(spec); err != nil {
+		return "", err
+	}
 	return c.ensureCheck(v.rec.Version, spec.Kind, spec.Section.Expressions()).key, nil
 }
 

@@ -45,6 +45,9 @@ func (s *script) describeChange(change Change) string {
 		if r := rec.Resources; r != nil {
 			detail += fmt.Sprintf(" of cpus=%v mem=%s", r.CPUs, jobs.FormatSize(r.Memory))
 		}
+		if rec.Stage == readStage {
+			detail += describeSources(rec)
+		}
 	case KindKey:
 		rec := mustDecode(change.Value, &proto.IdempotencyKey{})
 		name = fmt.Sprintf("key %s/%s", rec.Job, rec.Key)
@@ -253,8 +256,11 @@ func describeReply(reply Reply) string {
 		return "channel " + v.Name + " -> " + v.Version
 	case ForgottenFramework:
 		return fmt.Sprintf("forgot %s %v", v.ID, v.Attempts)
-	case *proto.Job:
-		return "job " + v.Name
+	case DeleteJobResult:
+		if len(v.ReadBy) > 0 {
+			return "job " + v.Job.Name + " read by " + strings.Join(v.ReadBy, ", ")
+		}
+		return "job " + v.Job.Name
 	case CheckKey:
 		version, _, _ := strings.Cut(string(v), "/")
 		return "check with " + version

@@ -36,7 +36,7 @@
 //   - stalled: a running attempt whose executor has said nothing for long. What the master answers to reconciliation is no
 //     sign of life.
 //
-// Where to look: core.go (Step), event.go and action.go (in and out), run.go, plan.go and task.go (what runs), life.go (what
+// Where to look: core.go (Step), event.go and action.go (in and out), run.go, plan.go and task.go (what runs), reference.go (whose results a run reads), life.go (what
 // becomes of an attempt), classify.go (the table of failures), place.go, again.go, demand.go and queue.go (offers), role.go
 // and flow.go (suppress, revive), agent.go, maintenance.go and trouble.go (what is known of agents, and keeps work off
 // them), framework.go, reconcile.go, check.go, clean.go, version.go, use.go, compatible.go and collect.go (executor

@@ -151,8 +151,14 @@ type PutJobResult struct {
 	Changed  bool // there is a new revision
 }
 
-// DeleteJob removes a job and cancels what runs. Value: *proto.Job.
+// DeleteJob removes a job and cancels what runs. Value: DeleteJobResult.
 type DeleteJob struct{ Name, By string }
+
+// DeleteJobResult is the answer to DeleteJob.
+type DeleteJobResult struct {
+	Job    *proto.Job
+	ReadBy []string // jobs whose newest revisions read its newest result, sorted: no run of theirs can start now
+}
 
 // StartRun starts a run of the newest revision. Value: StartRunResult. Errors: NotFound; Conflict when the key was used
 // for a run of that job with other parameters; Invalid when the channel or version is gone or the checks failed.

@@ -74,6 +74,9 @@ func (c *Core) putJob(cmd PutJob) (PutJobResult, *Error) {
 	if err != nil {
 		return PutJobResult{}, err
 	}
+	if _, err := c.sources(spec); err != nil {
+		return PutJobResult{}, err
+	}
 	j := c.jobs[spec.Name]
 	exists := j != nil && !j.rec.Deleted
 	same := exists && j.newest().spec != nil && jobs.Equal(j.newest().spec, spec)
@@ -126,10 +129,10 @@ func (c *Core) addRevision(j *job, spec *jobs.Spec, cmd PutJob) *job {
 	return j
 }
 
-func (c *Core) deleteJob(cmd DeleteJob) (*proto.Job, *Error) {
+func (c *Core) deleteJob(cmd DeleteJob) (DeleteJobResult, *Error) {
 	j := c.jobs[cmd.Name]
 	if j == nil || j.rec.Deleted {
-		return nil, errorf(NotFound, "there is no job %q", cmd.Name)
+		return DeleteJobResult{}, errorf(NotFound, "there is no job %q", cmd.Name)
 	}
 	j.rec.Deleted, j.rec.Updated = true, c.now
 	c.repin(j)
@@ -141,7 +144,7 @@ func (c *Core) deleteJob(cmd DeleteJob) (*proto.Job, *Error) {
 	}
 	c.dropRevisions(j)
 	c.note(slog.LevelInfo, "job deleted", slog.String("job", cmd.Name), slog.String("by", cmd.By))
-	return clone(j.rec), nil
+	return DeleteJobResult{Job: clone(j.rec), ReadBy: c.readBy(cmd.Name)}, nil
 }
 
 // dropRevisions forgets revisions that no run is of: all of a deleted job's, and what is too old of another's.

@@ -51,7 +51,11 @@ func (s *workSection) Expressions() []jobs.Expression {
 
 func (s *workSection) Work() (uri, connection string) { return "s3://work/", "s3" }
 
-func (k workKind) First(spec *jobs.Spec) jobs.StagePlan { return *k.plan(spec, 0) }
+func (s *workSection) Publishes() (uri, connection string) {
+	return fmt.Sprintf("s3://out/%d-stages/", len(s.Stages)), "lake"
+}
+
+func (k workKind) First(spec *jobs.Spec, _ []proto.Source) jobs.StagePlan { return *k.plan(spec, 0) }
 
 func (k workKind) plan(spec *jobs.Spec, i int) *jobs.StagePlan {
 	section := spec.Section.(*workSection)
@@ -90,7 +94,7 @@ func (k workKind) Next(spec *jobs.Spec, done jobs.StageResult) (jobs.Step, error
 	for _, stage := range append(done.Earlier[:at:at], done) {
 		parts = append(parts, fmt.Sprintf("%s:%d", stage.Name, stage.Attempts))
 	}
-	return jobs.Step{Done: &proto.Output{URI: "s3://out/" + strings.Join(parts, "/"), Files: int64(len(done.Outputs))}}, nil
+	return jobs.Step{Done: &proto.Output{URI: "s3://out/" + strings.Join(parts, "/"), Manifest: "s3://out/manifest", Files: int64(len(done.Outputs))}}, nil
 }
 
 // flowKind is a kind whose runs move to other versions, but for their last stage if there are several.

@@ -71,13 +71,17 @@ func (c *Core) startRun(cmd StartRun) (StartRunResult, *Error) {
 	if err != nil {
 		return StartRunResult{}, err
 	}
+	sources, err := c.sources(rev.spec)
+	if err != nil {
+		return StartRunResult{}, err
+	}
 	id := c.newRunID(rev.rec.Job)
 	chosen := c.choose(rev.spec, id, v)
 	ck := c.vet(rev, &chosen, v)
 	if ck != nil && ck.state == proto.CHECKS_FAILED {
 		return StartRunResult{}, invalid("the spec's expressions did not pass the checks", ck.problems)
 	}
-	if first := c.cfg.Kinds.Lookup(rev.rec.Kind).First(rev.spec); c.tasks+len(first.Inputs) > mostTasksAll {
+	if first := c.cfg.Kinds.Lookup(rev.rec.Kind).First(rev.spec, sources); c.tasks+len(first.Inputs) > mostTasksAll {
 		return StartRunResult{}, errorf(Unavailable, "the runs that have not ended have %d tasks, and at most %d are kept at one time; try again when some have ended", c.tasks, mostTasksAll)
 	}
 	r := c.newRun(id, rev, chosen, cmd)
@@ -129,10 +133,17 @@ func (c *Core) newRun(id string, rev *revision, chosen choice, cmd StartRun) *ru
 	return r
 }
 
-// beginRun starts the first stage, once the checks have passed.
+// beginRun starts the first stage, once the checks have passed. What other jobs' results are read is settled here: it
+// becomes part of the stage's plan.
 func (c *Core) beginRun(r *run) {
 	r.waits = nil
-	plan := c.kind(r).First(r.spec)
+	sources, err := c.sources(r.spec)
+	if err != nil {
+		first := err.Problems[0]
+		c.failRun(r, &proto.RunError{Kind: string(err.Kind), Message: first.Detail, Pointer: first.Pointer, Problems: problemsToProto(err.Problems)})
+		return
+	}
+	plan := c.kind(r).First(r.spec, sources)
 	c.beginStage(r, &plan)
 }
 

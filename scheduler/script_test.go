@@ -114,7 +114,7 @@ type script struct {
 
 func testConfig() Config {
 	cfg := Defaults()
-	cfg.Kinds = jobs.Kinds{workKind{"work"}, workKind{"other"}, flowKind{workKind{"flow"}}}
+	cfg.Kinds = jobs.Kinds{workKind{"work"}, workKind{"other"}, flowKind{workKind{"flow"}}, readKind{}}
 	cfg.ArtifactURL = "http://artifacts"
 	cfg.ExecutorInfo = func(p ExecutorPlan) []byte {
 		return fmt.Appendf(nil, "%s %s cpus=%v mem=%d role=%s", p.ID, p.URL, p.CPUs, p.Memory, p.Role)
@@ -170,6 +170,15 @@ func (s *script) long(id string) string {
 	return id
 }
 
+// expand undoes short for IDs of runs in a text: @r1, …
+func (s *script) expand(text string) string {
+	var names []string
+	for i := 0; i < len(s.aliases); i += 2 {
+		names = append(names, `"@`+s.aliases[i+1]+`"`, `"`+s.aliases[i]+`"`)
+	}
+	return strings.NewReplacer(names...).Replace(text)
+}
+
 // args are the words of a command line: those with "=" by name, the others by position.
 type args struct {
 	words []string
@@ -206,7 +215,7 @@ func (a args) word(i int) string {
 //	delete-channel NAME [by=] · steer pause|resume|promote|abort CHANNEL [number=] [reason=] [by=]
 //	runs JOB N [fail=N]                starts N runs of a job with one task each, and ends them; the first of those on
 //	                                   the newest version fail. It shows how many went to which version
-//	check-spec · put-job [create] [name=]        the spec is the input
+//	check-spec · put-job [create] [name=]        the spec is the input; "@r1" in it is the ID of run r1
 //	start JOB [key=] [p.NAME=VALUE] · cancel RUN · delete-job NAME · move RUN VERSION [by=]
 //	subscribe [framework=] · disconnect
 //	framework-updated info= [refused=] · forget-framework

@@ -91,7 +91,7 @@ func (s *script) command(name string, a args, input string) CommandBody {
 	case "check-spec":
 		return CheckSpec{Spec: []byte(input)}
 	case "put-job":
-		return PutJob{Spec: []byte(input), Create: a.word(0) == "create", Name: a.named["name"]}
+		return PutJob{Spec: []byte(s.expand(input)), Create: a.word(0) == "create", Name: a.named["name"]}
 	case "start":
 		cmd := StartRun{Job: a.word(0), IdempotencyKey: a.named["key"], Params: map[string]string{}}
 		for key, value := range a.named {

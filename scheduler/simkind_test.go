@@ -49,7 +49,7 @@ func (s *simSection) Expressions() []jobs.Expression {
 
 func (s *simSection) Work() (uri, connection string) { return simWork, "s3" }
 
-func (k simKind) First(spec *jobs.Spec) jobs.StagePlan { return *k.plan(spec, 0) }
+func (k simKind) First(spec *jobs.Spec, _ []proto.Source) jobs.StagePlan { return *k.plan(spec, 0) }
 
 func (simKind) plan(spec *jobs.Spec, i int) *jobs.StagePlan {
 	section := spec.Section.(*simSection)

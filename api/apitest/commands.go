@@ -104,7 +104,7 @@ func (s *Scheduler) deleteJob(c scheduler.DeleteJob) (any, error) {
 	record := *job.Job
 	record.Deleted = true
 	s.update(func(v *scheduler.View) { v.Jobs[c.Name] = &scheduler.JobView{Job: &record, Revisions: job.Revisions} })
-	return &record, nil
+	return scheduler.DeleteJobResult{Job: &record}, nil
 }
 
 func (s *Scheduler) startRun(c scheduler.StartRun) (any, error) {

@@ -155,7 +155,7 @@ func runJob(root, config string, tasks, round int, exact bool) (total time.Durat
 		return 0, fmt.Errorf("spec: %v", problems)
 	}
 	kind := kinds.All().Lookup(spec.Kind)
-	first := kind.First(spec)
+	first := kind.First(spec, nil)
 	step := jobs.Step{Stage: &first}
 	var earlier []jobs.StageResult
 	for step.Done == nil {

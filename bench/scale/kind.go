@@ -33,7 +33,7 @@ func (*section) Expressions() []jobs.Expression { return nil }
 
 func (*section) Work() (uri, connection string) { return "s3://work/", "s3" }
 
-func (kind) First(spec *jobs.Spec) jobs.StagePlan {
+func (kind) First(spec *jobs.Spec, _ []proto.Source) jobs.StagePlan {
 	plan := jobs.StagePlan{Name: stageName, Inputs: make([][]byte, spec.Section.(*section).Tasks)}
 	for i := range plan.Inputs {
 		plan.Inputs[i] = bytes.Repeat([]byte{byte(i)}, inputBytes)

@@ -77,6 +77,10 @@ func deleteJob(ctx context.Context, s *shell, args []string) error {
 	case s.json:
 		return writeJSON(s.out, job)
 	}
-	_, err = fmt.Fprintf(s.out, "job %s is deleted\n", job.Name)
+	message := "job " + job.Name + " is deleted"
+	for _, warning := range job.Warnings {
+		message += "\nwarning: " + warning
+	}
+	_, err = fmt.Fprintln(s.out, message)
 	return err
 }

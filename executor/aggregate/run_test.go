@@ -199,7 +199,7 @@ func (l *lake) run(section string, parallelism int) (*proto.Output, error) {
 	created := time.Date(2026, 1, 1, 0, 0, l.runs, 0, time.UTC)
 	jobKind := kinds.All().Lookup(spec.Kind)
 	step := jobs.Step{}
-	first := jobKind.First(spec)
+	first := jobKind.First(spec, nil)
 	step.Stage = &first
 	var earlier []jobs.StageResult
 	l.stages = nil

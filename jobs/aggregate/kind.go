@@ -13,7 +13,10 @@ const Name = "aggregate"
 // Kind is the kind "aggregate". It has no state.
 type Kind struct{}
 
-var _ jobs.Kind = Kind{}
+var (
+	_ jobs.Kind      = Kind{}
+	_ jobs.Publisher = (*Section)(nil)
+)
 
 // Name is "aggregate".
 func (Kind) Name() string { return Name }

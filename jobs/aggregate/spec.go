@@ -107,6 +107,9 @@ type Output struct {
 // Work is where intermediate objects and logs lie.
 func (s *Section) Work() (uri, connection string) { return s.WorkURI, s.Output.Connection }
 
+// Publishes is where results go.
+func (s *Section) Publishes() (uri, connection string) { return s.Output.URI, s.Output.Connection }
+
 // Expressions are where, the group keys and the measures' arguments, in the order of the spec. A plain column name is one.
 func (s *Section) Expressions() []jobs.Expression {
 	var all []jobs.Expression

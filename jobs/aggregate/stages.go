@@ -25,7 +25,7 @@ const (
 const bytesPerReduce = 64 << 20
 
 // First is the plan stage: one task without input.
-func (Kind) First(*jobs.Spec) jobs.StagePlan {
+func (Kind) First(*jobs.Spec, []proto.Source) jobs.StagePlan {
 	return jobs.StagePlan{Name: StagePlan, Inputs: [][]byte{nil}}
 }
 

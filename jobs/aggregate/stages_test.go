@@ -68,7 +68,7 @@ func decodeAll[T any, M interface {
 }
 
 func TestFirst(t *testing.T) {
-	got := aggregate.Kind{}.First(&jobs.Spec{})
+	got := aggregate.Kind{}.First(&jobs.Spec{}, nil)
 	if diff := cmp.Diff(jobs.StagePlan{Name: "plan", Inputs: [][]byte{nil}}, got); diff != "" {
 		t.Errorf("first stage (-want +got):\n%s", diff)
 	}

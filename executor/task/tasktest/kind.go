@@ -183,7 +183,7 @@ func (Job) DecodeSection(d *jobs.Decoder) jobs.Section {
 }
 
 // First is stage "run" with the section's script.
-func (Job) First(spec *jobs.Spec) jobs.StagePlan {
+func (Job) First(spec *jobs.Spec, _ []proto.Source) jobs.StagePlan {
 	script := spec.Section.(*Section).Script
 	return jobs.StagePlan{Name: "run", Inputs: [][]byte{[]byte(script)}}
 }
