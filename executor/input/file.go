@@ -13,9 +13,12 @@ import (
 
 // Compressions of a file.
 const (
-	Plain = "none"
-	Gzip  = "gzip"
-	Zstd  = "zstd"
+	Plain  = "none"
+	Gzip   = "gzip"
+	Zstd   = "zstd"
+	LZ4    = "lz4"    // its frames
+	Snappy = "snappy" // its framing format
+	Bzip2  = "bzip2"
 )
 
 // File is one object of the input, in the version that was listed.
@@ -119,17 +122,4 @@ func hidden(path string) bool {
 
 func (s *Set) add(in *aggregate.Input, object storage.Object) {
 	s.Files = append(s.Files, File{Key: object.Key, Size: object.Size, ETag: object.ETag, Compression: compression(in.Compression, object.Key)})
-}
-
-func compression(declared, key string) string {
-	if declared != "auto" {
-		return declared
-	}
-	switch {
-	case strings.HasSuffix(key, ".gz"), strings.HasSuffix(key, ".gzip"):
-		return Gzip
-	case strings.HasSuffix(key, ".zst"), strings.HasSuffix(key, ".zstd"):
-		return Zstd
-	}
-	return Plain
 }

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
@@ -51,25 +49,6 @@ func list(t testing.TB, store storage.Store, uri string) *Set {
 		t.Fatal(err)
 	}
 	return set
-}
-
-func packed(t testing.TB, format, text string) string {
-	t.Helper()
-	var b bytes.Buffer
-	var w io.WriteCloser = gzip.NewWriter(&b)
-	if format == Zstd {
-		var err error
-		if w, err = zstd.NewWriter(&b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }
 
 func feed(t testing.TB, r *Rows, split Split) (string, *Counts, error) {
@@ -141,16 +120,13 @@ func TestFeed(t *testing.T) {
 		{"no quote character", []string{"\"1\r\n2\"\r\n"}, Dialect{CSV: true, Delimiter: ','}, nil, "\"1\n2\"\n", 2},
 		{"JSON lines", []string{"{\"a\":\"x\"}\n{}", mark + "{\"b\":\"\"}\n"}, Dialect{}, nil, "{\"a\":\"x\"}\n{}\n{\"b\":\"\"}\n", 3},
 	} {
-		for _, format := range []string{Plain, Gzip, Zstd} {
+		for _, format := range []string{Plain, Gzip, Zstd, LZ4, Snappy} {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				objects := map[string]string{}
 				for i, text := range test.files {
 					name := fmt.Sprintf("%d", i)
-					switch format {
-					case Gzip:
-						text, name = packed(t, Gzip, text), name+".gz"
-					case Zstd:
-						text, name = packed(t, Zstd, text), name+".zst"
+					if format != Plain {
+						text, name = packed(t, format, text), name+suffixes[format]
 					}
 					objects[name] = text
 				}
@@ -180,6 +156,12 @@ func TestFeedFailures(t *testing.T) {
 		{"not gzip", "a.gz", "1,2\n3,4\n5,6\n", "object file:///data/a.gz is not gzip"},
 		{"gzip with a wrong sum", "a.gz", long[:len(long)-8] + "xxxx" + long[len(long)-4:], "object file:///data/a.gz is damaged (gzip: invalid checksum)"},
 		{"zstd cut short", "a.zst", zlong[:len(zlong)-3], "object file:///data/a.zst is cut short (zstd: unexpected EOF)"},
+		{"not lz4", "a.lz4", "1,2\n3,4\n5,6\n", "object file:///data/a.lz4 is not lz4"},
+		{"lz4 of nothing", "a.lz4", "", "object file:///data/a.lz4 is cut short (lz4: unexpected EOF)"},
+		{"not snappy", "a.snappy", "1,2\n3,4\n5,6\n", "object file:///data/a.snappy is not snappy"},
+		{"not bzip2", "a.bz2", "1,2\n3,4\n5,6\n", "object file:///data/a.bz2 is not bzip2"},
+		{"bzip2 cut short", "a.bz2", bzipped[:len(bzipped)-5], "object file:///data/a.bz2 is cut short (bzip2: unexpected EOF)"},
+		{"bzip2 with a wrong sum", "a.bz2", bzipped[:12] + "x" + bzipped[13:], "object file:///data/a.bz2 is damaged (bzip2"},
 		{"not zstd", "a.zst", "1,2\n3,4\n5,6\n", "object file:///data/a.zst is not zstd"},
 		{"another header", "b.csv", "a,c\n1,2\n", `file:///data/b.csv: its header is not that of file:///data/0.csv: column 2 is "c", want "b"`},
 		{"no header at all", "b.csv", strings.Repeat("x", 1000) + "\n", `column 1 is "` + strings.Repeat("x", 60) + `…", want "a"`},

@@ -8,9 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
@@ -44,37 +41,13 @@ func (s *Set) openPlain(ctx context.Context, file int, r storage.Range, ahead st
 	named := &namedReader{reader: stored, set: s, file: file, bytes: &counts.Bytes}
 	p := &plain{Reader: named, closers: []func() error{stored.Close}}
 	var err error
-	switch f.Compression {
-	case Gzip:
-		err = p.gunzip(named)
-	case Zstd:
-		err = p.unzstd(named)
+	if f.Compression != Plain {
+		err = p.decompress(named, f.Compression)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
-}
-
-func (p *plain) gunzip(stored *namedReader) error {
-	decoder, err := gzip.NewReader(stored)
-	if err != nil {
-		return stored.broken("gzip", err)
-	}
-	p.Reader = &decodedReader{reader: decoder, stored: stored, format: "gzip"}
-	// Close only repeats what the last Read said, or would have said had there been one: who reads no further does not care.
-	p.closers = append(p.closers, func() error { decoder.Close(); return nil }) //nolint:errcheck // see above
-	return nil
-}
-
-func (p *plain) unzstd(stored *namedReader) error {
-	decoder, err := zstd.NewReader(stored, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
-	if err != nil {
-		return stored.broken("zstd", err)
-	}
-	p.Reader = &decodedReader{reader: decoder, stored: stored, format: "zstd"}
-	p.closers = append(p.closers, func() error { decoder.Close(); return nil })
-	return nil
 }
 
 // namedReader counts bytes and says which object an error is about.
@@ -114,23 +87,8 @@ func (n *namedReader) broken(format string, err error) error {
 		return n.failed
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return task.Final("", "object %s is cut short (%s: unexpected EOF)", n.set.URI(n.file), format)
-	case errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrMagicMismatch):
+	case errors.Is(err, errFormat):
 		return task.Final("", "object %s is not %s", n.set.URI(n.file), format)
 	}
 	return task.Final("", "object %s is damaged (%s: %s)", n.set.URI(n.file), format, strings.TrimPrefix(err.Error(), format+": "))
-}
-
-// decodedReader turns a decoder's errors into failures.
-type decodedReader struct {
-	reader io.Reader
-	stored *namedReader
-	format string
-}
-
-func (d *decodedReader) Read(p []byte) (int, error) {
-	k, err := d.reader.Read(p)
-	if err != nil && err != io.EOF {
-		err = d.stored.broken(d.format, err)
-	}
-	return k, err
 }
