@@ -33,6 +33,8 @@ func (Kind) DecodeSection(d *jobs.Decoder) jobs.Section {
 	s.checkColumns(d)
 	s.checkPlaces(d)
 	s.checkWindow(d)
+	s.checkSets(d)
+	s.checkOrder(d)
 	if s.WorkURI == "" && s.Output.URI != "" {
 		s.WorkURI = s.Output.URI + "_work/"
 	}
@@ -72,29 +74,6 @@ func (out *Output) settle(d *jobs.Decoder) {
 		out.Compression = allowed[0]
 	case !slices.Contains(allowed, out.Compression):
 		at.Problem("%s files are compressed with one of %s, got %q", out.Format, strings.Join(allowed, ", "), out.Compression)
-	}
-}
-
-// checkColumns makes sure that the result has columns and that their names are valid and differ.
-func (s *Section) checkColumns(d *jobs.Decoder) {
-	if len(s.GroupBy) == 0 && len(s.Measures) == 0 && d.At("group_by").Sound() && d.At("measures").Sound() {
-		d.Problem("want at least one element in group_by or one measure")
-	}
-	seen := map[string]bool{} // in small letters: column names differ in more than capitals
-	check := func(at *jobs.Decoder, name string) {
-		checkColumnName(at, name)
-		if seen[strings.ToLower(name)] {
-			at.Problem("the result has two columns %q; names of groups and measures differ in more than capitals", name)
-		}
-		seen[strings.ToLower(name)] = true
-	}
-	for i, g := range s.GroupBy {
-		if at := d.At("group_by").Index(i).At("name"); at.Present() && at.Sound() {
-			check(at, g.Name)
-		}
-	}
-	for _, m := range s.Measures {
-		check(d.At("measures", m.Name), m.Name)
 	}
 }
 

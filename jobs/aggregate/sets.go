@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/tidemill/tidemill/jobs"
 )
@@ -14,10 +15,13 @@ const maxSets = 64
 // DecodeSpec reads the array of arrays. That the names are group keys is checked with the section.
 func (g *GroupingSets) DecodeSpec(d *jobs.Decoder) {
 	n, ok := d.Elements()
-	if !ok {
+	switch {
+	case !ok:
 		return
-	}
-	if n > maxSets {
+	case n == 0:
+		d.Problem("want at least one set; [] inside it is the set of no keys: [[]]")
+		return
+	case n > maxSets:
 		d.Problem("want at most %d sets, got %d", maxSets, n)
 		return
 	}
@@ -29,9 +33,11 @@ func (g *GroupingSets) DecodeSpec(d *jobs.Decoder) {
 		}
 		set := make([]string, 0, names)
 		for k := range names {
-			if name, ok := at.Index(k).String(); ok {
-				set = append(set, name)
+			name, ok := at.Index(k).String()
+			if ok && slices.Contains(set, name) {
+				at.Index(k).Problem("group key %q is twice in the set", name)
 			}
+			set = append(set, name)
 		}
 		*g = append(*g, set)
 	}
@@ -41,11 +47,31 @@ func (g *GroupingSets) DecodeSpec(d *jobs.Decoder) {
 func (GroupingSets) Schema() map[string]any {
 	return map[string]any{
 		"type":     "array",
+		"minItems": 1,
 		"maxItems": maxSets,
-		"items":    map[string]any{"type": "array", "items": map[string]any{"type": "string"}},
+		"items":    map[string]any{"type": "array", "items": map[string]any{"type": "string"}, "uniqueItems": true},
 		"examples": []any{[]any{[]any{"carrier", "day"}, []any{"carrier"}, []any{}}},
 	}
 }
 
 // MarshalJSON writes empty sets as such.
 func (g GroupingSets) MarshalJSON() ([]byte, error) { return json.Marshal([][]string(g)) }
+
+// checkSets makes sure that the sets are made of group keys.
+func (s *Section) checkSets(d *jobs.Decoder) {
+	at := d.At("grouping_sets")
+	if !at.Sound() || !d.At("group_by").Sound() {
+		return
+	}
+	keys := make([]string, len(s.GroupBy))
+	for i, g := range s.GroupBy {
+		keys[i] = g.Name
+	}
+	for i, set := range s.GroupingSets {
+		for k, name := range set {
+			if !slices.Contains(keys, name) {
+				at.Index(i).Index(k).Unknown("group key", name, keys)
+			}
+		}
+	}
+}

@@ -14,10 +14,10 @@ type Section struct {
 	Time         Time         `json:"time,omitempty" doc:"When a row happened. Needed with window."`
 	Window       Window       `json:"window,omitempty" doc:"Time windows: each group has one row for each window, whose bounds are the result's first columns, window_start and window_end (TIMESTAMP, UTC, the end excluded)."`
 	GroupBy      []Group      `json:"group_by,omitempty" maxitems:"64" doc:"Group keys. One row for the whole input if missing."`
-	GroupingSets GroupingSets `json:"grouping_sets,omitempty" doc:"Which of the group keys make groups together: one set of rows for each list of their names. A key that is not in the list is missing in its rows."`
+	GroupingSets GroupingSets `json:"grouping_sets,omitempty" doc:"Which of the group keys make groups together: one set of rows for each list of their names. A key that is not in the list is missing in its rows; the column grouping_set (INTEGER, after the keys) says which list a row is of, from 0 on."`
 	Measures     Measures     `json:"measures,omitempty" doc:"Result columns beside the group keys."`
 	Having       string       `json:"having,omitempty" format:"sql" maxlen:"10000" doc:"Only result rows for which this scalar SQL expression over the result's columns is true." example:"flights > 100"`
-	OrderBy      []Order      `json:"order_by,omitempty" maxitems:"64" doc:"The order of the rows in each result file, and with limit of all rows. The order of the group keys if missing."`
+	OrderBy      []Order      `json:"order_by,omitempty" maxitems:"64" doc:"The order of the rows in each result file, and with limit of all rows. The order of windows and group keys if missing, which also settles what is equal here."`
 	Limit        int64        `json:"limit,omitempty" min:"1" max:"10000000" doc:"Only the first so many rows in that order."`
 	Output       Output       `json:"output" required:"true" doc:"Where results go."`
 	WorkURI      string       `json:"work,omitempty" format:"prefix" doc:"A prefix for intermediate results and logs, reached by the output's connection. <output>/_work/ if missing." example:"s3://scratch/work/"`
@@ -62,12 +62,6 @@ type Window struct {
 	Session  time.Duration `json:"session,omitempty" min:"1ms" max:"87600h" doc:"Windows that end when a group has no row for this long: from the first row to the last one and this." example:"30m"`
 }
 
-// Result columns of a windowed aggregation.
-const (
-	WindowStart = "window_start"
-	WindowEnd   = "window_end"
-)
-
 // Windowed says whether there are windows.
 func (w Window) Windowed() bool { return w != Window{} }
 
@@ -110,7 +104,7 @@ func (s *Section) Work() (uri, connection string) { return s.WorkURI, s.Output.C
 // Publishes is where results go.
 func (s *Section) Publishes() (uri, connection string) { return s.Output.URI, s.Output.Connection }
 
-// Expressions are where, the group keys and the measures' arguments, in the order of the spec. A plain column name is one.
+// Expressions are where, the time, the group keys, the measures' arguments and having, in the order of the spec. A plain column name is one.
 func (s *Section) Expressions() []jobs.Expression {
 	var all []jobs.Expression
 	add := func(text string, path ...string) {
@@ -131,6 +125,9 @@ func (s *Section) Expressions() []jobs.Expression {
 		if !m.Rows() {
 			add(m.Expr, "measures", m.Name, m.Func)
 		}
+	}
+	if s.Having != "" {
+		add(s.Having, "having")
 	}
 	return all
 }
