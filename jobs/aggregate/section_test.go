@@ -31,7 +31,8 @@ func decode(t interface {
 
 func TestExpressions(t *testing.T) {
 	spec := decode(t, `{"input": {"uri": "s3://weblog/", "format": "jsonl"}, "output": {"uri": "s3://results/"},
-		"measures": {"n": {"count": "*"}, "not null": {"count": "x"}, "a/b~c": {"sum": "bytes"}, "p95": {"q": 0.95, "approx_quantile": "lower(x)"}},
+		"measures": {"n": {"count": "*"}, "not null": {"count": "x"}, "a/b~c": {"sum": "bytes"}, "p95": {"q": 0.95, "approx_quantile": "lower(x)"},
+			"last": {"by": "ts", "where": "ok", "arg_max": "url"}, "ok": {"count": "*", "where": "status < 400"}},
 		"group_by": [{"name": "status"}, {"name": "day", "expr": "date_trunc('day', ts)"}],
 		"where": "status < 400"}`)
 	want := []jobs.Expression{
@@ -40,6 +41,10 @@ func TestExpressions(t *testing.T) {
 		{Pointer: "/aggregate/measures/not null/count", Text: "x"},
 		{Pointer: "/aggregate/measures/a~1b~0c/sum", Text: "bytes"},
 		{Pointer: "/aggregate/measures/p95/approx_quantile", Text: "lower(x)"},
+		{Pointer: "/aggregate/measures/last/arg_max", Text: "url"},
+		{Pointer: "/aggregate/measures/last/by", Text: "ts"},
+		{Pointer: "/aggregate/measures/last/where", Text: "ok"},
+		{Pointer: "/aggregate/measures/ok/where", Text: "status < 400"},
 	}
 	if diff := cmp.Diff(want, spec.Section.Expressions()); diff != "" {
 		t.Errorf("expressions (-want +got):\n%s", diff)
@@ -154,11 +159,22 @@ var sections = rapid.Custom(func(t *rapid.T) string {
 	var measures []string
 	for i := range rapid.IntRange(1, 5).Draw(t, "measures") {
 		function := rapid.SampledFrom(aggregate.Functions()).Draw(t, "function")
-		rank := ""
-		if function == aggregate.ApproxQuantile {
-			rank = fmt.Sprintf(`, "q": %g`, rapid.Float64Range(0, 1).Draw(t, "q"))
+		fields := optional("filter", `, "where": `+text("filter"))
+		switch function {
+		case aggregate.ApproxQuantile, aggregate.Quantile:
+			fields += fmt.Sprintf(`, "q": %g`, rapid.Float64Range(0, 1).Draw(t, "q"))
+		case aggregate.ArgMin, aggregate.ArgMax:
+			fields += `, "by": ` + text("by")
+		case aggregate.ApproxTopK:
+			fields += fmt.Sprintf(`, "k": %d`, rapid.IntRange(1, 1000).Draw(t, "k"))
+		case aggregate.Membership:
+			fields += `, "expected": 1000` + optional("rate", `, "false_positive": 0.001`)
 		}
-		measures = append(measures, fmt.Sprintf(`"m%d": {%q: %s%s}`, i, function, text("argument"), rank))
+		switch function {
+		case aggregate.ApproxDistinct, aggregate.Theta, aggregate.ApproxTopK:
+			fields += rapid.SampledFrom([]string{"", `, "as": "sketch"`, `, "as": "estimate"`}).Draw(t, "as")
+		}
+		measures = append(measures, fmt.Sprintf(`"m%d": {%q: %s%s}`, i, function, text("argument"), fields))
 	}
 	output := fmt.Sprintf(`{"uri": %q%s}`, rapid.SampledFrom([]string{"s3://out", "s3://out/x/", "file:///out"}).Draw(t, "output"),
 		rapid.SampledFrom([]string{"", `, "format": "csv"`, `, "format": "csv", "compression": "gzip"`, `, "compression": "snappy"`}).Draw(t, "output format"))

@@ -104,7 +104,8 @@ func (s *Section) Work() (uri, connection string) { return s.WorkURI, s.Output.C
 // Publishes is where results go.
 func (s *Section) Publishes() (uri, connection string) { return s.Output.URI, s.Output.Connection }
 
-// Expressions are where, the time, the group keys, the measures' arguments and having, in the order of the spec. A plain column name is one.
+// Expressions are where, the time, the group keys, those of the measures and having, in the order of the spec. A plain
+// column name is one.
 func (s *Section) Expressions() []jobs.Expression {
 	var all []jobs.Expression
 	add := func(text string, path ...string) {
@@ -124,6 +125,12 @@ func (s *Section) Expressions() []jobs.Expression {
 	for _, m := range s.Measures {
 		if !m.Rows() {
 			add(m.Expr, "measures", m.Name, m.Func)
+		}
+		if m.By != "" {
+			add(m.By, "measures", m.Name, fieldBy)
+		}
+		if m.Where != "" {
+			add(m.Where, "measures", m.Name, fieldWhere)
 		}
 	}
 	if s.Having != "" {
