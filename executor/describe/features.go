@@ -52,11 +52,25 @@ const features = `"aggregate.group_by",` +
 	`"aggregate.measures",` +
 	`"aggregate.measures.approx_distinct",` +
 	`"aggregate.measures.approx_quantile",` +
+	`"aggregate.measures.approx_top_k",` +
+	`"aggregate.measures.arg_max",` +
+	`"aggregate.measures.arg_min",` +
+	`"aggregate.measures.as",` +
 	`"aggregate.measures.avg",` +
 	`"aggregate.measures.count",` +
+	`"aggregate.measures.count_distinct",` +
 	`"aggregate.measures.max",` +
+	`"aggregate.measures.median",` +
+	`"aggregate.measures.membership",` +
 	`"aggregate.measures.min",` +
+	`"aggregate.measures.quantile",` +
+	`"aggregate.measures.stddev",` +
+	`"aggregate.measures.stddev_pop",` +
 	`"aggregate.measures.sum",` +
+	`"aggregate.measures.theta",` +
+	`"aggregate.measures.variance",` +
+	`"aggregate.measures.variance_pop",` +
+	`"aggregate.measures.where",` +
 	`"aggregate.order_by",` +
 	`"aggregate.order_by.descending",` +
 	`"aggregate.order_by.nulls_first",` +
