@@ -23,7 +23,7 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 	if err != nil {
 		return nil, err
 	}
-	set, err := input.List(ctx, store, &t.section.Input)
+	set, err := input.List(ctx, store, &t.section.Input, t.listingProgress())
 	if err != nil {
 		return nil, err
 	}

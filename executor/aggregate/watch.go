@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
@@ -58,4 +59,24 @@ func (w *watch) done(phase string, fraction float64, rows, bytes int64) {
 	w.stage.Report(task.Progress{
 		Fraction: fraction, Phase: phase, Rows: w.counts.Rows.Load(), Bytes: w.counts.Bytes.Load(), OutRows: rows, OutBytes: bytes,
 	})
+}
+
+// listingProgress says how many files were found so far.
+func (t *stage) listingProgress() func(files int) {
+	var last time.Time
+	return func(files int) {
+		if now := time.Now(); now.Sub(last) >= reportInterval {
+			last = now
+			t.report("listing "+thousands(files)+" files", 0)
+		}
+	}
+}
+
+// thousands writes 1234567 as 1,234,567.
+func thousands(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }

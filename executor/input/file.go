@@ -27,13 +27,16 @@ type File struct {
 	Size        int64  `json:"size"` // bytes as stored
 	ETag        string `json:"etag"`
 	Compression string `json:"compression"`
+	Folder      int    `json:"folder,omitempty"` // index into Set.Folders
 }
 
 // Set is the files of an input, with what reaches them.
 type Set struct {
-	Store storage.Store
-	Base  storage.URI // of any object in the store; its key does not count
-	Files []File
+	Store      storage.Store
+	Base       storage.URI // of any object in the store; its key does not count
+	Files      []File
+	Partitions []string    // names of the columns that folders such as month=7/ stand for
+	Folders    [][]*string // values of these columns, for each different folder; nil is a missing one
 }
 
 // URI is the whole URI of a file.
@@ -54,8 +57,10 @@ func (s *Set) Bytes() (total int64) {
 // pointerURI is where problems with the place of the input point.
 const pointerURI = "/aggregate/input/uri"
 
-// List finds the files of in. That there are none, or no such bucket, is a final failure that points at the spec.
-func List(ctx context.Context, store storage.Store, in *aggregate.Input) (*Set, error) {
+// List finds the files of in, in the order of their keys. progress is called now and then, by one goroutine at a time,
+// with the number of files found so far. That there are none, or no such bucket, is a final failure that points at the
+// spec.
+func List(ctx context.Context, store storage.Store, in *aggregate.Input, progress func(files int)) (*Set, error) {
 	prefix, err := storage.ParseURI(in.Prefix())
 	if err != nil {
 		return nil, task.Final(pointerURI, "list input: %w", err)
@@ -64,7 +69,7 @@ func List(ctx context.Context, store storage.Store, in *aggregate.Input) (*Set, 
 	if in.Prefix() == in.URI && !strings.HasSuffix(in.URI, "/") {
 		err = set.single(ctx, in, prefix.Key)
 	} else {
-		err = set.below(ctx, in, prefix)
+		err = set.below(ctx, in, prefix, progress)
 	}
 	switch {
 	case errors.Is(err, storage.ErrNoBucket):
@@ -90,22 +95,37 @@ func (s *Set) single(ctx context.Context, in *aggregate.Input, key string) error
 	if err != nil {
 		return err
 	}
-	s.add(in, object)
+	s.Files = []File{newFile(in, object)}
 	return nil
 }
 
-func (s *Set) below(ctx context.Context, in *aggregate.Input, prefix storage.URI) error {
+func newFile(in *aggregate.Input, object storage.Object) File {
+	return File{Key: object.Key, Size: object.Size, ETag: object.ETag, Compression: compression(in.Compression, object.Key)}
+}
+
+// listers is how many calls list at a time where each is answered by another machine.
+const listers = 16
+
+func (s *Set) below(ctx context.Context, in *aggregate.Input, prefix storage.URI, progress func(files int)) error {
 	folder := prefix.Key[:strings.LastIndexByte(prefix.Key, '/')+1]
-	for object, err := range s.Store.List(ctx, prefix.Key, "") {
-		if err != nil {
-			return fmt.Errorf("list input: %w", err)
-		}
+	l := listing{store: s.Store, prefix: prefix.Key, listers: listers, progress: progress}
+	if prefix.Scheme == "file" {
+		l.listers = 1 // each call reads whole folders
+	}
+	l.keep = func(object storage.Object) (File, bool) {
 		uri := prefix
 		uri.Key = object.Key
 		if strings.HasSuffix(object.Key, "/") || hidden(strings.TrimPrefix(object.Key, folder)) || !in.Matches(uri.String()) {
-			continue
+			return File{}, false
 		}
-		s.add(in, object)
+		return newFile(in, object), true
+	}
+	var err error
+	if s.Files, err = l.run(ctx); err != nil {
+		return fmt.Errorf("list input: %w", err)
+	}
+	if in.HivePartitions {
+		s.findPartitions(folder)
 	}
 	return nil
 }
@@ -118,8 +138,4 @@ func hidden(path string) bool {
 		}
 	}
 	return false
-}
-
-func (s *Set) add(in *aggregate.Input, object storage.Object) {
-	s.Files = append(s.Files, File{Key: object.Key, Size: object.Size, ETag: object.ETag, Compression: compression(in.Compression, object.Key)})
 }
