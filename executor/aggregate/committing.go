@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"path"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tidemill/tidemill/executor/commit"
+	"github.com/tidemill/tidemill/executor/result"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
 )
@@ -28,21 +30,12 @@ func (t *stage) runCommit(ctx context.Context) (_ []byte, err error) {
 		return nil, err
 	}
 	t.report("copying", 0)
-	entries := make([]commit.Entry, len(in.Files))
-	var rows int64
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for i, f := range in.Files {
-		to := t.output.FileURI(t.Data.Run, t.attempt(), resultName(t.section.Output, i))
-		entries[i] = entry(to, f.Bytes)
-		rows += f.Rows
-		group.Go(func() error { return t.move(groupCtx, t.reduceURI(i, f.Attempt), to, f.Bytes) })
-	}
-	if err := group.Wait(); err != nil {
+	copied, err := t.gather(ctx, in.Files)
+	if err != nil {
 		return nil, err
 	}
 	t.report("committing", 0.9)
-	out, err := t.publish(ctx, sh, entries, rows)
+	out, err := t.publishFiles(ctx, sh, copied)
 	if err != nil {
 		return nil, err
 	}
@@ -50,21 +43,75 @@ func (t *stage) runCommit(ctx context.Context) (_ []byte, err error) {
 	return proto.Encode(&proto.AggregateCommitOutput{Committed: out}), nil
 }
 
+// How many files are copied at a time: within a store it does the work; between two, files pass through the scratch directory.
+const (
+	copying = 16
+	passing = 2
+)
+
+// gather copies the files of all reduce tasks below this attempt's folder, numbered anew in each folder.
+func (t *stage) gather(ctx context.Context, reduced []proto.AggregateFile) (*files, error) {
+	var from []storage.URI
+	gathered := &files{}
+	next := map[string]int{}
+	for i, task := range reduced {
+		folder := t.reduceURI(i, task.Attempt)
+		list, err := t.readList(ctx, folder)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range list {
+			if f.Rows == 0 && (i > 0 || rows(reduced) > 0) {
+				continue // it is only there in case that all the others have none either
+			}
+			from = append(from, folder.Join(f.Name))
+			in := path.Dir(f.Name)
+			f.Name = path.Join(in, result.FileName(t.section.Output, next[in]))
+			next[in]++
+			gathered.add(f)
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(copying)
+	if !t.shared() {
+		group.SetLimit(passing)
+	}
+	for i, f := range gathered.list {
+		t.report("copying", 0.9*float64(i)/float64(len(gathered.list)))
+		group.Go(func() error {
+			return t.move(ctx, from[i], t.output.FileURI(t.Data.Run, t.attempt(), f.Name), i, f.Bytes)
+		})
+	}
+	return gathered, group.Wait()
+}
+
+func rows(reduced []proto.AggregateFile) (sum int64) {
+	for _, f := range reduced {
+		sum += f.Rows
+	}
+	return sum
+}
+
+// shared says that output and work area are in one store.
+func (t *stage) shared() bool {
+	return t.output.URI.Scheme == t.output.WorkURI.Scheme && t.output.URI.Bucket == t.output.WorkURI.Bucket
+}
+
 // move copies a file from the work area to the output: within the store if they share one.
-func (t *stage) move(ctx context.Context, from, to storage.URI, size int64) error {
-	if from.Scheme == to.Scheme && from.Bucket == to.Bucket {
+func (t *stage) move(ctx context.Context, from, to storage.URI, number int, size int64) error {
+	if t.shared() {
 		if err := t.store.Copy(ctx, from.Key, to.Key); err != nil {
 			return fmt.Errorf("copy result: %w", err)
 		}
 		return nil
 	}
 	reader := storage.NewReader(ctx, t.output.Work, storage.Object{Key: from.Key, Size: size}, storage.Range{}, t.readAhead())
-	path := filepath.Join(t.Dir, filepath.Base(to.Key))
+	path := filepath.Join(t.Dir, fmt.Sprintf("copy-%d", number))
 	err := save(path, reader)
 	if err = cmp.Or(err, reader.Close()); err != nil {
 		return fmt.Errorf("copy result: %w", err)
 	}
-	return upload(ctx, t.store, to.Key, path, size)
+	return cmp.Or(upload(ctx, t.store, to.Key, path, size), os.Remove(path))
 }
 
 // runClean closes the run's commit point, or finds that the run has succeeded.

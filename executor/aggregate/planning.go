@@ -90,12 +90,16 @@ func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, s
 	if err != nil {
 		return nil, err
 	}
-	f, err := t.writeResult(ctx, session, sh)
+	w := t.finalWriter(session)
+	if err := t.writeResult(ctx, session, sh, w); err != nil {
+		return nil, err
+	}
+	f, err := finish(ctx, w, true)
 	if err != nil {
 		return nil, err
 	}
 	watch.done("committing", 0.95, f.rows, f.bytes)
-	out, err := t.publishFile(ctx, sh, f)
+	out, err := t.publishFiles(ctx, sh, f)
 	if err == nil {
 		watch.done("done", 1, f.rows, f.bytes)
 	}

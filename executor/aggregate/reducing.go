@@ -37,27 +37,30 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	if err := t.merge(ctx, session, sh, files); err != nil {
 		return nil, err
 	}
-	f, err := t.writeResult(ctx, session, sh)
+	folder := t.reduceURI(int(t.Data.Index), t.Data.Attempt)
+	w := t.newWriter(session, t.output.Work, folder)
+	if in.Commit {
+		w = t.finalWriter(session)
+	}
+	if err := t.writeResult(ctx, session, sh, w); err != nil {
+		return nil, err
+	}
+	f, err := finish(ctx, w, t.Data.Index == 0)
 	if err != nil {
 		return nil, err
 	}
 	t.Report(task.Progress{Fraction: 0.9, Phase: "writing", OutRows: f.rows, OutBytes: f.bytes})
-	out := &proto.AggregateReduceOutput{Bytes: f.bytes, Rows: f.rows}
+	out := &proto.AggregateReduceOutput{Bytes: f.bytes, Rows: f.rows, Files: int64(len(f.list))}
 	if in.Commit {
-		out.Committed, err = t.publishFile(ctx, sh, f)
+		out.Committed, err = t.publishFiles(ctx, sh, f)
 	} else {
-		err = upload(ctx, t.output.Work, t.reduceURI(int(t.Data.Index), t.Data.Attempt).Key, f.path, f.bytes)
+		err = t.writeList(ctx, folder, f)
 	}
 	if err != nil {
 		return nil, err
 	}
 	t.Report(task.Progress{Fraction: 1, Phase: "done", OutRows: f.rows, OutBytes: f.bytes})
 	return proto.Encode(out), nil
-}
-
-// reduceURI is the result file of one reduce task among several.
-func (t *stage) reduceURI(index int, attempt uint32) storage.URI {
-	return t.workURI("reduce", mapName(index, attempt))
 }
 
 // fetchPartitions downloads the segments of some partitions of all splits, as files in the order of the splits.

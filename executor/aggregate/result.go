@@ -2,63 +2,60 @@ package aggregate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/tidemill/tidemill/executor/commit"
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/result"
 	"github.com/tidemill/tidemill/executor/task"
-	"github.com/tidemill/tidemill/jobs/aggregate"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
 )
 
-// file is a result file on disk.
-type file struct {
-	path        string
+const pointerOutput = "/aggregate/output"
+
+// newWriter writes result files below folder.
+func (t *stage) newWriter(session *engine.Session, store storage.Store, folder storage.URI) *result.Writer {
+	return result.NewWriter(result.Config{
+		Session: session, Memory: t.Memory, Output: t.section.Output, Pointer: pointerOutput, Dir: t.Dir, Store: store, Folder: folder,
+	})
+}
+
+// writeResult has the finished rows written by w.
+func (t *stage) writeResult(ctx context.Context, session *engine.Session, sh *shape, w *result.Writer) error {
+	most, err := session.Int(ctx, "SELECT count(*) FROM partial")
+	if err == nil {
+		err = w.Write(ctx, sh.finish(), most)
+	}
+	return engineFailure("write result", err)
+}
+
+// files are result files below one folder, and their sums.
+type files struct {
+	list        []result.File
 	rows, bytes int64
 }
 
-// resultName is a result file's name, by number.
-func resultName(out aggregate.Output, number int) string {
-	name := fmt.Sprintf("part-%05d.%s", number, out.Format)
-	if out.Format == "csv" {
-		switch out.Compression {
-		case "gzip":
-			name += ".gz"
-		case "zstd":
-			name += ".zst"
-		}
-	}
-	return name
-}
-
-// writeResult has the engine write the result's rows.
-func (t *stage) writeResult(ctx context.Context, session *engine.Session, sh *shape) (*file, error) {
-	out := t.section.Output
-	f := &file{path: filepath.Join(t.Dir, "result")}
-	options := "FORMAT parquet, COMPRESSION " + out.Compression
-	switch {
-	case out.Format == "csv":
-		options = "FORMAT csv, HEADER true, COMPRESSION " + out.Compression
-	case out.Compression == "none":
-		options = "FORMAT parquet, COMPRESSION uncompressed"
-	}
-	if err := session.Exec(ctx, fmt.Sprintf("COPY (%s) TO %s (%s)", sh.finish(), engine.Literal(f.path), options)); err != nil {
+// finish waits for what w has written. There is a file even if there are no rows, if the caller wants that.
+func finish(ctx context.Context, w *result.Writer, empty bool) (*files, error) {
+	list, err := w.Finish(ctx, empty)
+	if err != nil {
 		return nil, engineFailure("write result", err)
 	}
-	var err error
-	if f.rows, err = session.Int(ctx, "SELECT count(*) FROM partial"); err != nil {
-		return nil, engineFailure("count result", err)
+	f := &files{}
+	for _, one := range list {
+		f.add(one)
 	}
-	info, err := os.Stat(f.path)
-	if err != nil {
-		return nil, fmt.Errorf("look at result: %w", err)
-	}
-	f.bytes = info.Size()
 	return f, nil
+}
+
+func (f *files) add(one result.File) {
+	f.list = append(f.list, one)
+	f.rows += one.Rows
+	f.bytes += one.Bytes
 }
 
 // upload puts a file of the scratch directory into a store.
@@ -74,36 +71,61 @@ func upload(ctx context.Context, store storage.Store, key, path string, size int
 	return nil
 }
 
-// publishFile uploads the only result file and publishes it.
-func (t *stage) publishFile(ctx context.Context, sh *shape, f *file) (*proto.Output, error) {
-	uri := t.output.FileURI(t.Data.Run, t.attempt(), resultName(t.section.Output, 0))
-	if err := upload(ctx, t.store, uri.Key, f.path, f.bytes); err != nil {
-		return nil, err
+// The only task that writes a result writes its files where they are published, in two steps: writer and publishFiles.
+
+func (t *stage) finalWriter(session *engine.Session) *result.Writer {
+	return t.newWriter(session, t.store, t.output.FileURI(t.Data.Run, t.attempt(), ""))
+}
+
+// publishFiles makes the files that were stored below this attempt's folder the run's result.
+func (t *stage) publishFiles(ctx context.Context, sh *shape, f *files) (*proto.Output, error) {
+	entries := make([]commit.Entry, len(f.list))
+	for i, one := range f.list {
+		entries[i] = t.entry(one)
 	}
-	return t.publish(ctx, sh, []commit.Entry{entry(uri, f.bytes)}, f.rows)
+	return t.publish(ctx, sh, entries, f.rows)
 }
 
-func entry(uri storage.URI, size int64) commit.Entry {
-	return commit.Entry{URL: uri.String(), Mandatory: true, Meta: commit.Meta{ContentLength: size}}
+// entry is the manifest's entry of a file of this attempt.
+func (t *stage) entry(f result.File) commit.Entry {
+	e := commit.Entry{
+		URL: t.output.FileURI(t.Data.Run, t.attempt(), f.Name).String(), Mandatory: true,
+		Meta: commit.Meta{ContentLength: f.Bytes, RecordCount: &f.Rows},
+	}
+	if len(f.Values) > 0 {
+		e.Partition = map[string]*string{}
+		for i, name := range t.section.Output.PartitionBy {
+			e.Partition[name] = f.Values[i]
+		}
+	}
+	return e
 }
 
-// publish makes the files that this attempt has uploaded the run's result.
-func (t *stage) publish(ctx context.Context, sh *shape, entries []commit.Entry, rows int64) (*proto.Output, error) {
-	m := &commit.Manifest{Entries: entries, Run: t.Data.Run, Attempt: t.attempt(), Created: t.Data.RunCreated.UTC(), Rows: rows}
+// schema is the result's columns.
+func (t *stage) schema(sh *shape) []commit.Column {
+	var columns []commit.Column
 	for _, key := range sh.keys {
-		m.Schema = append(m.Schema, commit.Column{Name: key.name, Type: stored(key.kind)})
+		columns = append(columns, commit.Column{Name: key.name, Type: stored(key.kind)})
 	}
 	for _, measure := range sh.measures {
-		m.Schema = append(m.Schema, commit.Column{Name: measure.Name, Type: sh.resultType(measure)})
+		columns = append(columns, commit.Column{Name: measure.Name, Type: sh.resultType(measure)})
 	}
-	out, err := t.output.Publish(ctx, m)
+	return columns
+}
+
+// publish makes the files that this attempt has stored the run's result.
+func (t *stage) publish(ctx context.Context, sh *shape, entries []commit.Entry, rows int64) (*proto.Output, error) {
+	out, err := t.output.Publish(ctx, &commit.Manifest{
+		Entries: entries, Run: t.Data.Run, Attempt: t.attempt(), Created: t.Data.RunCreated.UTC(), Rows: rows,
+		Schema: t.schema(sh), PartitionBy: t.section.Output.PartitionBy,
+	})
 	switch {
 	case err == nil:
 		return out, nil
 	case errors.Is(err, commit.ErrCancelled):
 		return nil, tooLate(err)
 	}
-	return nil, task.Unsettled(err) // m may be the result all the same
+	return nil, task.Unsettled(err) // it may be the result all the same
 }
 
 // tooLate makes an error that says that the commit point was closed a final one; others stay as they are.
@@ -112,4 +134,44 @@ func tooLate(err error) error {
 		return err
 	}
 	return &task.Failure{Class: proto.CLASS_FINAL, Kind: "conflict", Message: commit.ErrCancelled.Error(), Err: err}
+}
+
+// Several reduce tasks write to the work area, each with a list of its files; the commit task copies them.
+
+// reduceURI is the folder of one reduce task among several.
+func (t *stage) reduceURI(index int, attempt uint32) storage.URI {
+	return t.workURI("reduce", mapName(index, attempt))
+}
+
+const listName = "_files.json"
+
+// mostList bounds what is read of a list of files, in bytes.
+const mostList = 256 << 20
+
+func (t *stage) writeList(ctx context.Context, folder storage.URI, f *files) error {
+	data, err := json.Marshal(f.list)
+	if err != nil {
+		return fmt.Errorf("encode list of result files: %w", err)
+	}
+	if _, err := storage.WriteAll(ctx, t.output.Work, folder.Join(listName).Key, data, storage.Always); err != nil {
+		return fmt.Errorf("write list of result files: %w", err)
+	}
+	return nil
+}
+
+func (t *stage) readList(ctx context.Context, folder storage.URI) ([]result.File, error) {
+	data, _, err := storage.ReadAll(ctx, t.output.Work, folder.Join(listName).Key, mostList)
+	if err != nil {
+		return nil, fmt.Errorf("read list of result files: %w", err)
+	}
+	var list []result.File
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("read list of result files: %w", err)
+	}
+	for _, f := range list {
+		if len(f.Values) != len(t.section.Output.PartitionBy) || f.Rows < 0 || f.Bytes < 0 {
+			return nil, fmt.Errorf("read list of result files: %q has %d values of partition columns, want %d", f.Name, len(f.Values), len(t.section.Output.PartitionBy))
+		}
+	}
+	return list, nil
 }

@@ -35,7 +35,7 @@ func write(ctx context.Context, o *Output, run, attempt string, created time.Tim
 		return nil, err
 	}
 	return &Manifest{
-		Entries: []Entry{{URL: uri.String(), Mandatory: true, Meta: Meta{int64(len(content))}}},
+		Entries: []Entry{{URL: uri.String(), Mandatory: true, Meta: Meta{ContentLength: int64(len(content))}}},
 		Run:     run, Attempt: attempt, Created: created, Rows: 7, Schema: []Column{{"n", "BIGINT"}},
 	}, nil
 }

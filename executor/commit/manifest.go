@@ -12,13 +12,15 @@ import (
 
 // Manifest is what a run made visible: a Redshift manifest with more beside it. With Cancelled it is a tombstone.
 type Manifest struct {
-	Entries   []Entry   `json:"entries,omitempty"`
-	Run       string    `json:"run"`
-	Attempt   string    `json:"attempt"` // the directory below data/<run>/ that holds the files
-	Created   time.Time `json:"created"` // when the run was asked for: the order of runs
-	Rows      int64     `json:"rows"`
-	Schema    []Column  `json:"schema,omitempty"`
-	Cancelled bool      `json:"cancelled,omitempty"`
+	Entries []Entry   `json:"entries,omitempty"`
+	Run     string    `json:"run"`
+	Attempt string    `json:"attempt"` // the directory below data/<run>/ that holds the files
+	Created time.Time `json:"created"` // when the run was asked for: the order of runs
+	Rows    int64     `json:"rows"`
+	Schema  []Column  `json:"schema,omitempty"`
+	// PartitionBy are the columns of the schema that are not in the files: entries have their values.
+	PartitionBy []string `json:"partition_by,omitempty"`
+	Cancelled   bool     `json:"cancelled,omitempty"`
 }
 
 // Entry is one file.
@@ -26,11 +28,14 @@ type Entry struct {
 	URL       string `json:"url"`
 	Mandatory bool   `json:"mandatory"`
 	Meta      Meta   `json:"meta"`
+	// Partition is the values of the manifest's PartitionBy, as text; null: it is missing.
+	Partition map[string]*string `json:"partition,omitempty"`
 }
 
 // Meta describes a file.
 type Meta struct {
-	ContentLength int64 `json:"content_length"`
+	ContentLength int64  `json:"content_length"`
+	RecordCount   *int64 `json:"record_count,omitempty"`
 }
 
 // Column is one column of the result.

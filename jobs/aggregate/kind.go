@@ -35,6 +35,7 @@ func (Kind) DecodeSection(d *jobs.Decoder) jobs.Section {
 	s.checkWindow(d)
 	s.checkSets(d)
 	s.checkOrder(d)
+	s.checkPartitions(d)
 	if s.WorkURI == "" && s.Output.URI != "" {
 		s.WorkURI = s.Output.URI + "_work/"
 	}
