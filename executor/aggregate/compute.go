@@ -104,7 +104,7 @@ func (s *shape) aggregate(p part) string {
 		return "count(" + arg + ")"
 	case aggregate.Sum:
 		if kind := s.args[p.arg].kind; isFloat(kind) {
-			return compensated(arg, "")
+			return compensated(arg)
 		} else if kind == "BOOLEAN" {
 			arg = "CAST(" + arg + " AS BIGINT)"
 		}
@@ -113,31 +113,39 @@ func (s *shape) aggregate(p part) string {
 	return fmt.Sprintf("CAST(%s(%s) AS %s)", p.function, arg, s.partType(p)) // min, max
 }
 
-// compute makes the tables partial and, in one more for each, sketches or what is asked of them, out of a split.
-func compute(ctx context.Context, session *engine.Session, sh *shape, source rowSource, split input.Split, counts *input.Counts, keep keeper) error {
-	table, query := "pieces", func(rows string, number int) string { return sh.pieces("("+rows+")", number) }
+// compute makes the tables partial and, in one more for each, sketches or what is asked of them, out of a split. What it
+// makes may be too much to be kept: then it calls handOn, again and again, with a part of it in the tables. If handOn is
+// nil, there is a row for each group in the end; else some may have several.
+func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape, source rowSource, split input.Split, counts *input.Counts, keep keeper, handOn func(context.Context) error) error {
 	if sh.sketches() {
-		table, query = "staging", func(rows string, _ int) string { return rows }
+		return computeSketches(ctx, session, sh, source, split, counts, keep)
 	}
-	batches := 0
+	g := &gathering{session: session, shape: sh, most: t.kept(sh), handOn: handOn}
 	err := source.each(ctx, split, counts, func(ctx context.Context, number int, relation string) error {
-		batches++
-		into := "CREATE TEMP TABLE " + table + " AS "
-		if number > 0 {
-			into = "INSERT INTO " + table + " "
-		}
-		return session.Exec(ctx, into+query(sh.projection(relation), number))
+		return g.add(ctx, number, sh.projection(relation))
 	})
 	if err != nil {
 		return err
 	}
-	partial := "CREATE TEMP TABLE partial AS " + sh.partials("staging")
-	if !sh.sketches() {
-		if partial = "ALTER TABLE pieces RENAME TO partial"; batches > 1 {
-			partial = "CREATE TEMP TABLE partial AS " + sh.merged("pieces") + "; DROP TABLE pieces"
-		}
+	if err := g.finish(ctx); err != nil {
+		return engineFailure("compute", err)
 	}
-	if err := session.Exec(ctx, partial); err != nil {
+	return nil
+}
+
+// computeSketches is compute for a shape with sketches.
+func computeSketches(ctx context.Context, session *engine.Session, sh *shape, source rowSource, split input.Split, counts *input.Counts, keep keeper) error {
+	err := source.each(ctx, split, counts, func(ctx context.Context, number int, relation string) error {
+		into := "CREATE TEMP TABLE staging AS "
+		if number > 0 {
+			into = "INSERT INTO staging "
+		}
+		return session.Exec(ctx, into+sh.projection(relation))
+	})
+	if err != nil {
+		return err
+	}
+	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS SELECT 0 AS split, * FROM ("+sh.partials("staging")+")"); err != nil {
 		return engineFailure("compute", err)
 	}
 	for i, p := range sh.parts {
@@ -148,13 +156,12 @@ func compute(ctx context.Context, session *engine.Session, sh *shape, source row
 			return engineFailure("compute "+p.function, err)
 		}
 	}
-	if sh.sketches() {
-		return session.Exec(ctx, "DROP TABLE staging")
-	}
-	return nil
+	return session.Exec(ctx, "DROP TABLE staging")
 }
 
 // merged is the query for the table partial, without sketches, over rows of partial aggregates in the order of split.
+// Floating-point numbers are added in the order in which one thread comes across them: sorting them inside the aggregate
+// would keep all of them in memory.
 func (s *shape) merged(pieces string) string {
 	l := names("k", len(s.keys))
 	for i, p := range s.parts {
@@ -163,7 +170,7 @@ func (s *shape) merged(pieces string) string {
 		case p.function == aggregate.Min || p.function == aggregate.Max:
 			l.add("CAST(%s(p%d) AS %s) AS p%d", p.function, i, s.partType(p), i)
 		case s.partType(p) == "DOUBLE":
-			l.add("%s AS p%d", compensated(fmt.Sprintf("p%d", i), " ORDER BY split"), i)
+			l.add("%s AS p%d", compensated(fmt.Sprintf("p%d", i)), i)
 		default:
 			l.add("CAST(sum(p%d) AS %s) AS p%d", i, s.partType(p), i)
 		}
@@ -175,21 +182,20 @@ func (s *shape) merged(pieces string) string {
 }
 
 // compensated sums floating-point numbers. The engine's compensation makes NaN of infinity; a plain sum knows better.
-func compensated(arg, order string) string {
-	return fmt.Sprintf("CASE WHEN isnan(fsum(%[1]s%[2]s)) THEN sum(%[1]s) ELSE fsum(%[1]s%[2]s) END", arg, order)
+func compensated(arg string) string {
+	return fmt.Sprintf("CASE WHEN isnan(fsum(%[1]s)) THEN sum(%[1]s) ELSE fsum(%[1]s) END", arg)
 }
 
-// merge makes the same tables out of partial aggregates in Parquet files.
-func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, files []string) error {
-	read := "read_parquet(" + engine.Literals(files) + ", hive_partitioning=false)"
-	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+sh.merged(read)); err != nil {
+// merge makes the same tables out of relations of partial aggregates, as exchange lists them.
+func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, read []string) error {
+	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+sh.merged(read[0])); err != nil {
 		return engineFailure("merge partial results", err)
 	}
 	for i, p := range sh.parts {
 		if !p.sketch() {
 			continue
 		}
-		if err := mergeSketches(ctx, session, sh, i, read); err != nil {
+		if err := mergeSketches(ctx, session, sh, i, read[0]); err != nil {
 			return engineFailure("merge "+p.function, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/tidemill/tidemill/executor/commit"
@@ -145,6 +146,9 @@ func (t *stage) prepare(ctx context.Context, planURI string) (*plan, *engine.Ses
 	p, err := t.readPlan(ctx, planURI)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if t.Data.Stage == aggregate.StageReduce && slices.ContainsFunc(p.Args, isFloat) {
+		t.Threads = 1 // partial sums are added in the order of the splits
 	}
 	session, err := t.startEngine(ctx)
 	if err != nil {

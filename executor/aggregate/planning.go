@@ -51,9 +51,6 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 	}), nil
 }
 
-// mostPartitions keeps the segments of a map output from becoming tiny.
-const mostPartitions = 64
-
 func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, smallestSplit int64) (*plan, error) {
 	columns, err := t.findColumns(ctx, session, rows, sh)
 	if err != nil {
@@ -71,7 +68,7 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 		Partitions: 1,
 	}
 	if len(sh.keys) > 0 && len(p.Splits) > 1 {
-		p.Partitions = min(t.Spec.Parallelism, mostPartitions)
+		p.Partitions = mostPartitions
 	}
 	for _, key := range sh.keys {
 		p.Keys = append(p.Keys, key.kind)
@@ -85,7 +82,7 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 // doAll is a run of one split: one task.
 func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, source rowSource, p *plan) (*proto.Output, error) {
 	watch := t.watch("computing", p.Splits[0].Bytes(), 0.05, 0.9)
-	err := compute(ctx, session, sh, source, p.Splits[0], &watch.counts, keepResults)
+	err := t.compute(ctx, session, sh, source, p.Splits[0], &watch.counts, keepResults, nil)
 	watch.stop()
 	if err != nil {
 		return nil, err

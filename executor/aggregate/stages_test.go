@@ -128,7 +128,7 @@ func TestReduceTakesTheNamedAttempts(t *testing.T) {
 	l.put("in/1.csv", "a\nxxxxxxxxxxxxxxxxxxxx\n")
 	l.put("in/2.csv", "a\nyyyyyyyyyyyyyyyyyyyy\n")
 	plan := l.planned(l.step(countSection, "plan", 0, 1, nil))
-	if plan.Splits != 2 || plan.Partitions != 4 {
+	if plan.Splits != 2 || plan.Partitions != 256 {
 		t.Fatalf("got %v", plan)
 	}
 	for split, attempt := range []uint32{1, 2} {
@@ -139,7 +139,7 @@ func TestReduceTakesTheNamedAttempts(t *testing.T) {
 	if _, err := l.step(countSection, "map", 1, 1, &proto.AggregateMapInput{PlanURI: plan.PlanURI, Split: 0}); err != nil { // another one, as if it had lost
 		t.Fatal(err)
 	}
-	out, err := l.step(countSection, "reduce", 0, 1, &proto.AggregateReduceInput{PlanURI: plan.PlanURI, LastPartition: 4, MapAttempts: []uint32{1, 2}, Commit: true})
+	out, err := l.step(countSection, "reduce", 0, 1, &proto.AggregateReduceInput{PlanURI: plan.PlanURI, LastPartition: 256, MapAttempts: []uint32{1, 2}, Commit: true})
 	var reduced proto.AggregateReduceOutput
 	if err = errors.Join(err, proto.Decode(out, &reduced)); err != nil {
 		t.Fatal(err)

@@ -53,7 +53,8 @@ func (s *Session) lock(ctx context.Context, config Config) error {
 		"autoload_known_extensions=false",
 		"allow_community_extensions=false",
 		"TimeZone='UTC'",
-		"preserve_insertion_order=true", // pages and sorted results rely on it
+		"partitioned_write_max_open_files=256", // each file of a partitioned write is written at one go
+		"preserve_insertion_order=true",        // pages and sorted results rely on it
 		"enable_external_access=false",
 		"lock_configuration=true",
 	}

@@ -21,9 +21,6 @@ const (
 	maxPartitions = 10_000
 )
 
-// bytesPerReduce is how much partial result one reduce task takes before there is a second one.
-const bytesPerReduce = 64 << 20
-
 // First is the plan stage: one task without input.
 func (Kind) First(*jobs.Spec, []proto.Source) jobs.StagePlan {
 	return jobs.StagePlan{Name: StagePlan, Inputs: [][]byte{nil}}
@@ -74,38 +71,19 @@ func afterMap(spec *jobs.Spec, done jobs.StageResult) (jobs.Step, error) {
 	if len(done.Outputs) != int(plan.Splits) || len(done.Attempts) != int(plan.Splits) {
 		return jobs.Step{}, fmt.Errorf("%d outputs and %d attempts of %d splits", len(done.Outputs), len(done.Attempts), plan.Splits)
 	}
-	var bytes int64
-	for i, data := range done.Outputs {
-		var out proto.AggregateMapOutput
-		if err := proto.Decode(data, &out); err != nil {
-			return jobs.Step{}, fmt.Errorf("read output of split %d: %w", i, err)
-		}
-		if out.Bytes < 0 || out.Groups < 0 {
-			return jobs.Step{}, fmt.Errorf("read output of split %d: %d bytes and %d groups", i, out.Bytes, out.Groups)
-		}
-		bytes += min(out.Bytes, bytesPerReduce*maxPartitions) // as much as counts below, so that the sum cannot overflow
+	work, err := mapped(done, int(plan.Partitions))
+	if err != nil {
+		return jobs.Step{}, err
 	}
-	tasks := reduceTasks(bytes, int(plan.Partitions), spec.Parallelism)
-	inputs := make([][]byte, tasks)
-	for i := range inputs {
+	ranges := work.divide(spec)
+	inputs := make([][]byte, len(ranges))
+	for i, r := range ranges {
 		inputs[i] = proto.Encode(&proto.AggregateReduceInput{
-			PlanURI:        plan.PlanURI,
-			FirstPartition: uint32(i * int(plan.Partitions) / tasks),
-			LastPartition:  uint32((i + 1) * int(plan.Partitions) / tasks),
-			MapAttempts:    done.Attempts,
-			Commit:         tasks == 1,
+			PlanURI: plan.PlanURI, FirstPartition: uint32(r.first), LastPartition: uint32(r.last), MapAttempts: done.Attempts,
+			Commit: len(ranges) == 1,
 		})
 	}
 	return stage(StageReduce, inputs), nil
-}
-
-// reduceTasks is how many tasks merge partial results of that many bytes.
-func reduceTasks(bytes int64, partitions, parallelism int) int {
-	if bytes < bytesPerReduce {
-		return 1
-	}
-	enough := min((bytes+bytesPerReduce-1)/bytesPerReduce, maxPartitions)
-	return max(1, min(partitions, parallelism, int(enough)))
 }
 
 func afterReduce(done jobs.StageResult) (jobs.Step, error) {

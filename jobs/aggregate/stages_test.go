@@ -1,6 +1,7 @@
 package aggregate_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -56,7 +57,10 @@ func next(t *testing.T, parallelism int, done jobs.StageResult) jobs.Step {
 func decodeAll[T any, M interface {
 	*T
 	proto.Unmarshaler
-}](t *testing.T, inputs [][]byte) []T {
+}](t interface {
+	Helper()
+	Fatal(...any)
+}, inputs [][]byte) []T {
 	t.Helper()
 	all := make([]T, len(inputs))
 	for i, data := range inputs {
@@ -155,10 +159,11 @@ func TestReduceTasks(t *testing.T) {
 		{64*mib - 1, 16, 4, 1},
 		{64 * mib, 16, 4, 1},
 		{64*mib + 1, 16, 4, 2},
-		{1 << 40, 16, 4, 4},
+		{2048 * mib, 16, 4, 4},   // no more than run at a time,
+		{2048*mib + 1, 16, 4, 5}, // unless each took very long
 		{1 << 40, 16, 100, 16},
 		{1 << 40, 1, 100, 1},
-		{1<<63 - 1, 10_000, 1000, 1000},
+		{1<<63 - 1, 10_000, 1000, 10_000},
 	} {
 		step := next(t, test.parallelism, mapped(test.partitions, test.bytes))
 		inputs := decodeAll[proto.AggregateReduceInput](t, step.Stage.Inputs)
@@ -171,36 +176,74 @@ func TestReduceTasks(t *testing.T) {
 	}
 }
 
-// Reduce tasks take each partition once, in order, and as evenly as can be.
+// Each partition is taken once, in order, by no more tasks than are worth it, and no task has more to do than an even share
+// and half of one partition on either side, unless it has only one.
 func TestPartitionsAreCovered(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		partitions := rapid.Uint32Range(1, 10_000).Draw(t, "partitions")
-		sizes := rapid.SliceOfN(rapid.Int64Range(0, 1<<40), 1, 20).Draw(t, "sizes")
+		partitions := 1 << rapid.IntRange(0, 8).Draw(t, "partitions")
+		done := mapped(uint32(partitions))
+		done.Earlier = []jobs.StageResult{planned(uint32(rapid.IntRange(1, 10).Draw(t, "splits")), uint32(partitions))}
+		want := make([]float64, partitions)
+		total, largest := 0.0, 0.0
+		for range decodeAll[proto.AggregatePlanOutput](t, done.Earlier[0].Outputs)[0].Splits {
+			n := 1 << rapid.IntRange(0, 8).Filter(func(n int) bool { return 1<<n <= partitions }).Draw(t, "parts")
+			sizes := rapid.SliceOfN(rapid.Int64Range(0, 1<<rapid.IntRange(1, 40).Draw(t, "large")), n, n).Draw(t, "sizes")
+			for i := range want {
+				want[i] += float64(sizes[i*n/partitions]) / float64(partitions/n)
+			}
+			done.Outputs = append(done.Outputs, proto.Encode(&proto.AggregateMapOutput{Bytes: 1, PartitionBytes: sizes}))
+			done.Attempts = append(done.Attempts, 1)
+		}
+		for _, size := range want {
+			total, largest = total+size, max(largest, size)
+		}
+		memory := rapid.Int64Range(64*mib, 64*1024*mib).Draw(t, "memory")
 		parallelism := rapid.IntRange(1, 1000).Draw(t, "parallelism")
-		step, err := aggregate.Kind{}.Next(&jobs.Spec{Parallelism: parallelism}, mapped(partitions, sizes...))
+		step, err := aggregate.Kind{}.Next(&jobs.Spec{Parallelism: parallelism, Resources: jobs.Resources{Memory: memory}}, done)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tasks := len(step.Stage.Inputs)
-		if tasks < 1 || tasks > parallelism {
-			t.Fatalf("got %d tasks", tasks)
+		inputs := decodeAll[proto.AggregateReduceInput](t, step.Stage.Inputs)
+		if worth := int(total/(16*mib)) + 2; len(inputs) > max(1, worth) {
+			t.Fatalf("got %d tasks for %.0f bytes", len(inputs), total)
 		}
 		last := uint32(0)
-		for i, data := range step.Stage.Inputs {
-			var in proto.AggregateReduceInput
-			if err := proto.Decode(data, &in); err != nil {
-				t.Fatal(err)
-			}
-			size := int(in.LastPartition) - int(in.FirstPartition)
-			if in.FirstPartition != last || size < int(partitions)/tasks || size > int(partitions)/tasks+1 {
-				t.Fatalf("task %d of %d takes [%d, %d)", i, tasks, in.FirstPartition, in.LastPartition)
+		for i, in := range inputs {
+			if in.FirstPartition != last || in.LastPartition <= last {
+				t.Fatalf("task %d of %d takes [%d, %d)", i, len(inputs), in.FirstPartition, in.LastPartition)
 			}
 			last = in.LastPartition
+			size := 0.0
+			for _, s := range want[in.FirstPartition:in.LastPartition] {
+				size += s
+			}
+			if in.LastPartition-in.FirstPartition > 1 && size > total/float64(len(inputs))+largest+float64(2*partitions) {
+				t.Fatalf("task %d of %d has %.0f of %.0f bytes", i, len(inputs), size, total)
+			}
 		}
-		if last != partitions {
+		if int(last) != partitions {
 			t.Fatalf("%d of %d partitions are taken", last, partitions)
 		}
 	})
+}
+
+// A partition that is far larger than the others is a task of its own, and the others are shared evenly.
+func TestSkewedPartitions(t *testing.T) {
+	sizes := make([]int64, 16)
+	for i := range sizes {
+		sizes[i] = 3 * mib
+	}
+	sizes[5] = 400 * mib
+	done := finished(aggregate.StageMap, 1, proto.Encode(&proto.AggregateMapOutput{Bytes: 1, PartitionBytes: sizes}))
+	done.Earlier = []jobs.StageResult{planned(1, 16)}
+	step := next(t, 4, done)
+	var got []string
+	for _, in := range decodeAll[proto.AggregateReduceInput](t, step.Stage.Inputs) {
+		got = append(got, fmt.Sprintf("%d-%d", in.FirstPartition, in.LastPartition))
+	}
+	if diff := cmp.Diff([]string{"0-5", "5-6", "6-11", "11-16"}, got); diff != "" {
+		t.Errorf("partitions (-want +got):\n%s", diff)
+	}
 }
 
 func TestNextRefuses(t *testing.T) {

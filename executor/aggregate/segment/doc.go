@@ -1,12 +1,16 @@
-// Package segment is the form of a map task's output: one object that holds a Parquet file for each partition, one
-// after another, and an index at its end, so that a reduce task reads only the range it needs.
+// Package segment is the form of partial results: one object that holds Parquet files, one after another, and an index at
+// its beginning, so that a reduce task fetches only the ranges that it needs, and a small object at one go.
 //
-//	segment 0 │ segment 1 │ … │ index
+//	index │ segment 0 │ segment 1 │ …
 //
-// A Parquet file that is cut out of the object is a whole file of its own. The index is binary, little-endian: the length
-// and the CRC-32C of each segment, their number, the CRC-32C of all that, and a mark:
+// A segment is a Parquet file with the rows of one relation that are in some consecutive partitions. How many segments
+// an object has is the writer's decision: one of few groups has one for all partitions, and one whose writer had to make
+// room in the middle has several for the same.
 //
-//	n × (uint64 │ uint32) │ uint32 n │ uint32 │ "TMSEGv1\n"
+// The index is binary, little-endian: a mark, the number of segments, for each of them the number of its relation, its
+// first partition and the one behind its last, its rows, its length and its CRC-32C, and the CRC-32C of all that:
 //
-// What is read through [Copy] is what was written, or an error: decoders behind it need not expect broken bytes.
+//	"TMSEGv2\n" │ uint32 n │ n × (uint16 │ uint16 │ uint16 │ uint64 │ uint64 │ uint32) │ uint32
+//
+// What [Object.Copy] writes is what was written, or an error: decoders behind it need not expect broken bytes.
 package segment
