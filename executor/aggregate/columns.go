@@ -119,11 +119,16 @@ func (t *stage) declare(columns []column, mayAdd bool) ([]column, error) {
 	return columns, nil
 }
 
-func unknownColumn(name string, columns []column) string {
+func columnNames(columns []column) []string {
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = c.Name
 	}
+	return names
+}
+
+func unknownColumn(name string, columns []column) string {
+	names := columnNames(columns)
 	text := fmt.Sprintf("unknown column %q", name)
 	if near := jobs.Suggest(name, names); near != "" {
 		text += fmt.Sprintf("; did you mean %q?", near)
@@ -358,12 +363,15 @@ func (s *shape) bind(ctx context.Context, session *engine.Session, columns []col
 	}
 	p := parser{ctx: ctx, session: session}
 	for _, e := range s.scalars() {
-		if err := p.bind(e, columns); err != nil {
+		if err := p.bind(e, "input", columns, func(name string) string { return unknownColumn(name, columns) }); err != nil {
 			return err
 		}
 	}
 	if s.where != nil && s.where.kind != "" && s.where.kind != "BOOLEAN" {
 		p.problem(s.where.pointer, "it is %s, want BOOLEAN: a condition", s.where.kind)
+	}
+	if s.time != nil && s.time.kind != "" && !slices.Contains(times, s.time.kind) {
+		p.problem(s.time.pointer, "it is %s, want TIMESTAMP, TIMESTAMPTZ or DATE: when a row happened", s.time.kind)
 	}
 	for _, key := range s.keys {
 		if detail := unkept(key.kind); detail != "" {
@@ -379,17 +387,22 @@ func (s *shape) bind(ctx context.Context, session *engine.Session, columns []col
 			p.problem(jobs.JoinPointer("/"+aggregate.Name, "measures", m.Name, m.Func), "cannot compute %s of %s: %s", m.Func, s.args[arg].kind, detail)
 		}
 	}
+	if err := p.bindHaving(s, columns); err != nil {
+		return err
+	}
 	return p.failure()
 }
 
-func (p *parser) bind(e *scalar, columns []column) error {
+// bind finds the type of one expression over a table with those columns; unknown says what is wrong with a name that is none
+// of theirs.
+func (p *parser) bind(e *scalar, table string, columns []column, unknown func(name string) string) error {
 	for _, name := range e.parsed.Columns {
 		if expression.Clock(name) && find(columns, name) < 0 {
 			p.problem(e.pointer, "%s", expression.Refusal(name, 0))
 			return nil
 		}
 	}
-	err := p.session.Query(p.ctx, "DESCRIBE SELECT "+e.parsed.SQL()+" AS x FROM input", func(row []driver.Value) error {
+	err := p.session.Query(p.ctx, "DESCRIBE SELECT "+e.parsed.SQL()+" AS x FROM "+table, func(row []driver.Value) error {
 		kind, ok := row[1].(string)
 		if !ok {
 			return fmt.Errorf("bind expression: got %T for its type", row[1])
@@ -402,7 +415,7 @@ func (p *parser) bind(e *scalar, columns []column) error {
 		return err
 	}
 	if m := notFound.FindStringSubmatch(said.Message); m != nil {
-		p.problem(e.pointer, "%s", unknownColumn(m[1], columns))
+		p.problem(e.pointer, "%s", unknown(m[1]))
 	} else {
 		p.problem(e.pointer, "%s", said.Message)
 	}

@@ -14,6 +14,8 @@ import (
 //
 //	staging   k0 … a0 …       rows that passed the filter, when there are sketches, which need them again
 //	pieces    split k0 … p0 … partial aggregates of one batch of rows each, when there are none
+//	finest    split k0 … p0 … a row for each group of keys, if the result has coarser ones: see sets.go and windows.go
+//	sessions  k0 … start      where the session of a group starts, with session windows
 //	partial   k0 … p0 …       a row for each group, with the parts that are not sketches; its rowid names the group
 //	sketch3   gid, s          part 3 of the groups that have one, a sketch
 //	result3   gid, v0 …       what measures ask of it
@@ -50,18 +52,24 @@ func (s *shape) sameGroup(a, b string) string {
 	return strings.Join(conditions, " AND ")
 }
 
-// projection is the keys and arguments of the rows that pass the filter.
+// projection is the keys and arguments of the rows that pass the filter, and are in a window if there are windows.
 func (s *shape) projection(relation string) string {
 	var l items
 	for i, key := range s.keys {
-		l.add("CAST(%s AS %s) AS k%d", key.parsed.SQL(), stored(key.kind), i)
+		switch {
+		case key.parsed != nil:
+			l.add("CAST(%s AS %s) AS k%d", key.parsed.SQL(), stored(key.kind), i)
+		case key.name == aggregate.GroupingSet:
+			l.add("CAST(0 AS INTEGER) AS k%d", i)
+		}
 	}
 	for i, arg := range s.args {
-		kind := arg.kind
-		if kind == "UHUGEINT" {
-			kind = wholeNumber // the engine sums it as DOUBLE
+		if arg.parsed != nil {
+			l.add("CAST(%s AS %s) AS a%d", arg.parsed.SQL(), summable(arg.kind), i)
 		}
-		l.add("CAST(%s AS %s) AS a%d", arg.parsed.SQL(), kind, i)
+	}
+	if s.time != nil {
+		l.add("%s AS t", micros(s.time.parsed.SQL(), s.time.kind))
 	}
 	if len(l) == 0 {
 		l.add("true AS present")
@@ -69,6 +77,9 @@ func (s *shape) projection(relation string) string {
 	query := "SELECT " + l.String() + " FROM (" + relation + ") AS input"
 	if s.where != nil {
 		query += " WHERE " + s.where.parsed.SQL()
+	}
+	if s.time != nil {
+		query = s.pane(query)
 	}
 	return query
 }
@@ -120,6 +131,15 @@ func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape,
 	if sh.sketches() {
 		return computeSketches(ctx, session, sh, source, split, counts, keep)
 	}
+	if handOn != nil && sh.coarser() {
+		regrouped := handOn
+		handOn = func(ctx context.Context) error {
+			if err := sh.regroup(ctx, session); err != nil {
+				return err
+			}
+			return regrouped(ctx)
+		}
+	}
 	g := &gathering{session: session, shape: sh, most: t.kept(sh), handOn: handOn}
 	err := source.each(ctx, split, counts, func(ctx context.Context, number int, relation string) error {
 		return g.add(ctx, number, sh.projection(relation))
@@ -127,7 +147,10 @@ func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape,
 	if err != nil {
 		return err
 	}
-	if err := g.finish(ctx); err != nil {
+	if err = g.finish(ctx); err == nil && sh.coarser() {
+		err = sh.regroup(ctx, session)
+	}
+	if err != nil {
 		return engineFailure("compute", err)
 	}
 	return nil
@@ -145,7 +168,11 @@ func computeSketches(ctx context.Context, session *engine.Session, sh *shape, so
 	if err != nil {
 		return err
 	}
-	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS SELECT 0 AS split, * FROM ("+sh.partials("staging")+")"); err != nil {
+	err = session.Exec(ctx, "CREATE TEMP TABLE partial AS SELECT 0 AS split, * FROM ("+sh.partials("staging")+")")
+	if err == nil && sh.coarser() {
+		err = sh.regroup(ctx, session)
+	}
+	if err != nil {
 		return engineFailure("compute", err)
 	}
 	for i, p := range sh.parts {
@@ -155,6 +182,9 @@ func computeSketches(ctx context.Context, session *engine.Session, sh *shape, so
 		if err := sketchGroups(ctx, session, sh, i, keep); err != nil {
 			return engineFailure("compute "+p.function, err)
 		}
+	}
+	if sh.coarser() {
+		return session.Exec(ctx, "DROP VIEW staging; DROP TABLE unmoved")
 	}
 	return session.Exec(ctx, "DROP TABLE staging")
 }
@@ -188,6 +218,9 @@ func compensated(arg string) string {
 
 // merge makes the same tables out of relations of partial aggregates, as exchange lists them.
 func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, read []string) error {
+	if err := sh.joinSessions(ctx, session, read); err != nil {
+		return engineFailure("join sessions", err)
+	}
 	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+sh.merged(read[0])); err != nil {
 		return engineFailure("merge partial results", err)
 	}
@@ -200,26 +233,6 @@ func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, r
 		}
 	}
 	return nil
-}
-
-// finish is the query for the result's rows, over the tables.
-func (s *shape) finish() string {
-	var l items
-	for i, key := range s.keys {
-		l.add("partial.k%d AS %s", i, engine.Name(key.name))
-	}
-	for _, m := range s.measures {
-		l.add("%s AS %s", s.value(m), engine.Name(m.Name))
-	}
-	query := "SELECT " + l.String() + " FROM partial" + s.joins("result")
-	if len(s.keys) > 0 {
-		var order items
-		for i := range s.keys {
-			order.add("partial.k%d NULLS LAST", i)
-		}
-		query += " ORDER BY " + order.String()
-	}
-	return query
 }
 
 // joins adds the tables of sketches, or of results, to partial.

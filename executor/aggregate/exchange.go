@@ -54,8 +54,14 @@ func (s *shape) exchange(split int) []exchanged {
 	return []exchanged{{"partial", "SELECT " + l.String() + " FROM partial" + s.joins("sketch")}}
 }
 
-// exchangeKeys are the keys that decide where a group is merged.
-func (s *shape) exchangeKeys() items { return names("k", len(s.keys)) }
+// exchangeKeys are the keys that decide where a group is merged: whatever may be of one session comes together.
+func (s *shape) exchangeKeys() items {
+	keys := names("k", len(s.keys))
+	if s.window.Session != 0 {
+		return keys[1:]
+	}
+	return keys
+}
 
 // partition is the SQL for the number of a row's partition. The keys' hash is hashed once more, so that the groups of one
 // partition are still spread well by the hash, which is how the engine merges them.

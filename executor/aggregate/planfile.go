@@ -17,8 +17,9 @@ type plan struct {
 	Partitions int           `json:"partitions"`
 	Header     []string      `json:"header,omitempty"` // what the first row of each file says
 	Columns    []column      `json:"columns"`
-	Keys       []string      `json:"keys"` // types of the group keys
-	Args       []string      `json:"args"` // types of the measures' different arguments
+	Keys       []string      `json:"keys"`           // types of the group keys
+	Args       []string      `json:"args"`           // types of the measures' different arguments
+	Time       string        `json:"time,omitempty"` // type of when a row happened, with windows
 }
 
 // column is a column of the input.

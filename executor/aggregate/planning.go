@@ -67,7 +67,7 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 		Splits:     input.Cut(set.Files, input.Target(set.Bytes(), t.Spec.Parallelism, smallestSplit, in.SplitSize), lines),
 		Partitions: 1,
 	}
-	if len(sh.keys) > 0 && len(p.Splits) > 1 {
+	if len(sh.exchangeKeys()) > 0 && len(p.Splits) > 1 {
 		p.Partitions = mostPartitions
 	}
 	for _, key := range sh.keys {
@@ -75,6 +75,9 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 	}
 	for _, arg := range sh.args {
 		p.Args = append(p.Args, arg.kind)
+	}
+	if sh.time != nil {
+		p.Time = sh.time.kind
 	}
 	return p, nil
 }

@@ -104,11 +104,9 @@ func (t *stage) entry(f result.File) commit.Entry {
 // schema is the result's columns.
 func (t *stage) schema(sh *shape) []commit.Column {
 	var columns []commit.Column
-	for _, key := range sh.keys {
-		columns = append(columns, commit.Column{Name: key.name, Type: stored(key.kind)})
-	}
-	for _, measure := range sh.measures {
-		columns = append(columns, commit.Column{Name: measure.Name, Type: sh.resultType(measure)})
+	all, _ := sh.columns()
+	for _, c := range all {
+		columns = append(columns, commit.Column{Name: c.name, Type: c.kind})
 	}
 	return columns
 }

@@ -18,21 +18,29 @@ import (
 
 // shape is an aggregation as the engine is to do it: expressions, and the parts that its measures are made of.
 //
-// In the engine's tables, k0, k1, … are the group keys, a0, a1, … the different arguments of measures, p0, p1, … the parts.
+// In the engine's tables, k0, k1, … are the keys, a0, a1, … the different arguments of measures, p0, p1, … the parts.
 type shape struct {
 	where    *scalar
-	keys     []scalar
-	args     []scalar
+	time     *scalar  // when a row happened, with windows
+	keys     []scalar // with windows, the first is the window; with grouping sets, the last is the set's number
+	args     []scalar // with sessions, one of them is t
 	parts    []part
 	measures []measure
+	having   *scalar
+
+	window      aggregate.Window
+	first, last int      // parts, with sessions: the first and the last time
+	sets        [][]bool // which of the group keys each grouping set has
+	orderBy     []aggregate.Order
+	limit       int64
 }
 
 // scalar is one expression of the spec.
 type scalar struct {
 	name    string // of a group key, in the result
 	pointer string
-	parsed  *expression.Expression
-	kind    string // its type, once it is bound
+	parsed  *expression.Expression // nil: it is none of the spec's, but comes from the window or the grouping set
+	kind    string                 // its type, once it is bound
 }
 
 // part is a column of partial aggregates. Parts merge: those of a group's rows in any division give those of the group.
@@ -55,11 +63,19 @@ func (s *shape) sketches() bool { return slices.ContainsFunc(s.parts, part.sketc
 
 // newShape parses the section's expressions. Problems are final failures.
 func newShape(ctx context.Context, session *engine.Session, section *aggregate.Section) (*shape, error) {
-	s := &shape{}
+	s := &shape{window: section.Window, sets: newSets(section), orderBy: section.OrderBy, limit: section.Limit}
 	parse := parser{ctx: ctx, session: session}
-	if section.Where != "" {
-		where := parse.text(section.Where, "where")
-		s.where = &where
+	optional := func(text string, path ...string) *scalar {
+		if text == "" {
+			return nil
+		}
+		parsed := parse.text(text, path...)
+		return &parsed
+	}
+	s.where = optional(section.Where, "where")
+	s.time = optional(section.Time.Expr, "time", "expr")
+	if s.window.Windowed() {
+		s.keys = append(s.keys, scalar{name: aggregate.WindowStart, kind: "BIGINT"})
 	}
 	for i, group := range section.GroupBy {
 		var key scalar
@@ -70,6 +86,9 @@ func newShape(ctx context.Context, session *engine.Session, section *aggregate.S
 		}
 		key.name = group.Name
 		s.keys = append(s.keys, key)
+	}
+	if len(s.sets) > 0 {
+		s.keys = append(s.keys, scalar{name: aggregate.GroupingSet, kind: "INTEGER"})
 	}
 	texts := []string{}
 	for _, m := range section.Measures {
@@ -83,23 +102,47 @@ func newShape(ctx context.Context, session *engine.Session, section *aggregate.S
 		}
 		s.measures = append(s.measures, s.measure(m, arg))
 	}
+	if s.window.Session != 0 {
+		s.args = append(s.args, scalar{kind: "BIGINT"})
+		s.first, s.last = s.need(aggregate.Min, len(s.args)-1), s.need(aggregate.Max, len(s.args)-1)
+	}
+	s.having = optional(section.Having, "having")
 	return s, parse.failure()
+}
+
+// need finds or adds a part.
+func (s *shape) need(function string, arg int) int {
+	p := part{function, arg}
+	if i := slices.Index(s.parts, p); i >= 0 {
+		return i
+	}
+	s.parts = append(s.parts, p)
+	return len(s.parts) - 1
 }
 
 // measure finds or adds the parts that m needs.
 func (s *shape) measure(m aggregate.Measure, arg int) measure {
-	need := func(function string) int {
-		p := part{function, arg}
-		if i := slices.Index(s.parts, p); i >= 0 {
-			return i
-		}
-		s.parts = append(s.parts, p)
-		return len(s.parts) - 1
-	}
 	if m.Func == aggregate.Avg {
-		return measure{m, []int{need(aggregate.Sum), need(aggregate.Count)}}
+		return measure{m, []int{s.need(aggregate.Sum, arg), s.need(aggregate.Count, arg)}}
 	}
-	return measure{m, []int{need(m.Func)}}
+	return measure{m, []int{s.need(m.Func, arg)}}
+}
+
+// firstGroup is the number of the first group key among the keys.
+func (s *shape) firstGroup() int {
+	if s.window.Windowed() {
+		return 1
+	}
+	return 0
+}
+
+// groups are the keys that are the spec's.
+func (s *shape) groups() []scalar {
+	end := len(s.keys)
+	if len(s.sets) > 0 {
+		end--
+	}
+	return s.keys[s.firstGroup():end]
 }
 
 // parser collects problems of all expressions, so that their author sees them at once.
@@ -147,19 +190,16 @@ func (p *parser) failure() error {
 	return failure
 }
 
-// scalars are all expressions, those of the filter first.
+// scalars are all expressions over the input, those of the filter first.
 func (s *shape) scalars() []*scalar {
-	var all []*scalar
-	if s.where != nil {
-		all = append(all, s.where)
-	}
+	all := []*scalar{s.where, s.time}
 	for i := range s.keys {
 		all = append(all, &s.keys[i])
 	}
 	for i := range s.args {
 		all = append(all, &s.args[i])
 	}
-	return all
+	return slices.DeleteFunc(all, func(e *scalar) bool { return e == nil || e.parsed == nil })
 }
 
 // uses says whether some expression may use the column: names are compared as the engine does.
@@ -182,6 +222,9 @@ func (s *shape) setTypes(p *plan) error {
 	}
 	for i := range s.args {
 		s.args[i].kind = p.Args[i]
+	}
+	if s.time != nil {
+		s.time.kind = p.Time
 	}
 	return nil
 }

@@ -40,6 +40,14 @@ func stored(kind string) string {
 	return kind
 }
 
+// summable is the type in which arguments of a type are computed with: the engine sums UHUGEINT as DOUBLE.
+func summable(kind string) string {
+	if kind == "UHUGEINT" {
+		return wholeNumber
+	}
+	return kind
+}
+
 // summed is the type of a sum.
 func summed(kind string) string {
 	if isFloat(kind) {

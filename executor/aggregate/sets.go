@@ -1,0 +1,132 @@
+package aggregate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/jobs/aggregate"
+)
+
+// Grouping sets and sliding windows make several groups of the result out of one of the finest, which has all the keys
+// and a pane of time: the partial aggregates of the finest are computed first, and merged once more. The last key is the
+// number of the grouping set then, 0 until that is done.
+
+// newSets finds the keys of each grouping set. It has one element for each of the spec's group keys.
+func newSets(section *aggregate.Section) [][]bool {
+	var sets [][]bool
+	for _, names := range section.GroupingSets {
+		has := make([]bool, len(section.GroupBy))
+		for i, group := range section.GroupBy {
+			has[i] = slices.Contains(names, group.Name)
+		}
+		sets = append(sets, has)
+	}
+	return sets
+}
+
+// coarser says whether the result has other groups than those of the rows' keys and panes.
+func (s *shape) coarser() bool {
+	return len(s.sets) > 0 || s.window.Overlap() > 1 || s.window.Session != 0
+}
+
+// spread is the query for a relation's rows in all the groups of the result that they are in, but for sessions.
+func (s *shape) spread(relation string) string {
+	var replaced items
+	from := relation + " AS finest"
+	if s.window.Overlap() > 1 {
+		replaced.add("finest.k0 - earlier.by AS k0")
+		from += fmt.Sprintf(" CROSS JOIN (SELECT range * %d AS by FROM range(%d)) AS earlier", s.window.Step(), s.window.Overlap())
+	}
+	if len(s.sets) > 0 {
+		for i := range s.groups() {
+			k := s.firstGroup() + i
+			replaced.add("CASE WHEN grouping.has%[1]d THEN finest.k%[1]d END AS k%[1]d", k)
+		}
+		replaced.add("grouping.number AS k%d", len(s.keys)-1)
+		from += " CROSS JOIN " + s.setTable()
+	}
+	if len(replaced) == 0 {
+		return relation
+	}
+	return fmt.Sprintf("(SELECT finest.* REPLACE (%s) FROM %s)", replaced, from)
+}
+
+// setTable is the grouping sets as rows.
+func (s *shape) setTable() string {
+	columns := items{"number"}
+	for i := range s.groups() {
+		columns.add("has%d", s.firstGroup()+i)
+	}
+	var rows items
+	for number, has := range s.sets {
+		row := items{fmt.Sprintf("CAST(%d AS INTEGER)", number)}
+		for _, h := range has {
+			row.add("%t", h)
+		}
+		rows.add("(%s)", row)
+	}
+	return fmt.Sprintf("(VALUES %s) AS grouping(%s)", rows, columns)
+}
+
+// nothing is a query for the partial aggregates of no rows in each set of no keys: such a group is always there. It is
+// empty if there are none, and with windows, of which there are none without rows.
+func (s *shape) nothing() string {
+	if s.window.Windowed() {
+		return ""
+	}
+	var rows, parts items
+	for i, arg := range s.args {
+		rows.add("CAST(NULL AS %s) AS a%d", summable(arg.kind), i)
+	}
+	for i, p := range s.parts {
+		if !p.sketch() {
+			parts.add("%s AS p%d", s.aggregate(p), i)
+		}
+	}
+	if len(rows) == 0 {
+		rows.add("true AS present")
+	}
+	var queries []string
+	for number, has := range s.sets {
+		if slices.Contains(has, true) {
+			continue
+		}
+		var l items
+		for i := range s.groups() {
+			l.add("CAST(NULL AS %s) AS k%d", stored(s.keys[i].kind), i)
+		}
+		l.add("CAST(%d AS INTEGER) AS k%d", number, len(s.keys)-1)
+		queries = append(queries, "SELECT "+strings.Join(slices.Concat(l, parts), ", ")+" FROM (SELECT "+rows.String()+" WHERE false)")
+	}
+	return strings.Join(queries, " UNION ALL BY NAME ")
+}
+
+// regroup makes the table partial, of the finest groups, one of the result's groups. With sketches, it makes the table staging
+// the view of its rows in the result's groups, of the table unmoved.
+func (s *shape) regroup(ctx context.Context, session *engine.Session) error {
+	if err := session.Exec(ctx, "ALTER TABLE partial RENAME TO finest"); err != nil {
+		return err
+	}
+	pieces := s.spread("finest")
+	if nothing := s.nothing(); nothing != "" {
+		pieces = "(FROM " + pieces + " UNION ALL BY NAME " + nothing + ")"
+	}
+	relations := []string{pieces}
+	if s.sketches() {
+		if err := session.Exec(ctx, "ALTER TABLE staging RENAME TO unmoved"); err != nil {
+			return err
+		}
+		relations = append(relations, s.spread("unmoved"))
+	}
+	if err := s.joinSessions(ctx, session, relations); err != nil {
+		return err
+	}
+	statement := "CREATE TEMP TABLE partial AS SELECT 0 AS split, * FROM (" + s.merged(relations[0]) + "); DROP TABLE finest"
+	if s.sketches() {
+		statement += "; CREATE TEMP VIEW staging AS FROM " + relations[1]
+	}
+	return session.Exec(ctx, statement)
+}
