@@ -39,7 +39,7 @@ var floors = []string{
 	"api",
 	"executor",
 	"executor/aggregate executor/sql",
-	"executor/commit executor/input executor/expression executor/result",
+	"executor/commit executor/input executor/expression executor/result executor/parquet",
 	"executor/engine",
 	"executor/task",
 	"scheduler/loop scheduler/mesos scheduler/store scheduler/lease scheduler/metrics scheduler/artifacts scheduler/archive",
