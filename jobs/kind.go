@@ -62,6 +62,16 @@ type Mover interface {
 	Moves(spec *Spec, stage string) bool
 }
 
+// Repeater is a Kind with stages whose tasks may have two attempts at a time: when one lags far behind its siblings, a
+// second one is launched on another agent, and the first to finish counts.
+type Repeater interface {
+	Kind
+
+	// Repeats says whether two attempts of a task of that stage may do its work at the same time, of which only that counts
+	// which [StageResult.Attempts] names. What they put out is named by attempt, and they do not commit.
+	Repeats(spec *Spec, stage string) bool
+}
+
 // StagePlan is a stage to be run: one task for each input.
 type StagePlan struct {
 	Name   string

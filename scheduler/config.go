@@ -24,6 +24,7 @@ type Config struct {
 	KillRepeat      time.Duration // between repeated kill calls
 	FreeRetries     int           // attempts a task may lose through no fault of the job
 	ConnectionsFile string        // path on the agents, handed to executors
+	SecondAttempts  bool          // whether tasks that lag far behind their siblings get a second attempt
 	KeepVersions    int           // so many executor versions, the newest, stay however long they were not used
 	KeepVersionsFor time.Duration // others go so long after their last use, unless something keeps them; 0: none goes
 	ArtifactURL     string        // base URL under which agents fetch artefacts; stable, whoever leads
@@ -64,6 +65,7 @@ func Defaults() Config {
 		KillGrace:       5 * time.Second,
 		KillRepeat:      5 * time.Second,
 		FreeRetries:     10,
+		SecondAttempts:  true,
 		KeepVersions:    20,
 		KeepVersionsFor: 90 * 24 * time.Hour,
 	}

@@ -10,7 +10,7 @@ import (
 
 // demand is all that waits for offers.
 type demand struct {
-	shapes []*shape          // with pending tasks, in the order in which they are served
+	shapes []*shape          // that wait for something, in the order in which they are served
 	shares map[string]*share // by role
 }
 
@@ -77,6 +77,7 @@ type shape struct {
 	longest     time.Duration // that one of its tasks took which finished
 	queue       queue
 	delayed     map[*task]struct{} // pending tasks in back-off
+	wishes      []wish             // tasks that are to get a second attempt, the slowest first
 	wanting     bool
 	held        time.Time // until when the first of those waits that are to run on another agent than before; zero: none does
 	open        time.Time // since when there is room for one more
@@ -86,6 +87,9 @@ type shape struct {
 
 // pending counts the shape's tasks that wait for whatever reason.
 func (s *shape) pending() int { return s.queue.len() + len(s.delayed) }
+
+// waits says whether an offer could ever be of use: a task is pending, or to get a second attempt.
+func (s *shape) waits() bool { return s.pending() > 0 || len(s.wishes) > 0 }
 
 // room is how many of its tasks may be launched now.
 func (s *shape) room() int { return min(s.queue.len(), s.limit-s.launched) }
@@ -115,12 +119,12 @@ func (d *demand) update(s *shape, before int) {
 	share.pending += after - before
 	at, found := slices.BinarySearchFunc(d.shapes, s, serve)
 	switch {
-	case after > 0 && !found:
+	case s.waits() && !found:
 		d.shapes = slices.Insert(d.shapes, at, s)
-	case after == 0 && found:
+	case !s.waits() && found:
 		d.shapes = slices.Delete(d.shapes, at, at+1)
 	}
-	wanting := s.room() > 0
+	wanting := s.room() > 0 || s.roomBeside() > 0
 	if wanting != s.wanting {
 		s.wanting = wanting
 		share.wanting += 2*btoi(wanting) - 1
@@ -153,8 +157,8 @@ func (c *Core) opened(s *shape, before int) {
 	}
 }
 
-// waits is since when a task could have been launched that was ready then: parallelism did not keep it back either.
-func (s *shape) waits(ready time.Time) time.Time { return later(ready, s.open) }
+// readySince is since when a task could have been launched that was ready then: parallelism did not keep it back either.
+func (s *shape) readySince(ready time.Time) time.Time { return later(ready, s.open) }
 
 // delay keeps a pending task back until its back-off has ended.
 func (c *Core) delay(t *task, until time.Time) {

@@ -156,6 +156,9 @@ func (s *script) describeTask(rec *proto.Task) string {
 			continue // of earlier attempts only those that still matter
 		}
 		fmt.Fprintf(&out, " | %d %s on %s", a.Number, jobs.TaskStateName(a.State), a.AgentID)
+		if a.Second != "" && !over {
+			out.WriteString(" second")
+		}
 		if a.GivenUp {
 			out.WriteString(" given-up")
 		}

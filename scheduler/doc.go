@@ -21,7 +21,11 @@
 //     launch on.
 //   - fresh: never launched.
 //   - shape: tasks that need the same (one stage of one run). Offers are searched once for each shape, not for each task.
-//   - live: an attempt counts. At most one of a task does.
+//   - live: an attempt counts, or would if it finished. One of a task does, or two while one of them is a second attempt.
+//   - second attempt: it was launched beside one that lives, because that lags far behind its siblings. Both live, on
+//     different agents; the first to finish counts.
+//   - wish: a task that is to get a second attempt, and waits for an offer of another agent.
+//   - superseded: it lived when another attempt ended its task: given up, killed, and charged to nobody.
 //   - given up: it was replaced although Mesos has not said that it ended. It is killed when it speaks. If it has finished
 //     before that, and its task has not, its result is the task's: what it wrote is named by attempt and as good as any.
 //   - over: it has ended for good.
@@ -37,7 +41,7 @@
 //     sign of life.
 //
 // Where to look: core.go (Step), event.go and action.go (in and out), run.go, plan.go and task.go (what runs), reference.go (whose results a run reads), life.go (what
-// becomes of an attempt), classify.go (the table of failures), place.go, again.go, demand.go and queue.go (offers), role.go
+// becomes of an attempt), classify.go (the table of failures), laggard.go and second.go (second attempts), place.go, again.go, demand.go and queue.go (offers), role.go
 // and flow.go (suppress, revive), agent.go, maintenance.go and trouble.go (what is known of agents, and keeps work off
 // them), framework.go, reconcile.go, check.go, clean.go, version.go, use.go, compatible.go and collect.go (executor
 // versions), channel.go, rollouts.go, choose.go and tally.go (which version a run gets, and what its end says of that

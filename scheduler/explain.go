@@ -28,6 +28,9 @@ func (c *Core) waiting(r *run) []Waiting {
 		if st.shape.pending() > 0 {
 			all = append(all, c.waitingFor(st.shape))
 		}
+		if len(st.shape.wishes) > 0 {
+			all = append(all, c.waitingBeside(st.shape))
+		}
 	}
 	if r.moving() {
 		all = append(all, c.waitingToMove(r))

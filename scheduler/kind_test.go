@@ -104,3 +104,8 @@ func (k flowKind) Moves(spec *jobs.Spec, stage string) bool {
 	last := len(spec.Section.(*workSection).Stages) - 1
 	return last == 0 || stage != workStages[last]
 }
+
+// wideKind is a kind whose tasks may have two attempts at a time, but for those of the stage that commits.
+type wideKind struct{ workKind }
+
+func (k wideKind) Repeats(_ *jobs.Spec, stage string) bool { return stage != "commit" }

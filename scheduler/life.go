@@ -170,7 +170,7 @@ func (c *Core) sendKill(a *attempt, why string) {
 func (c *Core) conclude(a *attempt, o outcome) {
 	t, rec, live := a.task, a.rec(), a.live()
 	o = c.handsOver(t, o)
-	if live && rec.Failure != nil && o.state != proto.TASK_FINISHED {
+	if (live || a.superseded()) && rec.Failure != nil && o.state != proto.TASK_FINISHED {
 		o.failure = rec.Failure // the core ended it, and knows why
 	}
 	counts := o.state == proto.TASK_FINISHED && !o.handedOver && !t.ended()
@@ -188,7 +188,8 @@ func (c *Core) conclude(a *attempt, o outcome) {
 		rec.LogURI = o.result.LogURI
 	}
 	if live {
-		t.current = nil
+		c.unwish(t)
+		t.leaves(a)
 		c.release(a)
 		c.vacate(t.shape)
 	}
@@ -199,14 +200,17 @@ func (c *Core) conclude(a *attempt, o outcome) {
 		c.buried(a.executor)
 	}
 	if o.state == proto.TASK_FINISHED && !o.handedOver {
-		t.shape.took(rec)
+		t.took(rec, counts)
 	}
 	c.judge(a, o, live)
+	c.countSecond(a, live, counts)
 	c.saveTask(t)
 	c.observeEnd(a, o, live)
 	switch {
 	case counts:
 		c.finishTask(t, o.result)
+	case live && t.current != nil:
+		c.goesOn(t, o)
 	case live && o.handedOver:
 		c.takeOver(t, a, o.result.Output)
 	case live:
@@ -245,16 +249,11 @@ func (c *Core) observeEnd(a *attempt, o outcome, live bool) {
 		slog.String("reason", rec.Reason), slog.String("message", o.failure.Message))...)
 }
 
-// finishTask takes the result of one attempt as the task's. Another attempt that still lives is superseded.
+// finishTask takes the result of one attempt as the task's. Others that still live are superseded.
 func (c *Core) finishTask(t *task, result *proto.TaskResult) {
-	switch other := t.current; {
-	case other != nil:
-		other.rec().GivenUp = true
-		t.current = nil
-		c.release(other)
-		c.vacate(t.shape)
-		c.requestKill(other, "superseded")
-	case t.queued || t.delayed():
+	c.unwish(t)
+	c.supersedeAll(t)
+	if t.queued || t.delayed() {
 		c.withdraw(t)
 	}
 	t.rec.State, t.rec.NotBefore = proto.TASK_FINISHED, nil
@@ -337,10 +336,15 @@ func (t *task) lateInARow() int {
 	return n
 }
 
-// took notes how long an attempt took that finished.
-func (s *shape) took(rec *proto.Attempt) {
-	if rec.Ended != nil {
-		s.longest = max(s.longest, rec.Ended.Sub(rec.Launched))
+// took notes how long an attempt took that finished, and whether its result is the task's.
+func (t *task) took(rec *proto.Attempt, counts bool) {
+	if rec.Ended == nil {
+		return
+	}
+	took := rec.Ended.Sub(rec.Launched)
+	t.shape.longest = max(t.shape.longest, took)
+	if counts && t.stage != nil && !t.run.ended() {
+		t.stage.took = append(t.stage.took, took)
 	}
 }
 

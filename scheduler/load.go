@@ -343,7 +343,7 @@ func (c *Core) loadAttempt(t *task, i int) error {
 	c.attempts[rec.MesosID] = a
 	if a.over() {
 		if rec.State == proto.TASK_FINISHED && !rec.HandedOver {
-			t.shape.took(rec)
+			t.took(rec, !rec.GivenUp)
 		}
 		if e != nil && rec.Ended != nil {
 			e.idle = later(e.idle, *rec.Ended)
@@ -354,10 +354,10 @@ func (c *Core) loadAttempt(t *task, i int) error {
 		return fmt.Errorf("there is no executor %q", rec.ExecutorID)
 	}
 	if a.live() {
-		if t.current != nil {
+		if t.second != nil || t.current != nil && rec.Second == "" {
 			return fmt.Errorf("an earlier attempt lives, too")
 		}
-		t.current = a
+		t.joins(a)
 		t.shape.launched++
 		t.owner.share.launched++
 	}
@@ -448,6 +448,7 @@ func (c *Core) resumeRun(r *run) {
 		if !r.ended() && !r.ending() && !r.moving() {
 			c.enqueueFresh(st)
 		}
+		c.watchPace(st)
 	}
 	switch {
 	case r.ended():

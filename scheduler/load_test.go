@@ -67,7 +67,7 @@ func TestDamagedRecords(t *testing.T) {
 		}, `load task "r1.plan.1": its stage and index say "r1.plan.0"`},
 		"a format from the future": {func(store map[Key][]byte, run string) {
 			store[Key{KindFormat, "format"}] = proto.Encode(&proto.Format{Version: FormatVersion + 1, WrittenBy: "9.0.0"})
-		}, `load format "format": they are of format 4, written by version "9.0.0"`},
+		}, `load format "format": they are of format 5, written by version "9.0.0"`},
 		"another's key": {func(store map[Key][]byte, run string) {
 			store[Key{KindKey, keyID("flights", "k")}] = proto.Encode(&proto.IdempotencyKey{Job: "flights", Key: "l"})
 		}, `load key "` + keyID("flights", "k") + `": it is the record of "` + keyID("flights", "l") + `"`},

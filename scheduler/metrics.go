@@ -33,6 +33,7 @@ const (
 	MetricRuns            = "tidemill_runs_ended_total"
 	MetricRunSeconds      = "tidemill_run_seconds"
 	MetricKills           = "tidemill_kills_total"
+	MetricSeconds         = "tidemill_second_attempts_total"
 	MetricReconciles      = "tidemill_reconciled_tasks_total"
 	MetricSubscriptions   = "tidemill_mesos_subscriptions_total"
 	MetricOfferFlow       = "tidemill_offer_flow_total"
@@ -60,6 +61,7 @@ var Metrics = []MetricDesc{
 	{MetricRuns, Counter, "Runs that ended, by state.", []string{"job", "state"}},
 	{MetricRunSeconds, Histogram, "Time from a run's creation to its end.", nil},
 	{MetricKills, Counter, "Kill calls, by why.", []string{"reason"}},
+	{MetricSeconds, Counter, "Second attempts of tasks that lag behind their siblings, by what became of them: launched, and then won (it finished first), lost (the first attempt did) or failed.", []string{"outcome"}},
 	{MetricReconciles, Counter, "Tasks whose state Mesos was asked for.", nil},
 	{MetricSubscriptions, Counter, "Subscriptions accepted by a master.", nil},
 	{MetricOfferFlow, Counter, "Suppress and revive calls, by role.", []string{"call", "role"}},

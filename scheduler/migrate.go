@@ -13,7 +13,8 @@ import (
 //	1  a record for each task, also for those that were never launched; no format record
 //	2  a plan for each stage, records for launched tasks only; idempotency keys of their own; roles
 //	3  rollouts, tallies and uses of versions: kinds that a program of format 2 cannot read
-const FormatVersion = 3
+//	4  tasks of which two attempts live, which a program of format 3 takes for a broken record
+const FormatVersion = 4
 
 const formatID = "format" // the only record of its kind
 
@@ -40,8 +41,10 @@ func Migrate(records []Record, writtenBy string) ([]Change, error) {
 			return nil, err
 		}
 	}
-	if err := m.uses(records); err != nil {
-		return nil, err
+	if version < 3 {
+		if err := m.uses(records); err != nil {
+			return nil, err
+		}
 	}
 	m.put(KindFormat, formatID, &proto.Format{Version: FormatVersion, WrittenBy: writtenBy})
 	return m.changes.take(), nil

@@ -7,7 +7,7 @@ import (
 	"github.com/tidemill/tidemill/proto"
 )
 
-// TestFormat2: a store of format 2, which knew no rollouts, is brought to format 3; its channels can move by rollouts,
+// TestFormat2: a store of format 2, which knew no rollouts, is brought to the present one; its channels can move by rollouts,
 // and its runs are the history that these begin with.
 func TestFormat2(t *testing.T) {
 	s := newScript(t)
@@ -24,7 +24,7 @@ func TestFormat2(t *testing.T) {
 		}
 	}
 	s.store[Key{KindFormat, formatID}] = proto.Encode(&proto.Format{Version: 2, WrittenBy: "0.1.0"})
-	if _, err := New(s.cfg, records(s.store)); err == nil || !strings.Contains(err.Error(), "were not brought to format 3") {
+	if _, err := New(s.cfg, records(s.store)); err == nil || !strings.Contains(err.Error(), "were not brought to format 4") {
 		t.Errorf("it is loaded as it is: %v", err)
 	}
 	changes, err := Migrate(records(s.store), "0.2.0")
@@ -37,7 +37,7 @@ func TestFormat2(t *testing.T) {
 		}
 		s.store[change.Key] = change.Value
 	}
-	if got := mustDecode(s.store[Key{KindFormat, formatID}], &proto.Format{}); got.Version != 3 || got.WrittenBy != "0.2.0" {
+	if got := mustDecode(s.store[Key{KindFormat, formatID}], &proto.Format{}); got.Version != FormatVersion || got.WrittenBy != "0.2.0" {
 		t.Errorf("the format is %v", got)
 	}
 	s.restart()
@@ -48,5 +48,13 @@ func TestFormat2(t *testing.T) {
 	}
 	if again, err := Migrate(records(s.store), "0.2.0"); err != nil || len(again) > 0 {
 		t.Errorf("migrated again: %d changes, %v", len(again), err)
+	}
+}
+
+// TestFormat3: a store of format 3 says the same in the present one.
+func TestFormat3(t *testing.T) {
+	changes, err := Migrate([]Record{{Key{KindFormat, formatID}, proto.Encode(&proto.Format{Version: 3, WrittenBy: "0.1.0"})}}, "0.2.0")
+	if err != nil || len(changes) != 1 || changes[0].Key.Kind != KindFormat {
+		t.Errorf("got %v, %v, want the format alone to change", changes, err)
 	}
 }

@@ -32,7 +32,7 @@ const (
 	troubled    = "back-off"    // attempts of all kinds keep failing on its agent
 	avoided     = "executor"    // this owner's executor has just ended there
 	constraint  = "constraint"  // of the job
-	elsewhere   = "retry"       // a task failed on its agent, and waits a little for another one
+	elsewhere   = "retry"       // a task failed on its agent, and waits a little for another one, or lags there
 	platform    = "platform"    // the executor version has no file for it
 	enough      = "enough"      // the step has launched as many tasks as one may
 )
@@ -155,11 +155,12 @@ func (c *Core) place(s *shape, bins []*bin) {
 		c.launch(s, nil, fits[0])
 		fits.took(0)
 	}
+	c.placeSeconds(s, &fits)
 	for _, b := range bins {
 		switch {
 		case s.wanting && b.refused != "":
 			b.reason = cmp.Or(b.reason, b.refused)
-		case s.wanting && !s.held.IsZero():
+		case s.wanting && (!s.held.IsZero() || s.roomBeside() > 0):
 			b.reason = cmp.Or(b.reason, elsewhere)
 		}
 		b.refused = ""

@@ -54,8 +54,8 @@ const wholeTask = 1e6
 // measure brings a task's part of its stage's progress up to date.
 func (t *task) measure() {
 	part := int64(0)
-	if t.current != nil && t.current.progress != nil {
-		if f := t.current.progress.Fraction; f > 0 { // false for NaN, too
+	if a := t.furthest(); a != nil && a.progress != nil {
+		if f := a.progress.Fraction; f > 0 { // false for NaN, too
 			part = int64(min(f, 1) * wholeTask)
 		}
 	}

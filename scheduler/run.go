@@ -32,6 +32,7 @@ type run struct {
 
 // stage is a step of a run.
 type stage struct {
+	alarm
 	name     string
 	run      *run
 	plan     *proto.Plan // nil: the only task has a record from the start, with its input
@@ -39,6 +40,7 @@ type stage struct {
 	finished int
 	progress int64 // of those that live, together, in millionths of a task
 	shape    *shape
+	took     []time.Duration // by the attempts whose results count, from launch to end, as long as the stage goes on
 
 	view    *StageView // the last one
 	touched []*task    // changed since, each once
@@ -177,6 +179,10 @@ func (c *Core) runStarted(r *run) {
 func (c *Core) taskFinished(t *task) {
 	r, st := t.run, t.stage
 	st.finished++
+	c.watchPace(st)
+	if st.finished == len(st.tasks) {
+		st.took = nil
+	}
 	if st.finished == len(st.tasks) && !r.ended() && r.spec != nil {
 		c.advance(r)
 	}
@@ -297,19 +303,29 @@ func (c *Core) endTasks(r *run, why string) {
 			continue
 		}
 		c.withdrawFresh(st)
+		c.unwishAll(st)
 		for _, t := range st.tasks {
 			switch {
 			case t == nil:
-			case t.current != nil && t.current.rec().State == proto.TASK_UNREACHABLE:
-				c.giveUp(t.current, "its agent is unreachable")
 			case t.current != nil:
-				c.requestKill(t.current, why)
+				c.endAttempts(t, why)
 			case t.rec.State == proto.TASK_PENDING:
 				c.withdraw(t)
 				t.rec.State, t.rec.NotBefore = proto.TASK_KILLED, nil
 				c.saveTask(t)
 			}
 		}
+	}
+}
+
+// endAttempts kills what lives of a task. What cannot be reached is given up.
+func (c *Core) endAttempts(t *task, why string) {
+	for _, a := range t.alive() {
+		if a.rec().State == proto.TASK_UNREACHABLE {
+			c.giveUp(a, "its agent is unreachable")
+			continue
+		}
+		c.requestKill(a, why)
 	}
 }
 

@@ -114,7 +114,7 @@ type script struct {
 
 func testConfig() Config {
 	cfg := Defaults()
-	cfg.Kinds = jobs.Kinds{workKind{"work"}, workKind{"other"}, flowKind{workKind{"flow"}}, readKind{}}
+	cfg.Kinds = jobs.Kinds{workKind{"work"}, workKind{"other"}, flowKind{workKind{"flow"}}, wideKind{workKind{"wide"}}, readKind{}}
 	cfg.ArtifactURL = "http://artifacts"
 	cfg.ExecutorInfo = func(p ExecutorPlan) []byte {
 		return fmt.Appendf(nil, "%s %s cpus=%v mem=%d role=%s", p.ID, p.URL, p.CPUs, p.Memory, p.Role)
@@ -298,6 +298,8 @@ func (s *script) set(a args) {
 		s.cfg.FreeRetries = n
 	case "roles":
 		s.cfg.Roles = strings.Split(value, ",")
+	case "second-attempts":
+		s.cfg.SecondAttempts = value == "true"
 	case "linger":
 		s.cfg.Linger = d
 	case "keep-versions":

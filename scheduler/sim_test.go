@@ -109,6 +109,8 @@ func TestSimulationReaches(t *testing.T) {
 		"given-up", "its executor has been silent", "its agent has been unreachable", "nothing was heard of it",
 		"it did not end although it was told to", "through no fault of the job", "executor death number", "(failed 2 times)",
 		": succeeded", ": failed", ": cancelled", "clean-up=given_up", "repeat=true", "-run job", "call kill stranger",
+		// second attempts
+		"launching on agent-2 second", "second given-up kill-requested", supersededMessage,
 		// rollouts
 		"started step", "taken_back 1", "promoted 1", "aborted 1", "paused 1", "paused resumed",
 		"it is not sound", "cannot be read", `"role": "data/batch"`,

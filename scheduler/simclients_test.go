@@ -99,7 +99,7 @@ func (s *simulation) replied(reply Reply) {
 }
 
 // simStages are the stages of jobs; the last one is the task that commits.
-var simStages = []string{"[1]", "[2, 1]", "[1, 3, 1]", "[1, 0, 4, 1]"}
+var simStages = []string{"[1]", "[2, 1]", "[1, 3, 1]", "[1, 0, 4, 1]", "[6, 1]"}
 
 // api is someone who wants something.
 func (s *simulation) api() {

@@ -98,6 +98,7 @@ func (s *simulation) checkDecided(sch *simScheduler, event Event, acts *Actions)
 		}
 	}
 	s.checkFlow(sch)
+	s.checkSeconds(sch, acts)
 	for _, id := range sortedKeys(sch.asked) {
 		if asked := sch.asked[id]; sch.ticks-asked.ticks > answerTicks {
 			s.breach(askedBack, "%s for %s has waited for %d ticks for its answer", id, asked.offer.AgentID, sch.ticks-asked.ticks)
@@ -301,22 +302,21 @@ func (s *simulation) checkStored(sch *simScheduler, changes []Change) {
 	}
 }
 
-// checkTask: at most one attempt lives or counts, and the one that counts did the work.
+// checkTask: at most one attempt lives, or two if one is a second attempt, or one counts; and that has done the work.
 func (s *simulation) checkTask(rec *proto.Task) {
-	live, counted := 0, 0
+	live, counted, second := 0, 0, 0
 	var winner *proto.Attempt
 	for i := range rec.Attempts {
-		switch a := &rec.Attempts[i]; a.State {
-		case proto.TASK_LAUNCHING, proto.TASK_STARTING, proto.TASK_RUNNING, proto.TASK_UNREACHABLE:
-			live += btoi(!a.GivenUp)
-		case proto.TASK_FINISHED:
-			if !a.GivenUp {
-				counted++
-				winner = a
-			}
+		switch a := &rec.Attempts[i]; {
+		case lives(a):
+			live++
+			second = btoi(live > 1 && a.Second != "")
+		case a.State == proto.TASK_FINISHED && !a.GivenUp:
+			counted++
+			winner = a
 		}
 	}
-	if live+counted > 1 || (counted == 1) != (rec.State == proto.TASK_FINISHED) {
+	if live+counted > 1+second || counted > 0 && live > 0 || (counted == 1) != (rec.State == proto.TASK_FINISHED) {
 		s.breach(countedOnce, "task %s is %s with %d attempts that live and %d that count", rec.ID, jobs.TaskStateName(rec.State), live, counted)
 	}
 	if winner == nil {

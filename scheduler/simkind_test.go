@@ -51,6 +51,11 @@ func (s *simSection) Work() (uri, connection string) { return simWork, "s3" }
 
 func (k simKind) First(spec *jobs.Spec, _ []proto.Source) jobs.StagePlan { return *k.plan(spec, 0) }
 
+// Repeats: every stage but the one that commits.
+func (simKind) Repeats(spec *jobs.Spec, stage string) bool {
+	return stage != simStage(len(spec.Section.(*simSection).Stages)-1)
+}
+
 func (simKind) plan(spec *jobs.Spec, i int) *jobs.StagePlan {
 	section := spec.Section.(*simSection)
 	plan := &jobs.StagePlan{Name: simStage(i)}

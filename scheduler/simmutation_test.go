@@ -74,7 +74,7 @@ func taskChange(change Change) *proto.Task {
 }
 
 func mutants() []mutant {
-	return slices.Concat(storeMutants(), offerMutants(), taskMutants(), leaderMutants(), coreMutants(), rolloutMutants())
+	return slices.Concat(storeMutants(), offerMutants(), taskMutants(), leaderMutants(), coreMutants(), rolloutMutants(), secondMutants())
 }
 
 func storeMutants() []mutant {
@@ -281,7 +281,7 @@ func coreMutants() []mutant {
 		}},
 		{name: "the core panics", breaks: unharmed, event: func(sch *simScheduler, event Event) Event {
 			if _, ok := event.(CallFailed); ok {
-				sch.core.attempts = nil // the next launch writes to it
+				sch.core.agents = nil // the next offer writes to it
 			}
 			return event
 		}},

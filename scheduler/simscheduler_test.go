@@ -36,6 +36,7 @@ type simScheduler struct {
 	down       bool                    // its core has been told that it leads no more
 	earlier    []Offer                 // for mutants
 	ledger     *simLedger
+	said       map[string]*proto.Task // tasks as its core has had them stored last
 }
 
 // simTurn is what followed from some events and is not stored yet.
@@ -77,7 +78,7 @@ func (s *simulation) start() *simScheduler {
 		all = s.store.records()
 	}
 	sch := &simScheduler{s: s, epoch: epoch, offers: map[string]Offer{}, suppressed: map[string]bool{},
-		asked: map[string]simAsked{}, windows: map[string]InverseOffer{}, ticked: s.now}
+		said: map[string]*proto.Task{}, asked: map[string]simAsked{}, windows: map[string]InverseOffer{}, ticked: s.now}
 	if s.faults && s.rng.IntN(4) == 0 {
 		sch.clock = time.Duration(s.rng.IntN(600)-300) * time.Second
 	}

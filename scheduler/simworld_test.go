@@ -39,7 +39,8 @@ type simulation struct {
 	old        []*simScheduler // led before and run on
 	introduced map[string]bool // executors on which something was launched
 	silent     map[string]time.Time
-	stored     map[uint32]*proto.Rollout // by number, as they were stored last
+	stored     map[uint32]*proto.Rollout  // by number, as they were stored last
+	seconds    map[string]map[uint32]bool // second attempts that were ever launched, by task
 
 	simClients
 
@@ -60,6 +61,7 @@ func newSimulation(seed uint64, m *mutant, tracing bool) *simulation {
 		introduced: map[string]bool{},
 		silent:     map[string]time.Time{},
 		stored:     map[uint32]*proto.Rollout{},
+		seconds:    map[string]map[uint32]bool{},
 		simClients: newSimClients(),
 		tracing:    tracing,
 	}

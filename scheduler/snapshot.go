@@ -203,8 +203,8 @@ func (c *Core) viewQueue() Queue {
 		q.Roles = append(q.Roles, RoleQueue{Role: role, Pending: share.pending, Launched: share.launched, Suppressed: share.known && share.suppressed})
 	}
 	for _, s := range c.demand.shapes {
-		if s.wanting {
-			q.OldestPending = earlier(q.OldestPending, s.waits(s.queue.since()))
+		if s.room() > 0 {
+			q.OldestPending = earlier(q.OldestPending, s.readySince(s.queue.since()))
 		}
 	}
 	return q

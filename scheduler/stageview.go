@@ -104,7 +104,7 @@ func (st *stage) show() *StageView {
 
 func (t *task) show() *TaskView {
 	view := &TaskView{Task: cloneTask(t.rec)}
-	if a := t.current; a != nil {
+	if a := t.furthest(); a != nil {
 		view.Progress, view.Heard = a.progress, a.heard
 	}
 	return view

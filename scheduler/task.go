@@ -21,6 +21,7 @@ type task struct {
 	stage    *stage // nil for a check
 	shape    *shape
 	current  *attempt // that lives and counts; nil while the task waits and once it has ended
+	second   *attempt // that lives beside current, which lags; nil: none does
 	attempts []*attempt
 	queued   bool      // in the shape's queue
 	ready    time.Time // since when it is in the queue
@@ -100,6 +101,19 @@ func (t *task) fire(c *Core) {
 
 // launch starts a new attempt of a shape's next task on a candidate.
 func (c *Core) launch(s *shape, t *task, k *candidate) {
+	before := s.pending()
+	if t == nil {
+		t = s.queue.fresh.take()
+	} else {
+		s.queue.remove(t)
+	}
+	c.demand.update(s, before)
+	c.count(MetricPendingToLaunch, c.now.Sub(s.readySince(t.ready)).Seconds())
+	c.launchOn(s, t, k, "")
+}
+
+// launchOn makes a new attempt of a task and puts it on a candidate. second is why, if another one lives already.
+func (c *Core) launchOn(s *shape, t *task, k *candidate, second string) *attempt {
 	o, offer := s.owner, &k.bin.offer
 	if k.executor == nil {
 		k.executor = c.newExecutor(o, offer.AgentID, k.artifact)
@@ -107,26 +121,20 @@ func (c *Core) launch(s *shape, t *task, k *candidate) {
 		k.bin.free.Memory -= c.cfg.ExecutorMemory
 	}
 	k.bin.free = minus(k.bin.free, s.resources)
-	before := s.pending()
-	if t == nil {
-		t = s.queue.fresh.take()
-	} else {
-		s.queue.remove(t)
-	}
 	s.launched++
 	s.owner.share.launched++
-	c.demand.update(s, before)
-	a := c.newAttempt(t, k.executor, offer)
+	c.demand.update(s, s.pending())
+	a := c.newAttempt(t, k.executor, offer, second)
 	k.bin.launches = append(k.bin.launches, c.describe(a))
 	c.launches++
 	c.count(MetricLaunches, 1, o.job(), o.version)
-	c.count(MetricPendingToLaunch, c.now.Sub(s.waits(t.ready)).Seconds())
 	c.runStarted(t.run)
 	c.saveTask(t)
 	a.rearm(c)
+	return a
 }
 
-func (c *Core) newAttempt(t *task, e *executor, offer *Offer) *attempt {
+func (c *Core) newAttempt(t *task, e *executor, offer *Offer, second string) *attempt {
 	number := uint32(len(t.rec.Attempts) + 1)
 	t.rec.Attempts = append(t.rec.Attempts, proto.Attempt{
 		Number:     number,
@@ -138,12 +146,13 @@ func (c *Core) newAttempt(t *task, e *executor, offer *Offer) *attempt {
 		Version:    e.rec.Version,
 		State:      proto.TASK_LAUNCHING,
 		Launched:   c.now,
+		Second:     second,
 	})
-	t.rec.State = proto.TASK_LAUNCHING
 	t.rec.NotBefore = nil
 	a := &attempt{task: t, index: len(t.attempts), heard: c.now}
 	t.attempts = append(t.attempts, a)
-	t.current = a
+	t.joins(a)
+	t.follow()
 	c.attempts[a.rec().MesosID] = a
 	c.attach(a, e)
 	return a

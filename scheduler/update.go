@@ -107,7 +107,8 @@ func (c *Core) alive(a *attempt, u Update) {
 		return
 	}
 	c.count(MetricTaskStates, 1, u.State, u.Reason)
-	rec.State, a.task.rec.State = state, state
+	rec.State = state
+	a.task.follow()
 	if state == proto.TASK_RUNNING && rec.Running == nil {
 		now := c.now
 		rec.Running = &now
@@ -151,8 +152,8 @@ func (c *Core) unreachable(a *attempt, u Update) {
 		c.giveUp(a, "its agent is unreachable")
 		return
 	}
-	a.rec().State, a.task.rec.State = proto.TASK_UNREACHABLE, proto.TASK_UNREACHABLE
-	a.rec().Reason = u.Reason
+	a.rec().State, a.rec().Reason = proto.TASK_UNREACHABLE, u.Reason
+	a.task.follow()
 	c.saveTask(a.task)
 	c.note(slog.LevelWarn, "task is unreachable", a.task.attrs(slog.String("agent", a.rec().AgentID))...)
 }

@@ -76,6 +76,7 @@ var settings = []setting{
 	{"scheduling.decline-for", "`duration` for which offers are declined while nothing fits", func(c *service.Config) any { return &c.Scheduling.DeclineFor }},
 	{"scheduling.reconcile-every", "`duration` between two questions to Mesos for everything that it knows of", func(c *service.Config) any { return &c.Scheduling.ReconcileEvery }},
 	{"scheduling.free-retries", "`number` of attempts that a task may lose through no fault of the job", func(c *service.Config) any { return &c.Scheduling.FreeRetries }},
+	{"scheduling.second-attempts", "`true or false`: whether a task that lags far behind its siblings gets a second attempt on another agent", func(c *service.Config) any { return &c.Scheduling.SecondAttempts }},
 	{"scheduling.keep-runs", "`number` of ended runs that stay in the store; older ones are read from the archive", func(c *service.Config) any { return &c.Scheduling.KeepRuns }},
 }
 
@@ -148,7 +149,7 @@ func parse(value any, field any) error {
 	case nil:
 	case string:
 		text = value
-	case int, float64:
+	case int, float64, bool:
 		text = fmt.Sprint(value)
 	default:
 		return fmt.Errorf("want a text or a number, got %v", value)
@@ -185,6 +186,13 @@ func parse(value any, field any) error {
 			return fmt.Errorf("%q is not a whole number", text)
 		}
 		*field = n
+	case *bool:
+		switch text {
+		case "true", "false":
+			*field = text == "true"
+		default:
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
 	case *float64:
 		n, err := strconv.ParseFloat(text, 64)
 		if err != nil {
@@ -214,6 +222,8 @@ func format(field any) string {
 		return jobs.FormatDuration(*field)
 	case *int:
 		return strconv.Itoa(*field)
+	case *bool:
+		return strconv.FormatBool(*field)
 	case *float64:
 		return strconv.FormatFloat(*field, 'g', -1, 64)
 	}

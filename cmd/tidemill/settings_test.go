@@ -169,6 +169,7 @@ func TestBadConfiguration(t *testing.T) {
 		"key twice":              {"listen: a\nlisten: b\n", "already"},
 		"not YAML":               {"listen: [\n", "read configuration"},
 		"a list":                 {"listen: [a, b]\n", "--listen: want a text or a number"},
+		"neither true nor false": {"scheduling:\n  second-attempts: maybe\n", `--scheduling-second-attempts: "maybe" is neither true nor false`},
 		"duration without unit":  {"executor:\n  linger: 30\n", "--executor-linger"},
 		"size without unit":      {"executor:\n  memory: lots\n", "--executor-memory"},
 		"not a number":           {"executor:\n  cpus: many\n", `--executor-cpus: "many" is not a number`},

@@ -14,7 +14,7 @@ const Name = "aggregate"
 type Kind struct{}
 
 var (
-	_ jobs.Kind      = Kind{}
+	_ jobs.Repeater  = Kind{}
 	_ jobs.Publisher = (*Section)(nil)
 )
 

@@ -26,6 +26,12 @@ func (Kind) First(*jobs.Spec, []proto.Source) jobs.StagePlan {
 	return jobs.StagePlan{Name: StagePlan, Inputs: [][]byte{nil}}
 }
 
+// Repeats is true of stages whose tasks write to places of their attempts' own, and make nothing visible. One reduce task
+// alone commits, but no second attempt follows where there are no siblings.
+func (Kind) Repeats(_ *jobs.Spec, stage string) bool {
+	return stage == StageMap || stage == StageReduce
+}
+
 // Next follows the graph in the package's comment.
 func (Kind) Next(spec *jobs.Spec, done jobs.StageResult) (jobs.Step, error) {
 	var step jobs.Step

@@ -103,6 +103,7 @@ type Scheduling struct {
 	DeclineFor      time.Duration
 	ReconcileEvery  time.Duration
 	FreeRetries     int
+	SecondAttempts  bool
 	KeepRuns        int
 }
 
@@ -135,6 +136,7 @@ func Defaults() Config {
 			DeclineFor:      core.Refuse,
 			ReconcileEvery:  core.ReconcileEvery,
 			FreeRetries:     core.FreeRetries,
+			SecondAttempts:  core.SecondAttempts,
 			KeepRuns:        100,
 		},
 	}

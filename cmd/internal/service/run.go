@@ -260,6 +260,7 @@ func (s *service) core() scheduler.Config {
 	c.Refuse = s.cfg.Scheduling.DeclineFor
 	c.ReconcileEvery = s.cfg.Scheduling.ReconcileEvery
 	c.FreeRetries = s.cfg.Scheduling.FreeRetries
+	c.SecondAttempts = s.cfg.Scheduling.SecondAttempts
 	c.ArtifactURL = s.artifactURL()
 	c.ExecutorInfo = mesos.ExecutorInfo
 	return c
