@@ -2,16 +2,18 @@ package jobs
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
 // uriPattern is a part of what NormalURI checks, for the schema.
-const uriPattern = `^(s3://[A-Za-z0-9][A-Za-z0-9._-]+|file:///)`
+const uriPattern = `^(s3://[A-Za-z0-9][A-Za-z0-9._-]+|file:///|hdfs://[A-Za-z0-9._-]+(:[1-9][0-9]*)?/)`
 
 // maxURI bounds a URI in a spec. S3 itself allows 1024 bytes of key; results need some of them below the prefix.
 const maxURI = 700
 
-// NormalURI checks the form of s3://bucket/key or file:///path and returns it with a slash after the bucket.
+// NormalURI checks the form of s3://bucket/key, file:///path or hdfs://nameservice/path and returns it with a slash after
+// the bucket.
 // The text is literal: no percent decoding, and ? and # are characters of the key. detail says what is wrong with it.
 func NormalURI(s string) (normal, detail string) {
 	scheme, rest, ok := strings.Cut(s, "://")
@@ -36,8 +38,17 @@ func NormalURI(s string) (normal, detail string) {
 			return "", "a file has no host: write file:///path with three slashes"
 		}
 		return s, segmentsProblem(strings.TrimSuffix(path, "/"))
+	case "hdfs":
+		authority, path, ok := strings.Cut(rest, "/")
+		if detail := authorityProblem(authority); detail != "" {
+			return "", detail
+		}
+		if !ok {
+			return "", "the path is missing: write hdfs://nameservice/path"
+		}
+		return s, segmentsProblem(strings.TrimSuffix(path, "/"))
 	default:
-		return "", "unknown scheme " + excerpt(scheme) + "; use s3 or file"
+		return "", "unknown scheme " + excerpt(scheme) + "; use s3, file or hdfs"
 	}
 }
 
@@ -71,6 +82,23 @@ func bucketProblem(bucket string) string {
 	}
 	if !alphanumeric(bucket[0]) || !alphanumeric(bucket[len(bucket)-1]) {
 		return fmt.Sprintf("bucket %s must begin and end with a letter or digit", excerpt(bucket))
+	}
+	return ""
+}
+
+// authorityProblem is about the name of an HDFS, or host:port of its name node.
+func authorityProblem(authority string) string {
+	name, port, hasPort := strings.Cut(authority, ":")
+	if name == "" {
+		return "the nameservice is missing: write hdfs://nameservice/path or hdfs://host:port/path"
+	}
+	for _, r := range name {
+		if !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".-_", r)) {
+			return fmt.Sprintf("nameservice %s has %q, which is not allowed; it has A-Z a-z 0-9 . - _", excerpt(authority), r)
+		}
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || number == 0 || port[0] == '0') {
+		return "nameservice " + excerpt(authority) + " has no port from 1 to 65535 behind its colon"
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,6 +11,7 @@ import (
 const (
 	SchemeS3   = "s3"
 	SchemeFile = "file"
+	SchemeHDFS = "hdfs"
 )
 
 // maxKey is S3's limit for a key, in bytes.
@@ -19,17 +21,17 @@ const maxKey = 1024
 // is taken literally, as S3's own tools do: no percent decoding, and ? and #
 // are characters of the key.
 type URI struct {
-	Scheme string // SchemeS3 or SchemeFile
-	Bucket string // empty for SchemeFile
+	Scheme string // SchemeS3, SchemeFile or SchemeHDFS
+	Bucket string // empty for SchemeFile; a nameservice or host:port for SchemeHDFS
 	Key    string // without the leading slash; may be empty or end in a slash
 }
 
-// ParseURI reads s3://bucket/key or file:///absolute/path. Its errors match
+// ParseURI reads s3://bucket/key, file:///absolute/path or hdfs://nameservice/absolute/path. Its errors match
 // ErrInvalid and quote the text.
 func ParseURI(s string) (URI, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return URI{}, invalidURI(s, "it has no scheme: write s3://bucket/key or file:///path")
+		return URI{}, invalidURI(s, "it has no scheme: write s3://bucket/key, file:///path or hdfs://nameservice/path")
 	}
 	u := URI{Scheme: scheme}
 	switch scheme {
@@ -46,8 +48,17 @@ func ParseURI(s string) (URI, error) {
 		if reason := checkSegments(u.Key); reason != "" {
 			return URI{}, invalidURI(s, reason)
 		}
+	case SchemeHDFS:
+		u.Bucket, u.Key, _ = strings.Cut(rest, "/")
+		reason := CheckAuthority(u.Bucket)
+		if reason == "" {
+			reason = checkSegments(u.Key)
+		}
+		if reason != "" {
+			return URI{}, invalidURI(s, reason)
+		}
 	default:
-		return URI{}, invalidURI(s, fmt.Sprintf("scheme %q is unknown: use s3 or file", scheme))
+		return URI{}, invalidURI(s, fmt.Sprintf("scheme %q is unknown: use s3, file or hdfs", scheme))
 	}
 	if reason := checkText(u.Key); reason != "" {
 		return URI{}, invalidURI(s, reason)
@@ -120,6 +131,26 @@ func checkBucket(bucket string) string {
 	}
 	if !isAlphanumeric(rune(bucket[0])) || !isAlphanumeric(rune(bucket[len(bucket)-1])) {
 		return fmt.Sprintf("bucket %q must begin and end with a letter or digit", bucket)
+	}
+	return ""
+}
+
+// CheckAuthority says what is wrong with the nameservice, host or host:port of an HDFS; empty if nothing is.
+func CheckAuthority(authority string) string {
+	name, port, hasPort := strings.Cut(authority, ":")
+	if name == "" {
+		return "the nameservice is missing: write hdfs://nameservice/path or hdfs://host:port/path"
+	}
+	if len(authority) > 255 {
+		return fmt.Sprintf("nameservice %.20q… has %d characters, at most 255 are allowed", authority, len(authority))
+	}
+	for _, r := range name {
+		if !isAlphanumeric(r) && !strings.ContainsRune(".-_", r) {
+			return fmt.Sprintf("nameservice %q has the character %q: letters, digits, '.', '-' and '_' are allowed", authority, r)
+		}
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); hasPort && (err != nil || number == 0 || port[0] == '0') {
+		return fmt.Sprintf("nameservice %q has no port from 1 to 65535 behind its colon", authority)
 	}
 	return ""
 }

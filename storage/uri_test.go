@@ -26,6 +26,9 @@ func TestParseURI(t *testing.T) {
 		{"file:///srv/lake/x.csv", storage.URI{Scheme: "file", Key: "srv/lake/x.csv"}},
 		{"file:///srv/lake/", storage.URI{Scheme: "file", Key: "srv/lake/"}},
 		{"file:///", storage.URI{Scheme: "file"}},
+		{"hdfs://prod/data/x.csv", storage.URI{Scheme: "hdfs", Bucket: "prod", Key: "data/x.csv"}},
+		{"hdfs://name-node.example.com:8020/data/", storage.URI{Scheme: "hdfs", Bucket: "name-node.example.com:8020", Key: "data/"}},
+		{"hdfs://prod/", storage.URI{Scheme: "hdfs", Bucket: "prod"}},
 	}
 	for _, tt := range tests {
 		got, err := storage.ParseURI(tt.text)
@@ -69,8 +72,16 @@ func TestParseURIRefuses(t *testing.T) {
 		"s3://" + longKey(300) + "/k":         "300 characters",
 		strings.Repeat("ü", 1000) + "://x/y":  "is unknown",
 		"s3://flüge/x":                        `the character 'ü'`,
-		"hdfs://namenode:8020/data":           "use s3 or file",
-		"https://bucket.s3.amazonaws.com/key": "use s3 or file",
+		"https://bucket.s3.amazonaws.com/key": "use s3, file or hdfs",
+		"hdfs:///data":                        "nameservice is missing",
+		"hdfs://:8020/data":                   "nameservice is missing",
+		"hdfs://name:/data":                   "no port",
+		"hdfs://name:070/data":                "no port",
+		"hdfs://name:65536/data":              "no port",
+		"hdfs://a,b/data":                     `the character ','`,
+		"hdfs://prod/a/../b":                  `segment ".."`,
+		"hdfs://prod//a":                      "empty segment",
+		"hdfs://" + longKey(256) + "/a":       "256 characters",
 	}
 	for text, want := range tests {
 		got, err := storage.ParseURI(text)
@@ -135,7 +146,7 @@ func TestJoinProperties(t *testing.T) {
 }
 
 func FuzzParseURI(f *testing.F) {
-	for _, seed := range []string{"s3://flights/2013/01.csv", "file:///srv/lake/", "s3://b", "s3://bucket//", "file:////", "s3:///", "://", "s3://bucket/\xff", "s3://bücket/k"} {
+	for _, seed := range []string{"s3://flights/2013/01.csv", "file:///srv/lake/", "s3://b", "s3://bucket//", "file:////", "hdfs://prod/x", "hdfs://host:8020/", "s3:///", "://", "s3://bucket/\xff", "s3://bücket/k"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

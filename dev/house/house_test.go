@@ -102,6 +102,8 @@ func TestEngineStaysInItsRoom(t *testing.T) {
 		"go.etcd.io/bbolt":                    {"scheduler/store", "dev/mesos"},
 		"github.com/danielgtaylor/huma":       {"api"},
 		"github.com/aws/aws-sdk-go-v2":        {"storage/s3", "dev/s3"},
+		"github.com/colinmarc/hdfs":           {"storage/hdfs"},
+		"github.com/jcmturner/gokrb5":         {"storage/hdfs"},
 		"github.com/prometheus/client_golang": {"scheduler/metrics", "api", "cmd"},
 	}
 	for _, p := range packages(t) {

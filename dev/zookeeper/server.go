@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tidemill/tidemill/dev/maven"
 )
 
 const (
@@ -47,7 +49,7 @@ type Server struct {
 // Start fetches ZooKeeper if that was never done, starts it, and returns when it serves. It runs until Stop or Kill, or
 // until this process ends.
 func Start(ctx context.Context, config Config) (*Server, error) {
-	java, err := findJava()
+	java, err := maven.Java()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +62,7 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	if config.HeapMiB == 0 {
 		config.HeapMiB = 128
 	}
-	folder, err := jars(ctx)
+	folder, err := bundle.Folder(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemill/tidemill/dev/maven"
 	"github.com/tidemill/tidemill/dev/zookeeper"
 	"github.com/tidemill/tidemill/dev/zookeeper/zookeepertest"
 )
@@ -80,10 +81,10 @@ func ask(t *testing.T, address string) string {
 func TestMissingJava(t *testing.T) {
 	t.Setenv("JAVA_HOME", "")
 	t.Setenv("PATH", t.TempDir())
-	if err := zookeeper.Available(); !errors.Is(err, zookeeper.ErrNoJava) {
+	if err := zookeeper.Available(); !errors.Is(err, maven.ErrNoJava) {
 		t.Errorf("available: got %v, want ErrNoJava", err)
 	}
-	if _, err := zookeeper.Start(t.Context(), zookeeper.Config{Dir: t.TempDir()}); !errors.Is(err, zookeeper.ErrNoJava) {
+	if _, err := zookeeper.Start(t.Context(), zookeeper.Config{Dir: t.TempDir()}); !errors.Is(err, maven.ErrNoJava) {
 		t.Errorf("start: got %v, want ErrNoJava", err)
 	}
 }

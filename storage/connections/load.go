@@ -28,6 +28,7 @@ var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 var kinds = map[string]func(entry jsontext.Value) (connection, error){
 	"s3":   newS3,
 	"file": newFile,
+	"hdfs": newHDFS,
 }
 
 // Load reads the connections file. An empty path, or no file there, gives the

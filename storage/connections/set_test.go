@@ -43,17 +43,20 @@ func TestOpen(t *testing.T) {
 	set, err := Load(writeFile(t, 0o600, fmt.Sprintf(`{"connections": {
 		"s3":      {"type": "s3", "endpoint": "http://127.0.0.1:9000", "region": "us-east-1", "access_key": "a", "secret_key": "s3cr3t", "session_token": "", "path_style": true},
 		"lake":    {"type": "file", "root": %q},
-		"machine": {"type": "file", "root": "/"}
+		"machine": {"type": "file", "root": "/"},
+		"hadoop":  {"type": "hdfs", "name_nodes": ["nn1", "nn2:9000"], "nameservice": "prod", "user": "tidemill"}
 	}}`, lake)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer set.Close()
-	if got, want := set.Names(), []string{"lake", "machine", "s3"}; !slices.Equal(got, want) {
+	if got, want := set.Names(), []string{"hadoop", "lake", "machine", "s3"}; !slices.Equal(got, want) {
 		t.Errorf("got names %q, want %q", got, want)
 	}
-	if _, err := set.Open(t.Context(), "s3", uri(t, "s3://flights/2013/")); err != nil {
-		t.Error(err)
+	for name, text := range map[string]string{"s3": "s3://flights/2013/", "hadoop": "hdfs://prod/flights/"} {
+		if _, err := set.Open(t.Context(), name, uri(t, text)); err != nil {
+			t.Error(err)
+		}
 	}
 
 	// The key of a URI is its key in the store, whatever the root is.
@@ -82,10 +85,12 @@ func TestOpen(t *testing.T) {
 	}
 
 	tests := []struct{ name, uri, want string }{
-		{"s4", "s3://flights/x", `connection "s4" is unknown, known are lake, machine, s3`},
+		{"s4", "s3://flights/x", `connection "s4" is unknown, known are hadoop, lake, machine, s3`},
 		{"", "s3://flights/x", `connection "" is unknown`},
 		{"s3", "file:///srv/lake/x", `connection "s3"`},
 		{"lake", "s3://flights/x", `type file`},
+		{"hadoop", "s3://flights/x", `type hdfs`},
+		{"hadoop", "hdfs://test/x", `it reaches hdfs://prod, not hdfs://test`},
 		{"lake", "file:///etc/passwd", lake},
 		{"lake", "file://" + lake + "-other/x", lake},
 	}
@@ -204,8 +209,8 @@ func TestParseRefuses(t *testing.T) {
 		"duplicate name":     {`{"connections": {"s3": {"type": "s3"}, "s3": {"type": "s3"}}}`, `"connections/s3" appears twice`},
 		"duplicate field":    {`{"connections": {"s3": {"type": "s3", "secret_key": "` + secret + `", "secret_key": "` + secret + `"}}}`, `secret_key" appears twice`},
 		"entry is a string":  {`{"connections": {"s3": "` + secret + `"}}`, `connection "s3": `},
-		"no type":            {`{"connections": {"s3": {"endpoint": "http://x"}}}`, `connection "s3": invalid request: field "type" is missing, known types are file, s3`},
-		"unknown type":       {`{"connections": {"k": {"type": "kafka"}}}`, `connection "k": invalid request: type "kafka" is unknown, known are file, s3`},
+		"no type":            {`{"connections": {"s3": {"endpoint": "http://x"}}}`, `connection "s3": invalid request: field "type" is missing, known types are file, hdfs, s3`},
+		"unknown type":       {`{"connections": {"k": {"type": "kafka"}}}`, `connection "k": invalid request: type "kafka" is unknown, known are file, hdfs, s3`},
 		"type of type":       {`{"connections": {"k": {"type": 3}}}`, `"type" must be a string`},
 		"unknown field":      {`{"connections": {"s3": {"type": "s3", "secretkey": "` + secret + `"}}}`, `connection "s3": invalid request: field "secretkey" is unknown`},
 		"field of another":   {`{"connections": {"s3": {"type": "s3", "root": "/srv"}}}`, `connection "s3": invalid request: field "root" is unknown`},
@@ -220,6 +225,15 @@ func TestParseRefuses(t *testing.T) {
 		"endpoint with path": {`{"connections": {"s3": {"type": "s3", "endpoint": "http://127.0.0.1/bucket"}}}`, `connection "s3": check endpoint`},
 		"no root":            {`{"connections": {"lake": {"type": "file"}}}`, `connection "lake": invalid request: field "root"`},
 		"relative root":      {`{"connections": {"lake": {"type": "file", "root": "srv"}}}`, `field "root" must be an absolute path`},
+		"no name nodes":      {`{"connections": {"h": {"type": "hdfs"}}}`, `connection "h": invalid request: field "name_nodes": give the name nodes`},
+		"name node's URI":    {`{"connections": {"h": {"type": "hdfs", "name_nodes": ["hdfs://nn1"]}}}`, `field "name_nodes"`},
+		"nameservice's port": {`{"connections": {"h": {"type": "hdfs", "name_nodes": ["nn1"], "nameservice": "prod:8020"}}}`, `field "nameservice"`},
+		"relative conf":      {`{"connections": {"h": {"type": "hdfs", "hadoop_conf": "conf"}}}`, `field "hadoop_conf": it must be an absolute path`},
+		"principal":          {`{"connections": {"h": {"type": "hdfs", "name_nodes": ["nn1"], "kerberos": {"principal": "alice", "keytab_file": "/k"}}}}`, `field "kerberos/principal"`},
+		"no principal":       {`{"connections": {"h": {"type": "hdfs", "name_nodes": ["nn1"], "kerberos": {}}}}`, `field "kerberos/principal"`},
+		"relative keytab":    {`{"connections": {"h": {"type": "hdfs", "name_nodes": ["nn1"], "kerberos": {"principal": "a@B", "keytab_file": "k"}}}}`, `field "kerberos/keytab_file"`},
+		"user and Kerberos":  {`{"connections": {"h": {"type": "hdfs", "name_nodes": ["nn1"], "user": "a", "kerberos": {"principal": "a@B", "keytab_file": "/k"}}}}`, `field "user"`},
+		"protection":         {`{"connections": {"h": {"type": "hdfs", "name_nodes": ["nn1"], "protection": "integrity"}}}`, `field "protection": it is authentication or privacy`},
 		"bad UTF-8":          {"{\"connections\": {\"s3\": {\"type\": \"s3\", \"region\": \"\xff\"}}}", "not JSON"},
 	}
 	for name, tt := range tests {

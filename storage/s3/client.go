@@ -19,8 +19,8 @@ import (
 // defaultRegion is what servers other than AWS expect in signatures.
 const defaultRegion = "us-east-1"
 
-// stalled is how long a connection may be silent in the middle of a request.
-const stalled = time.Minute
+// longestSilence is how long a connection may be silent in the middle of a request.
+const longestSilence = time.Minute
 
 // Config says how to reach an S3. The zero Config is AWS, with region and keys
 // from the default chain: environment, shared files, the instance's role.
@@ -61,10 +61,10 @@ type Client struct {
 // NewClient checks c and reads the default chain's files where c leaves
 // something open. It sends nothing to the S3.
 func NewClient(ctx context.Context, c Config) (*Client, error) {
-	return newClient(ctx, c, stalled)
+	return newClient(ctx, c, longestSilence)
 }
 
-func newClient(ctx context.Context, c Config, stalled time.Duration) (*Client, error) {
+func newClient(ctx context.Context, c Config, silence time.Duration) (*Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func newClient(ctx context.Context, c Config, stalled time.Duration) (*Client, e
 		options.BaseEndpoint = &c.Endpoint
 		options.Region = cmp.Or(c.Region, defaultRegion)
 	}
-	transport := newTransport(stalled)
+	transport := newTransport(silence)
 	options.HTTPClient = &http.Client{Transport: transport, CheckRedirect: neverRedirect}
 	// storage.WithRetry repeats. Checksums beyond the signature's are left to
 	// the calls that demand them: many servers do not know the newer ones.

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/tidemill/tidemill/storage/stalled"
 )
 
 const (
@@ -16,9 +18,9 @@ const (
 )
 
 // newTransport pools connections on which every read and write must move
-// something within stalled. HTTP/1.1 only: a range read gets a connection of
+// something within silence. HTTP/1.1 only: a range read gets a connection of
 // its own. http.ProxyFromEnvironment never applies to loopback.
-func newTransport(stalled time.Duration) *http.Transport {
+func newTransport(silence time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
@@ -27,7 +29,7 @@ func newTransport(stalled time.Duration) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return &watchedConn{Conn: conn, stalled: stalled}, nil
+			return stalled.Watch(conn, silence), nil
 		},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
@@ -42,25 +44,3 @@ func newTransport(stalled time.Duration) *http.Transport {
 // neverRedirect hands a redirect back as the answer: it would need a new
 // signature.
 func neverRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-// watchedConn fails a read or write that does not move for too long.
-type watchedConn struct {
-	net.Conn
-	stalled time.Duration
-}
-
-func (c *watchedConn) Read(p []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(c.stalled)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(p)
-}
-
-// Write renews the read deadline too: the transport always has a read pending,
-// and the answer can only come after the request has been sent.
-func (c *watchedConn) Write(p []byte) (int, error) {
-	if err := c.SetDeadline(time.Now().Add(c.stalled)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
