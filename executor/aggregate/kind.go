@@ -76,7 +76,7 @@ func (t *stage) published(ctx context.Context) ([]byte, error) {
 	}
 	out, err := t.output.Published(ctx, t.Data.Run)
 	if out == nil || err != nil {
-		return nil, t.placed(tooLate(err))
+		return nil, t.placed(refused(tooLate(err)))
 	}
 	return proto.Encode(wrap(out)), nil
 }

@@ -34,6 +34,9 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 	if err != nil {
 		return nil, err
 	}
+	if err := t.checkMode(ctx, sh); err != nil {
+		return nil, err
+	}
 	if len(p.Splits) == 1 {
 		out, err := t.doAll(ctx, session, sh, t.newSource(store, base, p, sh), p)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/result"
 	"github.com/tidemill/tidemill/executor/task"
+	"github.com/tidemill/tidemill/jobs/aggregate"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
 )
@@ -111,19 +112,47 @@ func (t *stage) schema(sh *shape) []commit.Column {
 	return columns
 }
 
+// manifest is what the run is about to publish.
+func (t *stage) manifest(sh *shape, entries []commit.Entry, rows int64) *commit.Manifest {
+	out := t.section.Output
+	m := &commit.Manifest{
+		Entries: entries, Run: t.Data.Run, Attempt: t.attempt(), Created: t.Data.RunCreated.UTC(), Rows: rows,
+		Format: out.Format, Schema: t.schema(sh), PartitionBy: out.PartitionBy,
+	}
+	if out.Mode != aggregate.Replace {
+		m.Mode = commit.Mode(out.Mode)
+	}
+	return m
+}
+
+// checkMode fails early if the result that is there keeps this run's from being published.
+func (t *stage) checkMode(ctx context.Context, sh *shape) error {
+	if t.section.Output.Mode == aggregate.Replace {
+		return nil
+	}
+	return refused(t.output.Check(ctx, t.manifest(sh, nil, 0)))
+}
+
 // publish makes the files that this attempt has stored the run's result.
 func (t *stage) publish(ctx context.Context, sh *shape, entries []commit.Entry, rows int64) (*proto.Output, error) {
-	out, err := t.output.Publish(ctx, &commit.Manifest{
-		Entries: entries, Run: t.Data.Run, Attempt: t.attempt(), Created: t.Data.RunCreated.UTC(), Rows: rows,
-		Schema: t.schema(sh), PartitionBy: t.section.Output.PartitionBy,
-	})
+	out, err := t.output.Publish(ctx, t.manifest(sh, entries, rows))
 	switch {
 	case err == nil:
 		return out, nil
 	case errors.Is(err, commit.ErrCancelled):
 		return nil, tooLate(err)
 	}
-	return nil, task.Unsettled(err) // it may be the result all the same
+	return nil, task.Unsettled(refused(err)) // it may be the result all the same
+}
+
+// refused makes an error that says that the mode does not let the result be a final one; others stay as they are.
+func refused(err error) error {
+	if !errors.Is(err, commit.ErrExists) && !errors.Is(err, commit.ErrIncompatible) {
+		return err
+	}
+	failure := &task.Failure{Class: proto.CLASS_FINAL, Kind: "conflict", Pointer: pointerOutput + "/mode", Message: err.Error(), Err: err}
+	failure.Unsettled = true // another attempt may have looked before that result was there
+	return failure
 }
 
 // tooLate makes an error that says that the commit point was closed a final one; others stay as they are.

@@ -2,6 +2,7 @@ package commit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
 )
 
@@ -221,6 +223,108 @@ func TestLeftoversAreCollected(t *testing.T) {
 	}
 	if _, err := publish(t, o, "r-dead", "plan.0.9", noon); err != nil {
 		t.Errorf("after two weeks a commit point is forgotten: %v", err)
+	}
+}
+
+// publishAs is publish in a mode, with a column's name for the schema.
+func publishAs(t *testing.T, o *Output, mode Mode, run, column string) (*proto.Output, error) {
+	t.Helper()
+	m, err := write(t.Context(), o, run, "plan.0.1", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Mode, m.Schema = mode, []Column{{column, "BIGINT"}}
+	return o.Publish(t.Context(), m)
+}
+
+func TestAppend(t *testing.T) {
+	store := newMemory()
+	o := output(store)
+	var last *proto.Output
+	for i := range 6 {
+		var err error
+		if last, err = publishAs(t, o, Append, fmt.Sprintf("r%d", i), "n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprintf("%s %s %d %d", last.URI, last.Manifest, last.Rows, last.Files); got !=
+		"s3://results/job/data/r5/plan.0.1/ s3://results/job/data/r5/_manifest-after-r4.json 7 1" {
+		t.Errorf("got %s", got)
+	}
+	m, err := o.Latest(t.Context())
+	if err != nil || m.Rows != 42 || len(m.Entries) != 6 || m.Base != "r4" || m.Entries[5].Run != "" || m.Entries[0].Run != "r0" {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	// Files stay as long as a kept manifest names them; manifests of results that are not kept go.
+	want := "[r0/_entered.json r0/_manifest.json r0/plan.0.1/part-00000.parquet r1/_entered.json"
+	if got := fmt.Sprint(store.keys("job/data/")); !strings.HasPrefix(got, want) || strings.Contains(got, "r2/_manifest-after") || strings.Count(got, "part-") != 6 {
+		t.Errorf("got %s", got)
+	}
+	if again, err := o.Published(t.Context(), "r0"); err != nil || again.Rows != 7 {
+		t.Errorf("got %v, %v", again, err)
+	}
+	if m, err = o.Latest(t.Context()); err != nil || m.Rows != 42 {
+		t.Errorf("after an attempt of the first run woke up: got %+v, %v", m, err)
+	}
+	// Once something replaces them all and two weeks have passed, they are gone.
+	for i := range 4 {
+		store.now = store.now.Add(15 * 24 * time.Hour)
+		if _, err := publish(t, o, fmt.Sprintf("s%d", i), "plan.0.1", noon.Add(time.Duration(i+1)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprint(store.keys("job/data/r")); got != "[]" {
+		t.Errorf("left is %s", got)
+	}
+}
+
+func TestModesThatDoNotFit(t *testing.T) {
+	store := newMemory()
+	o := output(store)
+	if _, err := publishAs(t, o, FailIfExists, "r0", "n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		mode   Mode
+		column string
+		want   error
+	}{
+		{FailIfExists, "n", ErrExists},
+		{Append, "other", ErrIncompatible},
+		{ReplacePartitions, "other", ErrIncompatible},
+	} {
+		run := "r-" + string(test.mode)
+		if _, err := publishAs(t, o, test.mode, run, test.column); !errors.Is(err, test.want) {
+			t.Errorf("%s: got %v, want %v", test.mode, err, test.want)
+		}
+		if out, err := o.Cancel(t.Context(), run, "clean.0.1", noon); out != nil || err != nil {
+			t.Errorf("%s: got %v, %v", test.mode, out, err)
+		}
+		if got := fmt.Sprint(store.keys("job/data/" + run + "/")); got != "[_manifest.json]" {
+			t.Errorf("%s: left is %s", test.mode, got)
+		}
+	}
+	if out, err := o.Published(t.Context(), "r0"); err != nil || out.Rows != 7 {
+		t.Errorf("got %v, %v", out, err)
+	}
+}
+
+// Executors from before results could share files refuse what they would tidy away.
+func TestOldExecutorsRefuseSharedResults(t *testing.T) {
+	store := newMemory()
+	o := output(store)
+	kept := func() int {
+		var l struct{ Kept []Result }
+		if err := json.Unmarshal(store.objects["job/_latest.json"].data, &l); err != nil {
+			t.Fatal(err)
+		}
+		return len(l.Kept)
+	}
+	if _, err := publishAs(t, o, Replace, "r0", "n"); err != nil || kept() != 1 {
+		t.Errorf("got %d, %v", kept(), err)
+	}
+	if _, err := publishAs(t, o, Append, "r1", "n"); err != nil || kept() != 0 {
+		t.Errorf("got %d, %v", kept(), err)
 	}
 }
 

@@ -19,9 +19,14 @@ const Keep = 3
 type Latest struct {
 	Run      string    `json:"run"`
 	Manifest string    `json:"manifest"` // its URI
-	URI      string    `json:"uri"`      // the prefix that holds its files and nothing else
+	URI      string    `json:"uri"`      // the prefix of what that run has written: all of the result, unless it builds on another
 	Created  time.Time `json:"created"`
-	Kept     []Result  `json:"kept"` // newest first, the above among them; at most Keep
+	Kept     []Result  `json:"kept,omitempty"` // newest first, the above among them; at most Keep
+	// Shared takes the place of Kept where a result may name files of others: executors from before there were such
+	// results, who would remove these files, refuse it.
+	Shared []Result `json:"shared,omitempty"`
+	// Refused are runs that had won their commit point and can nevertheless never be entered, newest first.
+	Refused []string `json:"refused,omitempty"`
 }
 
 // Result is one published result.
@@ -29,7 +34,8 @@ type Result struct {
 	Run      string    `json:"run"`
 	Manifest string    `json:"manifest"`
 	URI      string    `json:"uri"`
-	Created  time.Time `json:"created"`
+	Created  time.Time `json:"created"` // of the run; later than that of the result before if it builds on that
+	Mode     Mode      `json:"mode,omitempty"`
 }
 
 // order puts the newest first.
@@ -37,42 +43,80 @@ func order(a, b Result) int {
 	return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.Run, a.Run))
 }
 
-// ParseLatest reads _latest.json.
+// ParseLatest reads _latest.json. Kept has the results wherever they stood.
 func ParseLatest(data []byte) (*Latest, error) {
 	l := &Latest{}
 	if err := json.Unmarshal(data, l); err != nil {
 		return nil, fmt.Errorf("parse latest: %w", err)
 	}
+	if len(l.Kept) == 0 {
+		l.Kept = l.Shared
+	}
+	l.Shared = nil
 	if len(l.Kept) == 0 || l.Kept[0].Run != l.Run || !slices.IsSortedFunc(l.Kept, order) {
 		return nil, fmt.Errorf("parse latest: its list of kept results does not begin with run %q or is not in order", l.Run)
 	}
 	return l, nil
 }
 
-// with is l with one more result; the same if it is there or older than all that are kept.
-func (l *Latest) with(r Result) *Latest {
-	var kept []Result
-	if l != nil {
-		kept = slices.Clone(l.Kept)
+// encode writes what ParseLatest reads.
+func (l *Latest) encode() ([]byte, error) {
+	stored := *l
+	if len(l.Refused) > 0 || slices.ContainsFunc(l.Kept, func(r Result) bool { return r.Mode != Replace }) {
+		stored.Kept, stored.Shared = nil, l.Kept
 	}
-	if slices.ContainsFunc(kept, func(k Result) bool { return k.Run == r.Run }) {
-		return l
-	}
-	kept = append(kept, r)
-	slices.SortFunc(kept, order)
-	if len(kept) > Keep {
-		if kept[Keep].Run == r.Run {
-			return l
-		}
-		kept = kept[:Keep]
-	}
-	first := kept[0]
-	return &Latest{Run: first.Run, Manifest: first.Manifest, URI: first.URI, Created: first.Created, Kept: kept}
+	return encode(&stored)
 }
 
-func (l *Latest) keeps(run string) bool {
-	return l != nil && slices.ContainsFunc(l.Kept, func(k Result) bool { return k.Run == run })
+// with is l with one more result; the same if it is there or older than all that are kept. One that replaces all takes
+// the place among the others that its creation gives it; another one comes behind what there is.
+func (l *Latest) with(r Result) *Latest {
+	next := &Latest{}
+	if l != nil {
+		next.Refused, next.Kept = l.Refused, slices.Clone(l.Kept)
+		if l.keeps(r.Run) {
+			return l
+		}
+		if newest := l.Kept[0]; r.Mode.builds() && order(newest, r) < 0 {
+			r.Created = newest.Created.Add(1)
+		}
+	}
+	next.Kept = append(next.Kept, r)
+	slices.SortFunc(next.Kept, order)
+	if len(next.Kept) > Keep {
+		if next.Kept[Keep].Run == r.Run {
+			return l
+		}
+		next.Kept = next.Kept[:Keep]
+	}
+	first := next.Kept[0]
+	next.Run, next.Manifest, next.URI, next.Created = first.Run, first.Manifest, first.URI, first.Created
+	return next
 }
+
+// mostRefused bounds the list. One that is forgotten is refused again, or the result that it does not fit is gone long since.
+const mostRefused = 100
+
+// refusing is l with a run that can never be entered.
+func (l *Latest) refusing(run string) *Latest {
+	next := *l
+	next.Refused = append([]string{run}, l.Refused[:min(len(l.Refused), mostRefused-1)]...)
+	return &next
+}
+
+func (l *Latest) keeps(run string) bool { return l.find(run) != nil }
+
+func (l *Latest) find(run string) *Result {
+	if l == nil {
+		return nil
+	}
+	if i := slices.IndexFunc(l.Kept, func(k Result) bool { return k.Run == run }); i >= 0 {
+		return &l.Kept[i]
+	}
+	return nil
+}
+
+func (l *Latest) refuses(run string) bool { return l != nil && slices.Contains(l.Refused, run) }
 
 // mostLatest bounds what is read of _latest.json, in bytes.
 const mostLatest = 1 << 20
@@ -81,39 +125,6 @@ const mostLatest = 1 << 20
 const tries = 20
 
 func (o *Output) latestKey() string { return o.URI.Join("_latest.json").Key }
-
-// enter makes sure that _latest.json knows a result, and returns what it then says.
-func (o *Output) enter(ctx context.Context, r Result) (*Latest, error) {
-	key := o.latestKey()
-	var last error
-	for range tries {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		current, condition, err := o.readLatest(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		next := current.with(r)
-		if next == current {
-			return current, nil
-		}
-		data, err := encode(next)
-		if err != nil {
-			return nil, err
-		}
-		_, last = storage.WriteAll(ctx, o.Store, key, data, condition)
-		switch {
-		case last == nil:
-			return next, nil
-		case errors.Is(last, storage.ErrCondition): // another run was faster: put both in order
-		case errors.Is(last, storage.ErrUnavailable): // it may have happened: look
-		default:
-			return nil, fmt.Errorf("write latest: %w", last)
-		}
-	}
-	return nil, fmt.Errorf("write latest: %w", last)
-}
 
 func (o *Output) readLatest(ctx context.Context, key string) (*Latest, storage.Condition, error) {
 	data, object, err := storage.ReadAll(ctx, o.Store, key, mostLatest)

@@ -34,16 +34,25 @@ const (
 	killedAfter
 )
 
+// job is what all attempts of one run want.
+type job struct {
+	mode       Mode
+	partitions []string
+	schema     []Column
+}
+
 // actor is one attempt. It stops before each storage operation until the test lets it go on.
 type actor struct {
 	run, attempt string
 	created      time.Time
 	cancels      bool
+	job          job
 
 	store  *memory
 	arrive chan string // the operation that it is about to do; closed when the actor has ended
 	leave  chan fate
 	dead   bool
+	tried  bool // to win the commit point
 
 	uri string // what it said the result is
 	err error
@@ -84,10 +93,16 @@ func (a *actor) act(ctx context.Context) {
 		}
 		return
 	}
-	m, err := write(ctx, o, a.run, a.attempt, a.created)
-	if err != nil {
-		a.err = err
-		return
+	m := &Manifest{Run: a.run, Attempt: a.attempt, Created: a.created, Mode: a.job.mode, PartitionBy: []string{"p"}, Schema: a.job.schema}
+	for _, p := range a.job.partitions {
+		uri := o.FileURI(a.run, a.attempt, "p="+p)
+		content := a.run + " " + a.attempt + " p=" + p
+		if _, a.err = storage.WriteAll(ctx, a, uri.Key, []byte(content), storage.Always); a.err != nil {
+			return
+		}
+		rows := int64(len(p))
+		m.Rows += rows
+		m.Entries = append(m.Entries, Entry{URL: uri.String(), Mandatory: true, Meta: Meta{int64(len(content)), &rows}, Partition: map[string]*string{"p": &p}})
 	}
 	out, err := o.Publish(ctx, m)
 	if a.err = err; err == nil {
@@ -117,6 +132,7 @@ func (a *actor) Get(ctx context.Context, key string, r storage.Range) (body io.R
 }
 
 func (a *actor) Put(ctx context.Context, key string, body io.ReaderAt, size int64, cond storage.Condition) (o storage.Object, err error) {
+	a.tried = a.tried || strings.HasSuffix(key, "/"+manifestName)
 	err = a.step("put "+key, func() error { o, err = a.store.Put(ctx, key, body, size, cond); return err })
 	return o, err
 }
@@ -140,6 +156,8 @@ type world struct {
 	waiting   map[*actor]string
 	ended     []*actor
 	latest    *Latest
+	visible   map[string]Result // the files of the newest result, and who wrote them
+	entered   map[string]bool   // runs whose result was the newest one once
 	manifests map[string]string // by run: what stood at its commit point first
 	forgotten map[string]bool   // runs whose commit point was tidied away
 }
@@ -180,7 +198,7 @@ func (w *world) check(t *rapid.T) {
 	}
 	for run, was := range w.manifests {
 		if _, there := w.store.objects["job/data/"+run+"/"+manifestName]; !there && !w.forgotten[run] {
-			if strings.Contains(was, `"cancelled":true`) || w.latest == nil || w.latest.keeps(run) || len(w.latest.Kept) < Keep {
+			if strings.Contains(was, `"cancelled":true`) || strings.Contains(was, `"mode":`) || w.latest == nil || w.latest.keeps(run) || len(w.latest.Kept) < Keep {
 				t.Fatalf("the commit point of %s is gone: %s", run, was)
 			}
 			w.forgotten[run] = true
@@ -207,19 +225,91 @@ func (w *world) checkLatest(t *rapid.T) {
 	if len(latest.Kept) > Keep {
 		t.Fatalf("%d results are kept", len(latest.Kept))
 	}
+	w.follow(t, latest)
 	w.latest = latest
 	for _, kept := range latest.Kept {
 		m, err := ParseManifest(w.store.objects["job/data/"+kept.Run+"/"+manifestName].data, kept.Run)
 		if err != nil || m.Cancelled {
 			t.Fatalf("%s is kept without a result: %+v, %v", kept.Run, m, err)
 		}
-		for _, e := range m.Entries {
+		for _, e := range w.result(t, kept).Entries {
 			file, ok := w.store.objects[strings.TrimPrefix(e.URL, "s3://results/")]
-			if !ok || int64(len(file.data)) != e.Meta.ContentLength || string(file.data) != kept.Run+" "+m.Attempt {
+			if !ok || int64(len(file.data)) != e.Meta.ContentLength || !strings.HasSuffix(e.URL, strings.ReplaceAll(string(file.data), " ", "/")) {
 				t.Fatalf("%s is kept, and its file %s is %q", kept.Run, e.URL, file.data)
 			}
 		}
 	}
+}
+
+// result reads the manifest of a result that is kept.
+func (w *world) result(t *rapid.T, r Result) *Manifest {
+	m, err := ParseManifest(w.store.objects[strings.TrimPrefix(r.Manifest, "s3://results/")].data, r.Run)
+	if err != nil {
+		t.Fatalf("the manifest of %s: %v", r.Run, err)
+	}
+	return m
+}
+
+// follow holds what a reader of _latest.json sees to a model: a set of files, to which one run after another does what
+// its mode says, each at most once.
+func (w *world) follow(t *rapid.T, latest *Latest) {
+	if w.latest != nil && w.latest.Run == latest.Run {
+		return
+	}
+	if w.entered[latest.Run] {
+		t.Fatalf("%s is entered a second time", latest.Run)
+	}
+	w.entered[latest.Run] = true
+	own, err := ParseManifest(w.store.objects["job/data/"+latest.Run+"/"+manifestName].data, latest.Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := map[string]Result{} // by URL: who wrote it
+	later := map[string]bool{}  // partitions with files of runs that were asked for later
+	replaced := map[string]bool{}
+	for _, e := range own.Entries {
+		replaced[e.partition()] = true
+	}
+	for url, by := range w.visible {
+		if order(by, Result{Run: own.Run, Created: own.Created}) < 0 {
+			later[partitionOf(url)] = true
+		}
+	}
+	for url, by := range w.visible {
+		p := partitionOf(url)
+		if own.Mode == Append || own.Mode == ReplacePartitions && (!replaced[p] || later[p]) {
+			next[url] = by
+		}
+	}
+	if own.Mode == FailIfExists && w.latest != nil {
+		t.Fatalf("%s is entered though there was %s", own.Run, w.latest.Run)
+	}
+	for _, e := range own.Entries {
+		if own.Mode != ReplacePartitions || !later[e.partition()] {
+			next[e.URL] = Result{Run: own.Run, Created: own.Created}
+		}
+	}
+	result := w.result(t, latest.Kept[0])
+	var rows int64
+	seen := map[string]bool{}
+	for _, e := range result.Entries {
+		rows += e.rows()
+		if _, expected := next[e.URL]; !expected || seen[e.URL] {
+			t.Fatalf("after %s (%s) a reader sees %s", own.Run, own.Mode, e.URL)
+		}
+		seen[e.URL] = true
+	}
+	if len(seen) != len(next) || rows != result.Rows {
+		t.Fatalf("after %s (%s) a reader sees %d files with %d rows, want %d and %d", own.Run, own.Mode, len(seen), result.Rows, len(next), rows)
+	}
+	w.visible = next
+}
+
+// partitionOf is the partition of a file of these tests, as entries name it.
+func partitionOf(url string) string {
+	_, name, _ := strings.Cut(url, "/p=")
+	value, _, _ := strings.Cut(name, "/")
+	return Entry{Partition: map[string]*string{"p": &value}}.partition()
 }
 
 // checkVerdicts: nobody may have been told two different things about one run.
@@ -228,8 +318,15 @@ func (w *world) checkVerdicts(t *rapid.T) {
 	for _, a := range w.ended {
 		verdict := a.uri
 		switch {
-		case errors.Is(a.err, ErrCancelled) || a.cancels && a.err == nil && a.uri == "":
-			verdict = "cancelled"
+		case errors.Is(a.err, ErrCancelled):
+			verdict = "no result"
+		case a.cancels && a.err == nil && a.uri == "":
+			verdict = "no result"
+		case errors.Is(a.err, ErrExists), errors.Is(a.err, ErrIncompatible):
+			if !a.tried {
+				continue // it was told beforehand, which settles nothing
+			}
+			verdict = "no result"
 		case a.err != nil:
 			continue // it knows nothing
 		}
@@ -238,21 +335,39 @@ func (w *world) checkVerdicts(t *rapid.T) {
 		}
 		told[a.run] = verdict
 	}
+	for run, verdict := range told {
+		if verdict == "no result" && w.entered[run] {
+			t.Fatalf("run %s was told that it has no result, and had one", run)
+		}
+	}
+	for _, a := range w.ended {
+		if a.err == nil && !a.cancels && a.job.mode != Replace && !w.entered[a.run] {
+			t.Fatalf("run %s was told that it has a result, and never had one", a.run)
+		}
+	}
 }
 
 func TestProtocol(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
-		w := &world{store: newMemory(), waiting: map[*actor]string{}, manifests: map[string]string{}, forgotten: map[string]bool{}}
+		w := &world{store: newMemory(), waiting: map[*actor]string{}, manifests: map[string]string{}, forgotten: map[string]bool{}, entered: map[string]bool{}}
+		modes := rapid.SampledFrom([][]Mode{{Replace}, {Append}, {ReplacePartitions}, {Append, Append, FailIfExists}, {Replace, Append, ReplacePartitions, FailIfExists}}).Draw(t, "modes")
+		work := map[string]job{}
 		var coming []*actor
-		runs := rapid.IntRange(1, 6).Draw(t, "runs")
+		runs := rapid.IntRange(1, 7).Draw(t, "runs")
 		for r := range runs {
+			j := job{
+				mode:       rapid.SampledFrom(modes).Draw(t, "mode"),
+				partitions: rapid.SampledFrom([][]string{{"a"}, {"b"}, {"a", "bb"}, {"a", "b", "ccc"}, nil}).Draw(t, "partitions"),
+				schema:     []Column{{"n", rapid.SampledFrom([]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "DOUBLE"}).Draw(t, "type")}},
+			}
+			work[fmt.Sprintf("r%d", r)] = j
 			created := noon.Add(time.Duration(rapid.IntRange(0, 4).Draw(t, "created")) * time.Minute)
 			for n := range rapid.IntRange(1, 3).Draw(t, "attempts") {
-				coming = append(coming, &actor{run: fmt.Sprintf("r%d", r), attempt: fmt.Sprintf("plan.0.%d", n+1), created: created})
+				coming = append(coming, &actor{run: fmt.Sprintf("r%d", r), attempt: fmt.Sprintf("plan.0.%d", n+1), created: created, job: j})
 			}
 			for n := range rapid.IntRange(0, 1).Draw(t, "cancels") {
-				coming = append(coming, &actor{run: fmt.Sprintf("r%d", r), attempt: fmt.Sprintf("clean.0.%d", n+1), created: created, cancels: true})
+				coming = append(coming, &actor{run: fmt.Sprintf("r%d", r), attempt: fmt.Sprintf("clean.0.%d", n+1), created: created, cancels: true, job: j})
 			}
 		}
 		coming = rapid.Permutation(coming).Draw(t, "order")
@@ -276,11 +391,11 @@ func TestProtocol(t *testing.T) {
 		w.checkVerdicts(t)
 		// Whatever happened, another attempt without trouble settles each run.
 		for _, run := range slices.Sorted(maps.Keys(first)) {
-			a := &actor{run: run, attempt: "plan.0.9", created: first[run].created}
+			a := &actor{run: run, attempt: "plan.0.9", created: first[run].created, job: work[run]}
 			for w.start(ctx, a); w.waiting[a] != ""; w.check(t) {
 				w.goOn(a, succeeds)
 			}
-			if a.err != nil && !errors.Is(a.err, ErrCancelled) {
+			if a.err != nil && !errors.Is(a.err, ErrCancelled) && !errors.Is(a.err, ErrExists) && !errors.Is(a.err, ErrIncompatible) {
 				t.Fatalf("run %s cannot be settled: %v", run, a.err)
 			}
 		}

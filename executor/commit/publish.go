@@ -30,17 +30,12 @@ func (o *Output) FileURI(run, attempt, name string) storage.URI {
 	return o.URI.Join("data", run, attempt, name)
 }
 
-// manifestName is the last element of a commit point's key.
-const manifestName = "_manifest.json"
-
-func (o *Output) manifestURI(run string) storage.URI { return o.URI.Join("data", run, manifestName) }
-
 // Publish makes m the run's result, unless another attempt has been faster, and says what the result is. All files that
-// m names must be there. The error matches [ErrCancelled] if the run was cancelled first. After any other error it is
-// unknown whether m is the result; another call, of this or another attempt, finds out.
+// m names must be there. The error matches [ErrCancelled] if the run was cancelled first, and [ErrExists] or
+// [ErrIncompatible] if m's mode does not let it be. After any other error it is unknown whether m is the result; another
+// call, of this or another attempt, finds out.
 func (o *Output) Publish(ctx context.Context, m *Manifest) (*proto.Output, error) {
-	// What could not be entered into _latest.json must not be published either.
-	if _, _, err := o.readLatest(ctx, o.latestKey()); err != nil {
+	if err := o.Check(ctx, m); err != nil {
 		return nil, fmt.Errorf("publish result of run %q: %w", m.Run, err)
 	}
 	winner, err := o.claim(ctx, m)
@@ -51,6 +46,28 @@ func (o *Output) Publish(ctx context.Context, m *Manifest) (*proto.Output, error
 		o.discard(ctx, m)
 	}
 	return o.finish(ctx, winner)
+}
+
+// Check says early what would keep a result like m from being published now: errors as of [Output.Publish]. m needs no entries.
+func (o *Output) Check(ctx context.Context, m *Manifest) error {
+	latest, _, err := o.readLatest(ctx, o.latestKey()) // what could not be entered there must not be published either
+	if err != nil || latest == nil || m.Mode == Replace {
+		return err
+	}
+	_, err = o.Store.Stat(ctx, o.manifestURI(m.Run).Key)
+	switch {
+	case err == nil: // what becomes of it is decided elsewhere
+		return nil
+	case !errors.Is(err, storage.ErrNotFound):
+		return fmt.Errorf("look for manifest: %w", err)
+	case m.Mode == FailIfExists:
+		return fmt.Errorf("%w, that of run %q", ErrExists, latest.Run)
+	}
+	base, err := o.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	return fits(base, m)
 }
 
 // Published says what the run's result is if an attempt has published one, and finishes what that attempt may have left
@@ -71,17 +88,12 @@ func (o *Output) finish(ctx context.Context, winner *Manifest) (*proto.Output, e
 	if winner.Cancelled {
 		return nil, fmt.Errorf("publish result of run %q: %w", winner.Run, ErrCancelled)
 	}
-	latest, err := o.enter(ctx, o.result(winner))
+	result, err := o.enter(ctx, winner)
 	if err != nil {
 		return nil, fmt.Errorf("publish result of run %q: %w", winner.Run, err)
 	}
-	o.tidy(ctx, winner.Run, latest)
-	return o.output(winner), nil
-}
-
-func (o *Output) result(m *Manifest) Result {
-	out := o.output(m)
-	return Result{Run: m.Run, Manifest: out.Manifest, URI: out.URI, Created: m.Created}
+	o.tidy(ctx, winner.Run)
+	return o.output(winner, result.Manifest), nil
 }
 
 // Cancel closes the commit point of a run for good, or says what the run's result is if one was published before. Then
@@ -91,16 +103,16 @@ func (o *Output) Cancel(ctx context.Context, run, attempt string, created time.T
 	if err != nil {
 		return nil, fmt.Errorf("cancel run %q: %w", run, err)
 	}
-	if winner.Cancelled {
-		if err := o.removeFiles(ctx, run, nil); err != nil {
-			return nil, fmt.Errorf("clean up after run %q: %w", run, err)
+	if !winner.Cancelled {
+		out, err := o.finish(ctx, winner)
+		if !errors.Is(err, ErrExists) && !errors.Is(err, ErrIncompatible) {
+			return out, err
 		}
-		if err := o.removeIntermediates(ctx, run); err != nil {
-			return nil, fmt.Errorf("clean up after run %q: %w", run, err)
-		}
-		return nil, nil
 	}
-	return o.finish(ctx, winner)
+	if err := errors.Join(o.removeFiles(ctx, run, nil), o.removeIntermediates(ctx, run)); err != nil {
+		return nil, fmt.Errorf("clean up after run %q: %w", run, err)
+	}
+	return nil, nil
 }
 
 // claim creates the run's commit point with m, or returns what is there.
@@ -122,14 +134,6 @@ func (o *Output) claim(ctx context.Context, m *Manifest) (*Manifest, error) {
 		return nil, err // it had not happened
 	}
 	return stored, readErr
-}
-
-func (o *Output) readManifest(ctx context.Context, run string) (*Manifest, error) {
-	data, _, err := storage.ReadAll(ctx, o.Store, o.manifestURI(run).Key, mostManifest)
-	if err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
-	}
-	return ParseManifest(data, run)
 }
 
 // discard removes the files of an attempt that has lost. What it cannot remove, a later run's tidying does.
