@@ -25,17 +25,19 @@ func (t *stage) runCommit(ctx context.Context) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	closing(session, &err)
-	if err != nil {
-		return nil, err
-	}
+	defer closing(session, &err)
 	t.report("copying", 0)
-	copied, err := t.gather(ctx, in.Files)
+	var gathered *files
+	if sh.limit > 0 {
+		gathered, err = t.mergeFirst(ctx, session, sh, in.Files)
+	} else {
+		gathered, err = t.gather(ctx, in.Files)
+	}
 	if err != nil {
 		return nil, err
 	}
 	t.report("committing", 0.9)
-	out, err := t.publishFiles(ctx, sh, copied)
+	out, err := t.publishFiles(ctx, sh, gathered)
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +107,17 @@ func (t *stage) move(ctx context.Context, from, to storage.URI, number int, size
 		}
 		return nil
 	}
-	reader := storage.NewReader(ctx, t.output.Work, storage.Object{Key: from.Key, Size: size}, storage.Range{}, t.readAhead())
 	path := filepath.Join(t.Dir, fmt.Sprintf("copy-%d", number))
-	err := save(path, reader)
-	if err = cmp.Or(err, reader.Close()); err != nil {
+	if err := t.download(ctx, storage.Object{Key: from.Key, Size: size}, path); err != nil {
 		return fmt.Errorf("copy result: %w", err)
 	}
 	return cmp.Or(upload(ctx, t.store, to.Key, path, size), os.Remove(path))
+}
+
+// download writes an object of the work area to a scratch file.
+func (t *stage) download(ctx context.Context, object storage.Object, path string) error {
+	reader := storage.NewReader(ctx, t.output.Work, object, storage.Range{}, t.readAhead())
+	return cmp.Or(save(path, reader), reader.Close())
 }
 
 // runClean closes the run's commit point, or finds that the run has succeeded.

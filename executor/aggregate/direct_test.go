@@ -132,13 +132,16 @@ var (
 	seed   = flag.Uint64("seed", 0, "begins the random tables; 0: another one each time")
 )
 
-func TestAgainstDuckDB(t *testing.T) {
+func TestAgainstDuckDB(t *testing.T) { eachSeed(t, *tables, aggregateRandomTable) }
+
+// eachSeed runs a test with so many random numbers.
+func eachSeed(t *testing.T, n int, test func(t *testing.T, r *rand.Rand)) {
 	first := *seed
 	if first == 0 {
 		first = rand.Uint64()
 	}
-	for i := range uint64(*tables) {
-		t.Run(fmt.Sprintf("seed=%d", first+i), func(t *testing.T) { aggregateRandomTable(t, rand.New(rand.NewPCG(first+i, 1))) })
+	for i := range uint64(n) {
+		t.Run(fmt.Sprintf("seed=%d", first+i), func(t *testing.T) { test(t, rand.New(rand.NewPCG(first+i, 1))) })
 	}
 }
 

@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,12 +44,22 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 		if err := t.merge(merging, session, sh, read); err != nil {
 			return err
 		}
+		if sh.limit > 0 {
+			return engineFailure("choose first rows", errors.Join(sh.keep(merging, session), dropTables(merging, session)))
+		}
 		// What is stored in the background goes on when all has been merged.
 		if err := t.writeResult(ctx, session, sh, w); err != nil {
 			return err
 		}
 		return dropTables(ctx, session)
 	})
+	switch {
+	case err != nil || sh.limit == 0:
+	case in.Commit:
+		err = t.writeKept(ctx, sh, w)
+	default:
+		return t.leaveFirst(ctx, session, sh, folder)
+	}
 	if err != nil {
 		_, _ = w.Finish(ctx, false) // only waits
 		return nil, err
@@ -71,9 +82,9 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	return proto.Encode(out), nil
 }
 
-// dropTables drops all temporary tables.
+// dropTables drops all temporary tables but for the first rows.
 func dropTables(ctx context.Context, session *engine.Session) error {
-	tables, err := session.Strings(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary")
+	tables, err := session.Strings(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary AND table_name <> 'kept'")
 	if err != nil {
 		return err
 	}
