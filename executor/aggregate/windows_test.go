@@ -264,7 +264,7 @@ func byWindowAndKeys(x, y string) int {
 	if strings.Contains(x+y, "BC") {
 		return 0
 	}
-	for _, i := range []int{0, 2, 3} {
+	for i := range 4 {
 		if c := cmp.Compare(a[i], b[i]); c != 0 {
 			return c
 		}
