@@ -378,19 +378,35 @@ func (s *shape) bind(ctx context.Context, session *engine.Session, columns []col
 			p.problem(key.pointer, "cannot group by %s: %s", key.kind, detail)
 		}
 	}
-	for _, m := range s.measures {
-		arg := s.parts[m.parts[0]].arg
-		if arg < 0 || s.args[arg].kind == "" {
-			continue
-		}
-		if detail := wants(m.Func, s.args[arg].kind); detail != "" {
-			p.problem(jobs.JoinPointer("/"+aggregate.Name, "measures", m.Name, m.Func), "cannot compute %s of %s: %s", m.Func, s.args[arg].kind, detail)
-		}
-	}
+	p.checkMeasures(s)
 	if err := p.bindHaving(s, columns); err != nil {
 		return err
 	}
 	return p.failure()
+}
+
+// checkMeasures says which functions cannot take their arguments.
+func (p *parser) checkMeasures(s *shape) {
+	for _, arg := range s.args {
+		if arg.only != nil && arg.only.kind != "" && arg.only.kind != "BOOLEAN" {
+			p.problem(arg.only.pointer, "it is %s, want BOOLEAN: a condition", arg.only.kind)
+		}
+	}
+	for _, m := range s.measures {
+		first := s.parts[m.parts[0]]
+		check := func(arg int, field string) {
+			if arg < 0 || s.args[arg].kind == "" {
+				return
+			}
+			if detail := wants(m.Func, s.args[arg].kind); detail != "" {
+				p.problem(jobs.JoinPointer("/"+aggregate.Name, "measures", m.Name, field), "cannot compute %s of %s: %s", m.Func, s.args[arg].kind, detail)
+			}
+		}
+		check(first.arg, m.Func)
+		if m.By != "" {
+			check(first.by, "by")
+		}
+	}
 }
 
 // bind finds the type of one expression over a table with those columns; unknown says what is wrong with a name that is none

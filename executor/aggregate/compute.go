@@ -12,13 +12,14 @@ import (
 
 // The engine's tables:
 //
-//	staging   k0 … a0 …       rows that passed the filter, when there are sketches, which need them again
-//	pieces    split k0 … p0 … partial aggregates of one batch of rows each, when there are none
+//	staging   k0 … a0 …       rows of a batch that passed the filter, if they are looked at several times, or in slices
+//	pieces    split k0 … p0 … partial aggregates of one batch of rows each
 //	finest    split k0 … p0 … a row for each group of keys, if the result has coarser ones: see sets.go and windows.go
 //	sessions  k0 … start      where the session of a group starts, with session windows
-//	partial   k0 … p0 …       a row for each group, with the parts that are not sketches; its rowid names the group
-//	sketch3   gid, s          part 3 of the groups that have one, a sketch
-//	result3   gid, v0 …       what measures ask of it
+//	partial   k0 … p0 …       a row for each group
+//	result3   k0 …            what measures ask of part 3, if that is values
+//
+// Parts that are values have rows of their own in pieces, finest and partial, with the same keys: see values.go.
 
 // items is a comma-separated list.
 type items []string
@@ -65,7 +66,7 @@ func (s *shape) projection(relation string) string {
 	}
 	for i, arg := range s.args {
 		if arg.parsed != nil {
-			l.add("CAST(%s AS %s) AS a%d", arg.parsed.SQL(), summable(arg.kind), i)
+			l.add("CAST(%s AS %s) AS a%d", arg.sql(), summable(arg.kind), i)
 		}
 	}
 	if s.time != nil {
@@ -84,63 +85,41 @@ func (s *shape) projection(relation string) string {
 	return query
 }
 
-// pieces is partials, with the number of the batch.
-func (s *shape) pieces(rows string, number int) string {
-	return fmt.Sprintf("SELECT CAST(%d AS INTEGER) AS split, * FROM (%s)", number, s.partials(rows))
-}
-
-// partials is the query for the table partial, without sketches, over rows of keys and arguments.
+// partials is the query for partial aggregates of rows with keys and arguments: a row for each group. Parts that come in
+// rows of their own are missing.
 func (s *shape) partials(rows string) string {
-	l := names("k", len(s.keys))
-	for i, p := range s.parts {
-		if p.sketch() {
-			continue
-		}
-		l.add("%s AS p%d", s.aggregate(p), i)
-	}
-	if len(l) == 0 {
-		l.add("true AS present") // all the measures are sketches of all the rows
-		return "SELECT " + l.String()
-	}
+	l := append(names("k", len(s.keys)), s.partColumns()...)
 	return "SELECT " + l.String() + " FROM " + rows + s.groupBy()
 }
 
-func (s *shape) aggregate(p part) string {
-	if p.arg < 0 {
-		return "count(*)"
-	}
-	arg := fmt.Sprintf("a%d", p.arg)
-	switch p.function {
-	case aggregate.Count:
-		return "count(" + arg + ")"
-	case aggregate.Sum:
-		if kind := s.args[p.arg].kind; isFloat(kind) {
-			return compensated(arg)
-		} else if kind == "BOOLEAN" {
-			arg = "CAST(" + arg + " AS BIGINT)"
+// partColumns is the SQL that makes the parts of a group.
+func (s *shape) partColumns() items {
+	var l items
+	for i, p := range s.parts {
+		if p.extra() {
+			l.add("max(CAST(NULL AS %s)) AS p%d", s.partType(p), i)
+		} else {
+			l.add("%s AS p%d", s.aggregate(p), i)
 		}
-		return fmt.Sprintf("CAST(sum(%s) AS %s)", arg, s.partType(p))
 	}
-	return fmt.Sprintf("CAST(%s(%s) AS %s)", p.function, arg, s.partType(p)) // min, max
+	return l
 }
 
-// compute makes the tables partial and, in one more for each, sketches or what is asked of them, out of a split. What it
-// makes may be too much to be kept: then it calls handOn, again and again, with a part of it in the tables. If handOn is
-// nil, there is a row for each group in the end; else some may have several.
-func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape, source rowSource, split input.Split, counts *input.Counts, keep keeper, handOn func(context.Context) error) error {
-	if sh.sketches() {
-		return computeSketches(ctx, session, sh, source, split, counts, keep)
-	}
-	if handOn != nil && sh.coarser() {
+// compute makes the table partial out of a split. What it makes may be too much to be kept: then it calls handOn, again
+// and again, with a part of it in the table. If handOn is nil, there is a row for each group in the end, and the tables
+// that settle makes; else some groups may have several rows.
+func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape, source rowSource, split input.Split, counts *input.Counts, handOn func(context.Context) error) error {
+	last := handOn == nil
+	if !last && sh.coarser() {
 		regrouped := handOn
 		handOn = func(ctx context.Context) error {
-			if err := sh.regroup(ctx, session); err != nil {
+			if err := t.regroup(ctx, session, sh); err != nil {
 				return err
 			}
 			return regrouped(ctx)
 		}
 	}
-	g := &gathering{session: session, shape: sh, most: t.kept(sh), handOn: handOn}
+	g := &gathering{stage: t, session: session, shape: sh, most: t.kept(sh), handOn: handOn}
 	err := source.each(ctx, split, counts, func(ctx context.Context, number int, relation string) error {
 		return g.add(ctx, number, sh.projection(relation))
 	})
@@ -148,7 +127,10 @@ func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape,
 		return err
 	}
 	if err = g.finish(ctx); err == nil && sh.coarser() {
-		err = sh.regroup(ctx, session)
+		err = t.regroup(ctx, session, sh)
+	}
+	if err == nil && last {
+		err = sh.settle(ctx, session)
 	}
 	if err != nil {
 		return engineFailure("compute", err)
@@ -156,59 +138,48 @@ func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape,
 	return nil
 }
 
-// computeSketches is compute for a shape with sketches.
-func computeSketches(ctx context.Context, session *engine.Session, sh *shape, source rowSource, split input.Split, counts *input.Counts, keep keeper) error {
-	err := source.each(ctx, split, counts, func(ctx context.Context, number int, relation string) error {
-		into := "CREATE TEMP TABLE staging AS "
-		if number > 0 {
-			into = "INSERT INTO staging "
-		}
-		return session.Exec(ctx, into+sh.projection(relation))
-	})
-	if err != nil {
-		return err
-	}
-	err = session.Exec(ctx, "CREATE TEMP TABLE partial AS SELECT 0 AS split, * FROM ("+sh.partials("staging")+")")
-	if err == nil && sh.coarser() {
-		err = sh.regroup(ctx, session)
-	}
-	if err != nil {
-		return engineFailure("compute", err)
-	}
-	for i, p := range sh.parts {
-		if !p.sketch() {
-			continue
-		}
-		if err := sketchGroups(ctx, session, sh, i, keep); err != nil {
-			return engineFailure("compute "+p.function, err)
-		}
-	}
-	if sh.coarser() {
-		return session.Exec(ctx, "DROP VIEW staging; DROP TABLE unmoved")
-	}
-	return session.Exec(ctx, "DROP TABLE staging")
-}
-
-// merged is the query for the table partial, without sketches, over rows of partial aggregates in the order of split.
+// merged is the query for the rows of the table partial, over rows of partial aggregates in the order of split.
 // Floating-point numbers are added in the order in which one thread comes across them: sorting them inside the aggregate
 // would keep all of them in memory.
 func (s *shape) merged(pieces string) string {
 	l := names("k", len(s.keys))
 	for i, p := range s.parts {
-		switch {
-		case p.sketch():
-		case p.function == aggregate.Min || p.function == aggregate.Max:
-			l.add("CAST(%s(p%d) AS %s) AS p%d", p.function, i, s.partType(p), i)
-		case s.partType(p) == "DOUBLE":
-			l.add("%s AS p%d", compensated(fmt.Sprintf("p%d", i)), i)
-		default:
-			l.add("CAST(sum(p%d) AS %s) AS p%d", i, s.partType(p), i)
+		if p.function == partValues {
+			l.add("max(CAST(NULL AS BIGINT)) AS p%d", i)
+		} else {
+			l.add("%s AS p%d", s.combine(i), i)
 		}
 	}
-	if len(l) == 0 {
-		return "SELECT true AS present"
+	means, values := s.means(), s.valueParts()
+	if len(means)+len(values) == 0 {
+		return "SELECT " + l.String() + " FROM " + pieces + s.groupBy()
 	}
-	return "SELECT " + l.String() + " FROM " + pieces + s.groupBy()
+	query := "WITH merging AS MATERIALIZED (FROM " + pieces + ") SELECT " + l.String() + " FROM " + s.withMeans(means, "merging")
+	if len(values) > 0 {
+		query += " WHERE " + s.groupRows()
+	}
+	query += s.groupBy()
+	for _, i := range values {
+		query += " UNION ALL BY NAME " + s.mergeValues(i, "merging")
+	}
+	return query
+}
+
+// withMeans adds the mean of its group to each row of pieces, as m<i> for part i: what is squared is the distance from it.
+func (s *shape) withMeans(means []int, pieces string) string {
+	if len(means) == 0 {
+		return pieces
+	}
+	l := names("k", len(s.keys))
+	for _, i := range means {
+		l.add("%s AS m%d", s.combinedMean(i), i)
+	}
+	var columns items
+	for _, i := range means {
+		columns.add("means.m%d", i)
+	}
+	return fmt.Sprintf("(SELECT pieces.*, %s FROM %s AS pieces JOIN (SELECT %s FROM %s%s) AS means ON %s)",
+		columns, pieces, l, pieces, s.groupBy(), s.sameGroup("pieces", "means"))
 }
 
 // compensated sums floating-point numbers. The engine's compensation makes NaN of infinity; a plain sum knows better.
@@ -221,63 +192,8 @@ func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, r
 	if err := sh.joinSessions(ctx, session, read); err != nil {
 		return engineFailure("join sessions", err)
 	}
-	if err := session.Exec(ctx, "CREATE TEMP TABLE partial AS "+sh.merged(read[0])); err != nil {
+	if err := t.mergePieces(ctx, session, sh, "partial", read[0]); err != nil {
 		return engineFailure("merge partial results", err)
 	}
-	for i, p := range sh.parts {
-		if !p.sketch() {
-			continue
-		}
-		if err := mergeSketches(ctx, session, sh, i, read[0]); err != nil {
-			return engineFailure("merge "+p.function, err)
-		}
-	}
-	return nil
-}
-
-// joins adds the tables of sketches, or of results, to partial.
-func (s *shape) joins(prefix string) string {
-	var b strings.Builder
-	for i, p := range s.parts {
-		if p.sketch() {
-			fmt.Fprintf(&b, " LEFT JOIN %[1]s%[2]d ON %[1]s%[2]d.gid = partial.rowid", prefix, i)
-		}
-	}
-	return b.String()
-}
-
-// value is a measure's value, over its parts.
-func (s *shape) value(m measure) string {
-	first := m.parts[0]
-	switch m.Func {
-	case aggregate.Avg:
-		return fmt.Sprintf("CASE WHEN p%[2]d > 0 THEN CAST(p%[1]d AS DOUBLE) / p%[2]d END", first, m.parts[1])
-	case aggregate.ApproxDistinct:
-		return fmt.Sprintf("coalesce(result%d.v0, 0)", first)
-	case aggregate.ApproxQuantile:
-		for i, q := range s.ranks(first) {
-			if q == m.Q {
-				return fmt.Sprintf("result%d.v%d", first, i)
-			}
-		}
-	}
-	return fmt.Sprintf("p%d", first)
-}
-
-// ranks are the different ones that measures ask of a sketch, in order.
-func (s *shape) ranks(part int) []float64 {
-	var all []float64
-	for _, m := range s.measures {
-		if m.parts[0] != part {
-			continue
-		}
-		known := false
-		for _, q := range all {
-			known = known || q == m.Q
-		}
-		if !known {
-			all = append(all, m.Q)
-		}
-	}
-	return all
+	return sh.settle(ctx, session)
 }

@@ -40,18 +40,8 @@ type exchanged struct {
 
 // exchange is what compute has made of a split, for those who merge: the number of a relation in merge is that here.
 func (s *shape) exchange(split int) []exchanged {
-	l := items{fmt.Sprintf("CAST(%d AS BIGINT) + partial.split AS split", split*batchesPerSplit)}
-	for i := range s.keys {
-		l.add("partial.k%d", i)
-	}
-	for i, p := range s.parts {
-		if p.sketch() {
-			l.add("sketch%d.s AS p%d", i, i)
-		} else {
-			l.add("partial.p%d", i)
-		}
-	}
-	return []exchanged{{"partial", "SELECT " + l.String() + " FROM partial" + s.joins("sketch")}}
+	query := fmt.Sprintf("SELECT CAST(%d AS BIGINT) + split AS split, %s FROM partial", split*batchesPerSplit, s.partialColumns())
+	return []exchanged{{"partial", query}}
 }
 
 // exchangeKeys are the keys that decide where a group is merged: whatever may be of one session comes together.

@@ -12,7 +12,7 @@ import (
 // resultColumn is a column of the result.
 type resultColumn struct {
 	name, kind string
-	value      string // over the table partial, joined with what measures ask of sketches
+	value      string // over the table partial, joined with what measures ask of values
 }
 
 // columns are the result's columns, in order, once the types are known. There are as many keys, which differ from row to
@@ -41,7 +41,7 @@ func (s *shape) finish() string {
 	for _, c := range columns {
 		l.add("%s AS %s", c.value, engine.Name(c.name))
 	}
-	query := "SELECT " + l.String() + " FROM partial" + s.joins("result")
+	query := "SELECT " + l.String() + " FROM partial" + s.joins()
 	if s.having != nil {
 		query = "FROM (" + query + ") AS result WHERE " + s.having.parsed.SQL()
 	}

@@ -2,7 +2,6 @@ package aggregate
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/tidemill/tidemill/executor/engine"
 )
@@ -11,6 +10,7 @@ import (
 // and again are merged, so that a few hot keys never fill it; where nearly every row is a group of its own, merging would
 // only cost, and the pieces go on as they are, to be merged once, by whoever merges all of them.
 type gathering struct {
+	stage   *stage
 	session *engine.Session
 	shape   *shape
 	most    int64 // rows that are worth keeping: beyond, they are merged or handed on
@@ -22,19 +22,18 @@ type gathering struct {
 	rows    int64 // of the table
 	merged  int64 // rows that the last merging left
 	handed  bool  // some have been handed on
+	// repeated says that a batch has groups with several rows, besides those of values.
+	repeated bool
 }
 
 // add aggregates one batch, a query for rows of keys and arguments.
 func (g *gathering) add(ctx context.Context, number int, rows string) error {
-	into := "CREATE TEMP TABLE pieces AS "
-	if g.batches > 0 {
-		into = "INSERT INTO pieces "
-	}
 	g.batches++
-	if err := g.session.Exec(ctx, into+g.shape.pieces("("+rows+")", number)); err != nil {
+	single, err := g.shape.gather(ctx, g.session, rows, number, g.stage.Memory)
+	if err != nil {
 		return err
 	}
-	var err error
+	g.repeated = g.repeated || !single
 	if g.rows, err = g.session.Int(ctx, "SELECT count(*) FROM pieces"); err != nil {
 		return err
 	}
@@ -64,8 +63,8 @@ const worthMerging = 0.5
 // mergeIfItPays merges the pieces if that leaves few enough.
 func (g *gathering) mergeIfItPays(ctx context.Context) error {
 	g.merged = g.rows
-	if len(g.shape.keys) > 0 {
-		groups, err := g.session.Int(ctx, "SELECT approx_count_distinct(hash("+names("k", len(g.shape.keys)).String()+")) FROM pieces")
+	if keys := g.shape.rowKeys(); len(keys) > 0 {
+		groups, err := g.session.Int(ctx, "SELECT approx_count_distinct(hash("+keys.String()+")) FROM pieces")
 		if err != nil {
 			return err
 		}
@@ -77,9 +76,10 @@ func (g *gathering) mergeIfItPays(ctx context.Context) error {
 }
 
 func (g *gathering) merge(ctx context.Context) (err error) {
-	err = g.session.Exec(ctx, fmt.Sprintf("CREATE TEMP TABLE merged AS SELECT CAST(%d AS INTEGER) AS split, * FROM (%s); DROP TABLE pieces; ALTER TABLE merged RENAME TO pieces",
-		g.batches-1, g.shape.merged("pieces")))
-	if err != nil {
+	if err := g.stage.mergePieces(ctx, g.session, g.shape, "merged", "pieces"); err != nil {
+		return err
+	}
+	if err := g.session.Exec(ctx, "ALTER TABLE merged RENAME TO pieces"); err != nil {
 		return err
 	}
 	g.rows, err = g.session.Int(ctx, "SELECT count(*) FROM pieces")
@@ -91,7 +91,7 @@ func (g *gathering) merge(ctx context.Context) (err error) {
 func (g *gathering) finish(ctx context.Context) error {
 	var err error
 	switch {
-	case g.batches == 1 && !g.handed:
+	case g.batches == 1 && !g.handed && !g.repeated:
 	case g.handOn == nil:
 		err = g.merge(ctx)
 	default:

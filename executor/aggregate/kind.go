@@ -186,7 +186,14 @@ func (t *stage) readAhead() storage.ReadAhead {
 
 // startEngine starts the engine within what the task may use.
 func (t *stage) startEngine(ctx context.Context) (*engine.Session, error) {
-	return engine.Open(ctx, engine.Config{Dir: t.Dir, Memory: t.Memory, Disk: t.Data.Disk, Threads: t.Threads})
+	session, err := engine.Open(ctx, engine.Config{Dir: t.Dir, Memory: t.Memory, Disk: t.Data.Disk, Threads: t.Threads})
+	if err != nil {
+		return nil, err
+	}
+	if err := session.Register(functions()...); err != nil {
+		return nil, errors.Join(err, session.Close())
+	}
+	return session, nil
 }
 
 // report says how far the task is, between from and to of the whole.

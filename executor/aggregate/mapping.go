@@ -32,7 +32,7 @@ func (t *stage) runMap(ctx context.Context) (_ []byte, err error) {
 	}
 	defer closing(out, &err)
 	watch := t.watch("computing", split.Bytes(), 0, 0.9)
-	err = t.compute(ctx, session, sh, source, split, &watch.counts, keepSketches, out.write)
+	err = t.compute(ctx, session, sh, source, split, &watch.counts, out.write)
 	watch.stop()
 	if err != nil {
 		return nil, err

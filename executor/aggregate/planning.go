@@ -88,7 +88,7 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 // doAll is a run of one split: one task.
 func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, source rowSource, p *plan) (*proto.Output, error) {
 	watch := t.watch("computing", p.Splits[0].Bytes(), 0.05, 0.9)
-	err := t.compute(ctx, session, sh, source, p.Splits[0], &watch.counts, keepResults, nil)
+	err := t.compute(ctx, session, sh, source, p.Splits[0], &watch.counts, nil)
 	watch.stop()
 	if err != nil {
 		return nil, err

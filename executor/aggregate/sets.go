@@ -77,14 +77,10 @@ func (s *shape) nothing() string {
 	if s.window.Windowed() {
 		return ""
 	}
-	var rows, parts items
+	var rows items
+	parts := s.partColumns()
 	for i, arg := range s.args {
 		rows.add("CAST(NULL AS %s) AS a%d", summable(arg.kind), i)
-	}
-	for i, p := range s.parts {
-		if !p.sketch() {
-			parts.add("%s AS p%d", s.aggregate(p), i)
-		}
 	}
 	if len(rows) == 0 {
 		rows.add("true AS present")
@@ -104,9 +100,8 @@ func (s *shape) nothing() string {
 	return strings.Join(queries, " UNION ALL BY NAME ")
 }
 
-// regroup makes the table partial, of the finest groups, one of the result's groups. With sketches, it makes the table staging
-// the view of its rows in the result's groups, of the table unmoved.
-func (s *shape) regroup(ctx context.Context, session *engine.Session) error {
+// regroup makes the table partial, of the finest groups, one of the result's groups.
+func (t *stage) regroup(ctx context.Context, session *engine.Session, s *shape) error {
 	if err := session.Exec(ctx, "ALTER TABLE partial RENAME TO finest"); err != nil {
 		return err
 	}
@@ -115,18 +110,15 @@ func (s *shape) regroup(ctx context.Context, session *engine.Session) error {
 		pieces = "(FROM " + pieces + " UNION ALL BY NAME " + nothing + ")"
 	}
 	relations := []string{pieces}
-	if s.sketches() {
-		if err := session.Exec(ctx, "ALTER TABLE staging RENAME TO unmoved"); err != nil {
-			return err
-		}
-		relations = append(relations, s.spread("unmoved"))
-	}
 	if err := s.joinSessions(ctx, session, relations); err != nil {
 		return err
 	}
-	statement := "CREATE TEMP TABLE partial AS SELECT 0 AS split, * FROM (" + s.merged(relations[0]) + "); DROP TABLE finest"
-	if s.sketches() {
-		statement += "; CREATE TEMP VIEW staging AS FROM " + relations[1]
+	if err := t.mergePieces(ctx, session, s, "partial", relations[0]); err != nil {
+		return err
 	}
-	return session.Exec(ctx, statement)
+	drop := "DROP TABLE finest"
+	if s.window.Session != 0 {
+		drop += "; DROP TABLE sessions"
+	}
+	return session.Exec(ctx, drop)
 }

@@ -28,6 +28,9 @@ type shape struct {
 	measures []measure
 	having   *scalar
 
+	format string // of result files
+	text   bool   // it has no bytes
+
 	window      aggregate.Window
 	first, last int      // parts, with sessions: the first and the last time
 	sets        [][]bool // which of the group keys each grouping set has
@@ -41,29 +44,27 @@ type scalar struct {
 	pointer string
 	parsed  *expression.Expression // nil: it is none of the spec's, but comes from the window or the grouping set
 	kind    string                 // its type, once it is bound
+	only    *scalar                // of an argument: it is missing in rows for which this is not true; nil: in none
 }
 
-// part is a column of partial aggregates. Parts merge: those of a group's rows in any division give those of the group.
-type part struct {
-	function string // one of aggregate's functions, but never Avg
-	arg      int    // -1: rows
+// sql is the expression, with its filter.
+func (e *scalar) sql() string {
+	if e.only == nil {
+		return e.parsed.SQL()
+	}
+	return "CASE WHEN " + e.only.parsed.SQL() + " THEN " + e.parsed.SQL() + " END"
 }
 
 // measure is a column of the result.
 type measure struct {
 	aggregate.Measure
-	parts []int // Avg has two: the sum and the count
+	parts []int // the first has the value, the others help: those of Avg are the sum and the count
 }
-
-func (p part) sketch() bool {
-	return p.function == aggregate.ApproxDistinct || p.function == aggregate.ApproxQuantile
-}
-
-func (s *shape) sketches() bool { return slices.ContainsFunc(s.parts, part.sketch) }
 
 // newShape parses the section's expressions. Problems are final failures.
 func newShape(ctx context.Context, session *engine.Session, section *aggregate.Section) (*shape, error) {
-	s := &shape{window: section.Window, sets: newSets(section), orderBy: section.OrderBy, limit: section.Limit}
+	format := section.Output.Format
+	s := &shape{format: format, text: format != "parquet", window: section.Window, sets: newSets(section), orderBy: section.OrderBy, limit: section.Limit}
 	parse := parser{ctx: ctx, session: session}
 	optional := func(text string, path ...string) *scalar {
 		if text == "" {
@@ -90,17 +91,10 @@ func newShape(ctx context.Context, session *engine.Session, section *aggregate.S
 	if len(s.sets) > 0 {
 		s.keys = append(s.keys, scalar{name: aggregate.GroupingSet, kind: "INTEGER"})
 	}
-	texts := []string{}
+	arguments := arguments{shape: s, parse: &parse}
 	for _, m := range section.Measures {
-		arg := -1
-		if !m.Rows() {
-			if arg = slices.Index(texts, m.Expr); arg < 0 {
-				arg = len(texts)
-				texts = append(texts, m.Expr)
-				s.args = append(s.args, parse.text(m.Expr, "measures", m.Name, m.Func))
-			}
-		}
-		s.measures = append(s.measures, s.measure(m, arg))
+		arg, by := arguments.of(m)
+		s.measures = append(s.measures, s.measure(m, arg, by))
 	}
 	if s.window.Session != 0 {
 		s.args = append(s.args, scalar{kind: "BIGINT"})
@@ -108,24 +102,6 @@ func newShape(ctx context.Context, session *engine.Session, section *aggregate.S
 	}
 	s.having = optional(section.Having, "having")
 	return s, parse.failure()
-}
-
-// need finds or adds a part.
-func (s *shape) need(function string, arg int) int {
-	p := part{function, arg}
-	if i := slices.Index(s.parts, p); i >= 0 {
-		return i
-	}
-	s.parts = append(s.parts, p)
-	return len(s.parts) - 1
-}
-
-// measure finds or adds the parts that m needs.
-func (s *shape) measure(m aggregate.Measure, arg int) measure {
-	if m.Func == aggregate.Avg {
-		return measure{m, []int{s.need(aggregate.Sum, arg), s.need(aggregate.Count, arg)}}
-	}
-	return measure{m, []int{s.need(m.Func, arg)}}
 }
 
 // firstGroup is the number of the first group key among the keys.
@@ -143,6 +119,43 @@ func (s *shape) groups() []scalar {
 		end--
 	}
 	return s.keys[s.firstGroup():end]
+}
+
+// arguments finds out what measures share.
+type arguments struct {
+	shape *shape
+	parse *parser
+	known []string // by argument
+}
+
+// of finds or adds the arguments of a measure: -1 for none.
+func (a *arguments) of(m aggregate.Measure) (arg, by int) {
+	arg, by = -1, -1
+	switch {
+	case !m.Rows():
+		arg = a.add(m, m.Expr, m.Func)
+	case m.Where != "": // counts rows for which it is true
+		arg = a.add(m, "true", "where")
+	}
+	if m.By != "" {
+		by = a.add(m, m.By, "by")
+	}
+	return arg, by
+}
+
+func (a *arguments) add(m aggregate.Measure, text, field string) int {
+	key := text + "\x00" + m.Where
+	if i := slices.Index(a.known, key); i >= 0 {
+		return i
+	}
+	parsed := a.parse.text(text, "measures", m.Name, field)
+	if m.Where != "" {
+		only := a.parse.text(m.Where, "measures", m.Name, "where")
+		parsed.only = &only
+	}
+	a.known = append(a.known, key)
+	a.shape.args = append(a.shape.args, parsed)
+	return len(a.known) - 1
 }
 
 // parser collects problems of all expressions, so that their author sees them at once.
@@ -197,7 +210,7 @@ func (s *shape) scalars() []*scalar {
 		all = append(all, &s.keys[i])
 	}
 	for i := range s.args {
-		all = append(all, &s.args[i])
+		all = append(all, s.args[i].only, &s.args[i])
 	}
 	return slices.DeleteFunc(all, func(e *scalar) bool { return e == nil || e.parsed == nil })
 }

@@ -1,249 +1,116 @@
 package aggregate
 
 import (
-	"context"
-	"database/sql/driver"
 	"fmt"
+	"strconv"
 
-	"github.com/tidemill/tidemill/executor/aggregate/sketch"
-	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
-// Sketches are built by our own code, one group at a time: the engine sorts what goes into them by group, spilling if
-// it must, and hands it over in pages. So memory holds one sketch and one page, however many groups there are.
+// Sketches are columns of bytes like other parts. Functions of ours, which the engine calls for whole vectors, hash
+// values, build a sketch of a list of hashes, merge a list of sketches, and ask one: see functions.go. The engine keeps a
+// list in memory until its group is over; so rows are aggregated in slices (staging.go), and what is merged at a time
+// is bounded by those who merge.
 
-// keeper says what is kept of the sketches of a part.
-type keeper int
-
-const (
-	keepSketches keeper = iota // as bytes, to be merged
-	keepResults                // what measures ask of them
-)
-
-// One page of values, and one of sketches, which are up to some kilobytes each.
-const (
-	valuePage  = 50_000
-	sketchPage = 1_000
-)
-
-// builder is a sketch that is being built, of either kind.
-type builder interface {
-	update(row []driver.Value) error // of a value, or of a sketch to be merged
-	bytes() ([]byte, error)
-	results() ([]driver.Value, error)
+// hashed is the type by which functions take an argument: its name ends theirs.
+func hashed(kind string) (suffix, as string) {
+	switch as := counted(kind); as {
+	case "BIGINT":
+		return "long", as
+	case "DOUBLE":
+		return "double", as
+	default:
+		return "text", as
+	}
 }
 
-// sketchGroups builds the sketches of part i out of the table staging.
-func sketchGroups(ctx context.Context, session *engine.Session, sh *shape, i int, keep keeper) error {
-	p := sh.parts[i]
-	keys := names("k", len(sh.keys))
-	columns := append(keys[:len(keys):len(keys)], fmt.Sprintf("CAST(a%d AS %s) AS v", p.arg, counted(sh.args[p.arg].kind)))
-	value := "v"
-	if p.function == aggregate.ApproxQuantile {
-		columns[len(columns)-1] = fmt.Sprintf("CAST(a%d AS DOUBLE) AS v", p.arg)
-		columns.add("count(*) AS n")
-		value = "v, n"
+// build is the SQL that makes a sketch of rows with arguments; nothing of none.
+func (s *shape) build(p part) string {
+	arg, kind := fmt.Sprintf("a%d", p.arg), s.args[p.arg].kind
+	list := func(element string) string {
+		return fmt.Sprintf("list(%s) FILTER (WHERE %s IS NOT NULL)", element, arg)
 	}
-	grouped := append(keys[:len(keys):len(keys)], "v")
-	query := fmt.Sprintf("SELECT gid, %s FROM (SELECT %s FROM staging WHERE a%d IS NOT NULL GROUP BY %s) AS values_of JOIN (SELECT rowid AS gid, * FROM partial) AS partial ON %s ORDER BY gid, v",
-		value, columns, p.arg, grouped, sh.sameGroup("values_of", "partial"))
-	return buildGroups(ctx, session, sh, i, query, valuePage, keep, func() (builder, error) { return newBuilder(sh, i) })
+	suffix, as := hashed(kind)
+	hash := func(function string) string {
+		return list(fmt.Sprintf("tidemill_%s_%s(CAST(%s AS %s))", function, suffix, arg, as))
+	}
+	switch p.function {
+	case aggregate.ApproxDistinct:
+		return "tidemill_hll(" + hash("coupon") + ")"
+	case aggregate.Theta:
+		return "tidemill_theta(" + hash("theta") + ")"
+	case aggregate.Membership:
+		return fmt.Sprintf("tidemill_bloom(%s, %s)", hash("bloom"), p.accuracy())
+	}
+	return "tidemill_kll(" + list(number(arg, kind)) + ")"
 }
 
-// mergeSketches merges the sketches of part i that stand in Parquet files, in the order of the splits.
-func mergeSketches(ctx context.Context, session *engine.Session, sh *shape, i int, read string) error {
-	query := fmt.Sprintf("SELECT gid, p%d AS s FROM %s AS pieces JOIN (SELECT rowid AS gid, * FROM partial) AS partial ON %s WHERE pieces.p%d IS NOT NULL ORDER BY gid, split",
-		i, read, sh.sameGroup("pieces", "partial"), i)
-	return buildGroups(ctx, session, sh, i, query, sketchPage, keepResults, func() (builder, error) { return newMerger(sh, i) })
+// accuracy is what a Bloom filter is asked for, as arguments of a function.
+func (p part) accuracy() string {
+	return fmt.Sprintf("%d, CAST(%s AS DOUBLE)", p.expected, strconv.FormatFloat(p.rate, 'g', -1, 64))
 }
 
-// buildGroups runs a query whose rows begin with gid and are in its order, and keeps a row for each.
-func buildGroups(ctx context.Context, session *engine.Session, sh *shape, i int, query string, page int, keep keeper, begin func() (builder, error)) error {
-	table, columns := fmt.Sprintf("sketch%d", i), "s BLOB"
-	if keep == keepResults {
-		table, columns = fmt.Sprintf("result%d", i), sh.resultColumns(i)
+// buildTop is the query for rows of keys and part i, the most frequent values, of rows with arguments.
+func (s *shape) buildTop(i int, rows string) string {
+	p := s.parts[i]
+	keys := names("k", len(s.keys))
+	suffix, as := hashed(s.args[p.arg].kind)
+	counted := append(keys[:len(keys):len(keys)], fmt.Sprintf("CAST(a%d AS %s) AS v", p.arg, as), "count(*) AS n")
+	if suffix == "double" { // as text, like all that is no long
+		suffix, counted[len(keys)] = "text", fmt.Sprintf("CAST(a%d AS VARCHAR) AS v", p.arg)
 	}
-	if err := session.Exec(ctx, "CREATE TEMP TABLE "+table+" (gid BIGINT, "+columns+"); CREATE TEMP TABLE sorted AS "+query); err != nil {
-		return err
-	}
-	count, err := session.Int(ctx, "SELECT count(*) FROM sorted")
-	if err != nil {
-		return err
-	}
-	g := &groups{begin: begin, keep: keep}
-	err = session.Append(ctx, table, func(add func(...driver.Value) error) error {
-		g.add = add
-		for from := int64(0); from < count; from += int64(page) {
-			query := fmt.Sprintf("SELECT * FROM sorted WHERE rowid >= %d AND rowid < %d ORDER BY rowid", from, from+int64(page))
-			if err := session.Query(ctx, query, g.row); err != nil {
-				return err
-			}
-		}
-		return g.end()
-	})
-	if err != nil {
-		return err
-	}
-	return session.Exec(ctx, "DROP TABLE sorted")
+	by := append(keys[:len(keys):len(keys)], "v")
+	l := append(keys[:len(keys):len(keys)], fmt.Sprintf("tidemill_top_%s(list(v ORDER BY n DESC, v), list(n ORDER BY n DESC, v), %d) AS p%d", suffix, p.k, i))
+	return fmt.Sprintf("SELECT %s FROM (SELECT %s FROM %s WHERE a%d IS NOT NULL GROUP BY %s)%s HAVING count(*) > 0", l, counted, rows, p.arg, by, s.groupBy())
 }
 
-// resultColumns defines what measures ask of part i.
-func (s *shape) resultColumns(i int) string {
-	if s.parts[i].function == aggregate.ApproxDistinct {
-		return "v0 BIGINT"
+// mergeSketches is the SQL that merges the sketches of part i.
+func (s *shape) mergeSketches(i int) string {
+	p := s.parts[i]
+	if p.function == aggregate.Membership { // bits are set, one filter after the other: they may be large
+		return fmt.Sprintf("CAST(bit_or(CAST(p%d AS BIT)) AS BLOB)", i)
 	}
-	var l items
-	for k := range s.ranks(i) {
-		l.add("v%d DOUBLE", k)
+	list := fmt.Sprintf("list(p%[1]d) FILTER (WHERE p%[1]d IS NOT NULL)", i)
+	switch p.function {
+	case aggregate.ApproxDistinct:
+		return "tidemill_hll_merge(" + list + ")"
+	case aggregate.Theta:
+		return "tidemill_theta_merge(" + list + ")"
+	case aggregate.ApproxTopK:
+		list = fmt.Sprintf("list(p%[1]d ORDER BY split) FILTER (WHERE p%[1]d IS NOT NULL)", i) // what is dropped depends on the order
+		return fmt.Sprintf("tidemill_top_merge(%s, %d, %d)", list, p.k, s.longs(p))
 	}
-	return l.String()
+	return "tidemill_kll_merge(" + list + ")"
 }
 
-// groups takes rows in the order of their groups.
-type groups struct {
-	begin   func() (builder, error)
-	add     func(...driver.Value) error
-	keep    keeper
-	current int64
-	sketch  builder
+// longs is 1 if the items of a part are whole numbers, and 0 if they are texts.
+func (s *shape) longs(p part) int {
+	if counted(s.args[p.arg].kind) == "BIGINT" {
+		return 1
+	}
+	return 0
 }
 
-func (g *groups) row(values []driver.Value) error {
-	gid, ok := values[0].(int64)
-	if !ok {
-		return fmt.Errorf("read group number: got %T", values[0])
+// asked is what a measure wants of a sketch in a column, which is missing in groups without values.
+func (s *shape) asked(m measure, column string) string {
+	p := s.parts[m.parts[0]]
+	switch {
+	case m.Func == aggregate.ApproxDistinct && m.Sketch:
+		return "tidemill_hll_sketch(" + column + ")"
+	case m.Func == aggregate.ApproxDistinct:
+		return "tidemill_hll_estimate(" + column + ")"
+	case m.Func == aggregate.Theta && m.Sketch:
+		return "tidemill_theta_sketch(" + column + ")"
+	case m.Func == aggregate.Theta:
+		return "tidemill_theta_estimate(" + column + ")"
+	case m.Func == aggregate.ApproxQuantile && m.Sketch:
+		return "tidemill_kll_sketch(" + column + ")"
+	case m.Func == aggregate.ApproxQuantile:
+		return fmt.Sprintf("tidemill_kll_quantile(%s, CAST(%s AS DOUBLE))", column, strconv.FormatFloat(m.Q, 'g', -1, 64))
+	case m.Func == aggregate.Membership:
+		return fmt.Sprintf("tidemill_bloom_sketch(%s, %s)", column, p.accuracy())
+	case m.Sketch:
+		return fmt.Sprintf("tidemill_top_sketch(%s, %d, %d)", column, p.k, s.longs(p))
 	}
-	if g.sketch == nil || gid != g.current {
-		if err := g.end(); err != nil {
-			return err
-		}
-		next, err := g.begin()
-		if err != nil {
-			return err
-		}
-		g.current, g.sketch = gid, next
-	}
-	return g.sketch.update(values[1:])
-}
-
-// end keeps the sketch of the group that is over.
-func (g *groups) end() error {
-	if g.sketch == nil {
-		return nil
-	}
-	if g.keep == keepSketches {
-		data, err := g.sketch.bytes()
-		if err != nil {
-			return err
-		}
-		return g.add(g.current, data)
-	}
-	results, err := g.sketch.results()
-	if err != nil {
-		return err
-	}
-	return g.add(append([]driver.Value{g.current}, results...)...)
-}
-
-func newBuilder(sh *shape, i int) (builder, error) {
-	if sh.parts[i].function == aggregate.ApproxDistinct {
-		s, err := sketch.NewDistinct()
-		return &distinctBuilder{s}, err
-	}
-	s, err := sketch.NewQuantiles()
-	return &quantileBuilder{s, sh.ranks(i)}, err
-}
-
-func newMerger(sh *shape, i int) (builder, error) {
-	if sh.parts[i].function == aggregate.ApproxDistinct {
-		u, err := sketch.NewDistinctUnion()
-		return &distinctMerger{u}, err
-	}
-	s, err := sketch.NewQuantiles()
-	return &quantileMerger{quantileBuilder{s, sh.ranks(i)}}, err
-}
-
-type distinctBuilder struct{ sketch *sketch.Distinct }
-
-func (b *distinctBuilder) update(row []driver.Value) error { return b.sketch.Update(row[0]) }
-func (b *distinctBuilder) bytes() ([]byte, error)          { return b.sketch.Bytes() }
-func (b *distinctBuilder) results() ([]driver.Value, error) {
-	n, err := b.sketch.Estimate()
-	return []driver.Value{n}, err
-}
-
-type distinctMerger struct{ union *sketch.DistinctUnion }
-
-func (m *distinctMerger) update(row []driver.Value) error {
-	data, err := sketchBytes(row)
-	if err != nil {
-		return err
-	}
-	return m.union.Merge(data)
-}
-
-func (m *distinctMerger) bytes() ([]byte, error) {
-	s, err := m.union.Result()
-	if err != nil {
-		return nil, err
-	}
-	return s.Bytes()
-}
-
-func (m *distinctMerger) results() ([]driver.Value, error) {
-	s, err := m.union.Result()
-	if err != nil {
-		return nil, err
-	}
-	return (&distinctBuilder{s}).results()
-}
-
-type quantileBuilder struct {
-	sketch *sketch.Quantiles
-	ranks  []float64
-}
-
-func (b *quantileBuilder) update(row []driver.Value) error {
-	value, okValue := row[0].(float64)
-	times, okTimes := row[1].(int64)
-	if !okValue || !okTimes {
-		return fmt.Errorf("put %T, %T times, into a KLL sketch", row[0], row[1])
-	}
-	b.sketch.Update(value, times)
-	return nil
-}
-
-func (b *quantileBuilder) bytes() ([]byte, error) { return b.sketch.Bytes() }
-
-func (b *quantileBuilder) results() ([]driver.Value, error) {
-	row := make([]driver.Value, len(b.ranks))
-	for i, q := range b.ranks {
-		value, ok, err := b.sketch.At(q)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			row[i] = value
-		}
-	}
-	return row, nil
-}
-
-type quantileMerger struct{ quantileBuilder }
-
-func (m *quantileMerger) update(row []driver.Value) error {
-	data, err := sketchBytes(row)
-	if err != nil {
-		return err
-	}
-	return m.sketch.Merge(data)
-}
-
-func sketchBytes(row []driver.Value) ([]byte, error) {
-	data, ok := row[0].([]byte)
-	if !ok {
-		return nil, fmt.Errorf("read sketch: got %T", row[0])
-	}
-	return data, nil
+	return fmt.Sprintf(`CAST(from_json(tidemill_top(%s, %d, %d), '[{"value": "VARCHAR", "count": "BIGINT"}]') AS %s)`, column, p.k, s.longs(p), s.topType(p))
 }

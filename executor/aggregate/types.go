@@ -4,8 +4,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
 // The engine's types, as far as measures tell them apart.
@@ -68,43 +66,6 @@ func counted(kind string) string {
 		return "DOUBLE"
 	}
 	return "VARCHAR"
-}
-
-// partType is the type of a column of partial aggregates.
-func (s *shape) partType(p part) string {
-	switch p.function {
-	case aggregate.Count:
-		return "BIGINT"
-	case aggregate.Sum:
-		return summed(s.args[p.arg].kind)
-	case aggregate.Min, aggregate.Max:
-		return stored(s.args[p.arg].kind)
-	}
-	return "BLOB"
-}
-
-// resultType is the type of a measure's column.
-func (s *shape) resultType(m measure) string {
-	switch m.Func {
-	case aggregate.ApproxDistinct:
-		return "BIGINT"
-	case aggregate.Avg, aggregate.ApproxQuantile:
-		return "DOUBLE"
-	}
-	return s.partType(s.parts[m.parts[0]])
-}
-
-// wants says why a function cannot take an argument of a type, or is empty.
-func wants(function, kind string) string {
-	switch function {
-	case aggregate.Sum, aggregate.Avg, aggregate.ApproxQuantile:
-		if !isNumber(kind) {
-			return "want a number"
-		}
-	case aggregate.Min, aggregate.Max:
-		return unkept(kind)
-	}
-	return ""
 }
 
 // unkept says why values of a type would not be the same any more after they were written to a file and read back, or is

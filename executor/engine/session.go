@@ -24,6 +24,7 @@ type Config struct {
 type Session struct {
 	connector *duckdb.Connector
 	conn      driver.Conn
+	functions []*functionHandle
 }
 
 // Open starts an engine and locks it. It takes some 10 ms.
@@ -65,7 +66,13 @@ func (s *Session) lock(ctx context.Context, config Config) error {
 }
 
 // Close ends the session and frees its memory.
-func (s *Session) Close() error { return errors.Join(s.conn.Close(), s.connector.Close()) }
+func (s *Session) Close() error {
+	err := errors.Join(s.conn.Close(), s.connector.Close())
+	for _, f := range s.functions {
+		f.free()
+	}
+	return err
+}
 
 // Exec runs statements that give no rows. Cancelling ctx interrupts them.
 func (s *Session) Exec(ctx context.Context, sql string) error {

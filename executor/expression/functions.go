@@ -40,7 +40,7 @@ func init() {
 }
 
 // prefixes of functions that look outside.
-var prefixes = []string{"pg_", "has_", "inet_", "read_", "duckdb_", "pragma_", "parquet_", "sniff_", "__internal_"}
+var prefixes = []string{"pg_", "has_", "inet_", "read_", "duckdb_", "pragma_", "parquet_", "sniff_", "__internal_", "tidemill_"}
 
 // aggregates are the engine's aggregate and window functions.
 var aggregates = strings.Fields(`any_value approx_count_distinct approx_quantile approx_top_k arbitrary arg_max arg_max_null

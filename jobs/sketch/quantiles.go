@@ -32,13 +32,12 @@ func NewQuantiles() (*Quantiles, error) {
 	return &Quantiles{sketch: s}, nil
 }
 
-// Update puts in a value, so often. NaN is ignored.
-func (q *Quantiles) Update(value float64, times int64) {
-	if value != value {
-		return
-	}
-	for range times {
-		q.sketch.Update(value)
+// Add puts values in. NaN is ignored.
+func (q *Quantiles) Add(values []float64) {
+	for _, value := range values {
+		if value == value {
+			q.sketch.Update(value)
+		}
 	}
 }
 
