@@ -14,7 +14,6 @@ const (
 
 	flagReadOnly, flagThetaEmpty    = 2, 4
 	flagThetaCompact, flagOrdered   = 8, 16
-	flagSingle                      = 32
 	thetaVersion                    = 3
 	thetaAlone, thetaExact, thetaIn = 8, 16, 24 // bytes before the hashes
 )
@@ -67,7 +66,7 @@ func (t *Theta) Merge(data []byte) error {
 	switch {
 	case data[5]&flagThetaEmpty != 0:
 		return nil
-	case start == thetaAlone && data[5]&flagSingle != 0:
+	case start == thetaAlone:
 	case start == thetaExact || start == thetaIn:
 		count = int(binary.LittleEndian.Uint32(data[8:]))
 		if start == thetaIn {
@@ -101,7 +100,7 @@ func (t *Theta) Bytes() []byte {
 	case len(t.hashes) == 0:
 		flags, start = flags|flagThetaEmpty, thetaAlone
 	case len(t.hashes) == 1:
-		flags, start = flags|flagSingle, thetaAlone
+		start = thetaAlone
 	}
 	data := make([]byte, start, start+8*len(t.hashes))
 	copy(data, []byte{byte(start / 8), thetaVersion, familyTheta, 0, 0, flags})
@@ -110,7 +109,6 @@ func (t *Theta) Bytes() []byte {
 		binary.LittleEndian.PutUint32(data[8:], uint32(len(t.hashes)))
 	}
 	if start == thetaIn {
-		binary.LittleEndian.PutUint32(data[12:], math.Float32bits(1)) // every value was looked at
 		binary.LittleEndian.PutUint64(data[16:], t.theta)
 	}
 	for _, h := range t.hashes {
