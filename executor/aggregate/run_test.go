@@ -268,7 +268,10 @@ func (l *lake) rows(out *proto.Output) []string {
 	for _, e := range m.Entries {
 		path := l.path(e.URL)
 		read := "SELECT * FROM read_parquet('" + path + "', hive_partitioning=false)"
-		if !strings.HasSuffix(path, ".parquet") {
+		switch {
+		case strings.Contains(path, ".jsonl"):
+			read = "SELECT * FROM read_json('" + path + "', format='newline_delimited', hive_partitioning=false)"
+		case !strings.HasSuffix(path, ".parquet"):
 			read = "SELECT * FROM read_csv('" + path + "', all_varchar=true, header=true, hive_partitioning=false)"
 		}
 		all = append(all, query(l.t, read)...)

@@ -271,3 +271,69 @@ func byWindowAndKeys(x, y string) int {
 	}
 	return 0
 }
+
+// What times of each type mean: UTC, rounded down to microseconds; nothing that is infinite or farther than a TIMESTAMP.
+func TestTypesOfTimes(t *testing.T) {
+	const day, hour = "24h", "1h"
+	for _, test := range []struct{ kind, expr, length, value, want string }{
+		{"DATE", "x", day, "1969-12-31", "1969-12-31 00:00:00|1970-01-01 00:00:00|1"},
+		{"DATE", "x", hour, "0001-01-01 (BC)", "0001-01-01 (BC) 00:00:00|0001-01-01 (BC) 01:00:00|1"},
+		{"DATE", "x", day, "infinity", ""},
+		{"DATE", "x", day, "-infinity", ""},
+		{"INTEGER", "DATE '1970-01-01' + x", day, "200000000", ""},                                   // in the year 549550
+		{"TIMESTAMP", "x", hour, "2024-03-31 02:30:00", "2024-03-31 02:00:00|2024-03-31 03:00:00|1"}, // skipped in Berlin
+		{"TIMESTAMP", "x", hour, "290309-12-22 (BC) 00:00:00", ""},
+		{"TIMESTAMP", "x", hour, "294247-01-10 04:00:54.775806", ""},
+		{"TIMESTAMP", "CAST(x AS TIMESTAMP_S)", hour, "1969-12-31 23:59:59", "1969-12-31 23:00:00|1970-01-01 00:00:00|1"},
+		{"TIMESTAMP", "CAST(x AS TIMESTAMP_MS)", "1ms", "1969-12-31 23:59:59.999", "1969-12-31 23:59:59.999|1970-01-01 00:00:00|1"},
+		{"VARCHAR", "CAST(x AS TIMESTAMP_NS)", "1s", "1969-12-31 23:59:59.999999999", "1969-12-31 23:59:59|1970-01-01 00:00:00|1"},
+		{"VARCHAR", "CAST(x AS TIMESTAMP_NS)", "1s", "2024-01-01 00:00:00.999999999", "2024-01-01 00:00:00|2024-01-01 00:00:01|1"},
+		{"VARCHAR", "CAST(x AS TIMESTAMP_NS)", "1s", "infinity", ""},
+		{"TIMESTAMPTZ", "x", hour, "2024-03-31 01:59:59+02", "2024-03-30 23:00:00|2024-03-31 00:00:00|1"},
+		{"BIGINT", "to_timestamp(x)", hour, "-1", "1969-12-31 23:00:00|1970-01-01 00:00:00|1"},
+	} {
+		t.Run(test.expr+" of "+test.kind+" "+test.value, func(t *testing.T) {
+			l := newLake(t)
+			l.put("in/1.csv", "x\n"+test.value+"\n")
+			out, err := l.run(fmt.Sprintf(`{"input": {"uri": "LAKE/in/", "format": "csv", "columns": {"x": %q}}, "time": {"expr": %q}, "window": {"tumbling": %q},
+				"measures": {"n": {"count": "*"}}, "output": {"uri": "LAKE/out/"}}`, test.kind, test.expr, test.length), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(l.rows(out), "\n"); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// Partial results that are handed on piece by piece, because memory is short, make the same windows and sets.
+func TestWindowsInLittleMemory(t *testing.T) {
+	var b strings.Builder
+	const rows, keys = 140_000, 70_000
+	for i := range rows {
+		fmt.Fprintf(&b, "{\"ts\": \"2024-01-01 %02d:%02d:%02d\", \"a\": \"%d\", \"b\": \"%d\"}\n", i%24, i/24%60, i/7%60, i%keys, i%3)
+	}
+	for _, window := range []string{`{"tumbling": "8h"}`, `{"sliding": "12h", "every": "6h"}`, `{"session": "3h"}`} {
+		t.Run(window, func(t *testing.T) {
+			section := `{"input": {"uri": "LAKE/in/", "format": "jsonl", "columns": {"ts": "TIMESTAMP", "a": "VARCHAR", "b": "VARCHAR"}}, "time": {"expr": "ts"}, "window": ` + window + `,
+				"group_by": [{"name": "a"}, {"name": "b"}], "grouping_sets": [["a", "b"], ["b"], []], "measures": {"n": {"count": "*"}},
+				"order_by": [{"name": "n", "descending": true}], "limit": 300, "output": {"uri": "LAKE/out/"}}`
+			l := newLake(t)
+			l.put("in/1.jsonl", b.String())
+			roomy, err := l.run(section, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := l.rows(roomy)
+			l.kind, l.memory, l.disk, l.reduces = aggregate.NewCutting(4<<20), 40<<20, 16<<20, 2
+			tight, err := l.run(section, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := gocmp.Diff(want, l.rows(tight)); diff != "" || len(want) != 300 {
+				t.Errorf("%d rows, after %v (-want +got):\n%s", len(want), l.stages, diff)
+			}
+		})
+	}
+}
