@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tidemill/tidemill/dev/generate"
 	"github.com/tidemill/tidemill/executor/aggregate"
 	"github.com/tidemill/tidemill/proto"
 )
@@ -52,6 +53,29 @@ func TestManyGroupsSpill(t *testing.T) {
 	for _, row := range rows[:100] {
 		if !strings.HasPrefix(row, "group number ") || strings.Split(row, "|")[1] != "2" || strings.Split(row, "|")[3] != "2" {
 			t.Errorf("got %s", row)
+		}
+	}
+}
+
+// The engine cannot read some CSV files in buffers of more than eight million bytes.
+func TestLargeBufferOfCSV(t *testing.T) {
+	const rows = 700_000
+	text := []byte("key,n,total,mean,most\n")
+	for i := range int64(rows) {
+		r := generate.Number(i)
+		text = fmt.Appendf(text, "%d,1,%d,%d.5,%d.25\n", r.High, r.Amount, r.Cents, r.Cents)
+	}
+	l := newLake(t)
+	l.put("in/1.csv", string(text))
+	for _, buffer := range []int64{8_508_515, 11_044_914, 19_082_417} {
+		l.memory = 16 * buffer
+		out, err := l.run(`{"input": {"uri": "LAKE/in/", "format": "csv"}, "measures": {"rows": {"count": "*"}, "n": {"sum": "n"}, "most": {"max": "most"}},
+			"output": {"uri": "LAKE/out/"}}`, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.rows(out)[0]; !strings.HasPrefix(got, "700000|700000|") {
+			t.Errorf("got %s", got)
 		}
 	}
 }

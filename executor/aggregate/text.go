@@ -110,8 +110,10 @@ func (s *textSource) reader(path string) string {
 		widestCSV, s.bufferSize(), list)
 }
 
-// bufferSize is how much CSV the engine holds at a time: little if it has little.
-func (s *textSource) bufferSize() int64 { return min(max(s.Memory/16, 2*widestCSV), 32<<20) }
+// bufferSize is how much CSV the engine holds at a time: little if it has little, and never more than one of its scanners
+// takes. Of larger buffers, it divides each among several of them, and gives up on some files without need ("The Parallel CSV
+// Reader currently does not support a full read on this file").
+func (s *textSource) bufferSize() int64 { return min(max(s.Memory/16, 2*widestCSV), 8_000_000) }
 
 // relation is the used columns at path with their types, as a query.
 func (s *textSource) relation(path string) string {
