@@ -46,6 +46,8 @@ type lake struct {
 	runs        int
 	reports     []task.Progress // of the last task
 	stages      []string        // of the last run: name and number of tasks
+	attempts    uint32          // of a task whose failures may pass; 0: one
+	failed      int             // attempts that failed and were followed by another
 }
 
 func newLake(t testing.TB) *lake {
@@ -207,15 +209,15 @@ func (l *lake) run(section string, parallelism int) (*proto.Output, error) {
 		result := jobs.StageResult{Name: step.Stage.Name, Earlier: earlier}
 		l.stages = append(l.stages, fmt.Sprintf("%s %d", step.Stage.Name, len(step.Stage.Inputs)))
 		for i, input := range step.Stage.Inputs {
-			out, err := l.do(l.t.Context(), spec, &proto.TaskData{
+			out, attempt, err := l.try(spec, proto.TaskData{
 				Run: run, Job: spec.Name, Kind: spec.Kind, Stage: step.Stage.Name, Index: uint32(i), Of: uint32(len(step.Stage.Inputs)),
-				Attempt: 1, Spec: raw, Input: input, RunCreated: created,
+				Spec: raw, Input: input, RunCreated: created,
 			})
 			if err != nil {
 				return nil, err
 			}
 			result.Outputs = append(result.Outputs, out)
-			result.Attempts = append(result.Attempts, 1)
+			result.Attempts = append(result.Attempts, attempt)
 		}
 		var err error
 		if step, err = jobKind.Next(spec, result); err != nil {
@@ -225,6 +227,21 @@ func (l *lake) run(section string, parallelism int) (*proto.Output, error) {
 		l.shareReduce(&step)
 	}
 	return step.Done, nil
+}
+
+// try runs a task until an attempt succeeds, and returns the number of that one.
+func (l *lake) try(spec *jobs.Spec, data proto.TaskData) (out []byte, attempt uint32, err error) {
+	l.t.Helper()
+	for attempt = 1; ; attempt++ {
+		again := data
+		again.Attempt = attempt
+		out, err = l.do(l.t.Context(), spec, &again)
+		if err == nil || attempt >= l.attempts || task.Classify(err).Class != proto.CLASS_PASSING {
+			return out, attempt, err
+		}
+		l.t.Logf("%s %d, attempt %d: %v", data.Stage, data.Index, attempt, err)
+		l.failed++
+	}
 }
 
 // shareReduce divides the only reduce task, as if there were much to reduce.
