@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	devpeers "github.com/tidemill/tidemill/dev/peers"
 )
 
 //go:embed peers.py
@@ -25,29 +27,18 @@ type peers struct {
 	script string
 }
 
-// installPeers makes the virtual environment if it is not there.
+// installPeers fetches them if they are not there.
 func installPeers(ctx context.Context, dir string) (*peers, error) {
-	cache, err := os.UserCacheDir()
+	fmt.Fprintln(os.Stderr, "fetching the peers, some 600 MB, if they are not there")
+	python, err := devpeers.Python(ctx, packages...)
 	if err != nil {
-		return nil, fmt.Errorf("find a place for the peers: %w", err)
+		return nil, err
 	}
-	home := filepath.Join(cache, "tidemill", "bench-peers")
-	p := &peers{python: filepath.Join(home, "bin", "python"), script: filepath.Join(dir, "peers.py")}
+	p := &peers{python: python, script: filepath.Join(dir, "peers.py")}
 	if err := os.WriteFile(p.script, peersScript, 0o644); err != nil {
 		return nil, fmt.Errorf("write peers' script: %w", err)
 	}
-	done := filepath.Join(home, "installed")
-	want := strings.Join(packages, "\n")
-	if have, err := os.ReadFile(done); err == nil && string(have) == want {
-		return p, nil
-	}
-	fmt.Fprintln(os.Stderr, "fetching the peers, some 600 MB")
-	for _, args := range [][]string{{"python3", "-m", "venv", home}, append([]string{p.python, "-m", "pip", "install", "--quiet"}, packages...)} {
-		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("install peers: %s: %w\n%s", strings.Join(args, " "), err, out)
-		}
-	}
-	return p, os.WriteFile(done, []byte(want), 0o644)
+	return p, nil
 }
 
 // run does one case with a peer. What it cannot do is an error with the last line that it wrote.
