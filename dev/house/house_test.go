@@ -48,6 +48,7 @@ var floors = []string{
 	"scheduler/rollout",
 	"storage",
 	"jobs/kinds",
+	"jobs/sql",
 	"jobs/aggregate",
 	"jobs",
 	"proto",

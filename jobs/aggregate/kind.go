@@ -28,8 +28,8 @@ func (Kind) DecodeSection(d *jobs.Decoder) jobs.Section {
 	if !d.Present() {
 		return s
 	}
-	s.Input.settle(d.At("input"))
-	s.Output.settle(d.At("output"))
+	s.Input.Settle(d.At("input"))
+	s.Output.Settle(d.At("output"))
 	s.checkColumns(d)
 	s.checkPlaces(d)
 	s.checkWindow(d)
@@ -42,8 +42,8 @@ func (Kind) DecodeSection(d *jobs.Decoder) jobs.Section {
 	return s
 }
 
-// settle fills in what depends on other fields, and checks the characters of CSV against one another.
-func (in *Input) settle(d *jobs.Decoder) {
+// Settle fills in what depends on other fields, and checks the characters of CSV against one another.
+func (in *Input) Settle(d *jobs.Decoder) {
 	if in.Format != "csv" {
 		return
 	}
@@ -67,7 +67,8 @@ var compressions = map[string][]string{
 	"jsonl":   {"none", "gzip", "zstd"},
 }
 
-func (out *Output) settle(d *jobs.Decoder) {
+// Settle fills in the compression, and checks that the format has it.
+func (out *Output) Settle(d *jobs.Decoder) {
 	allowed := compressions[out.Format]
 	switch at := d.At("compression"); {
 	case !d.At("format").Sound() || !at.Sound():
@@ -85,11 +86,11 @@ func (s *Section) checkPlaces(d *jobs.Decoder) {
 		switch {
 		case s.Input.URI != s.Output.URI && strings.HasPrefix(s.Input.URI, s.Output.URI):
 			in.Problem("the input lies inside the output %s: the job would read its own results", s.Output.URI)
-		case s.Input.reaches(s.Output.URI):
+		case s.Input.Reaches(s.Output.URI):
 			out.Problem("the output lies inside the input %s: the job would read its own results", s.Input.URI)
 		}
 	}
-	if in.Present() && in.Sound() && work.Present() && work.Sound() && s.Input.reaches(s.WorkURI) {
+	if in.Present() && in.Sound() && work.Present() && work.Sound() && s.Input.Reaches(s.WorkURI) {
 		work.Problem("the work area lies inside the input %s: the job would read its own intermediate results", s.Input.URI)
 	}
 }

@@ -23,8 +23,8 @@ func (in *Input) Matches(uri string) bool {
 	}
 }
 
-// reaches says whether an object below prefix, which ends in a slash, could belong to the input.
-func (in *Input) reaches(prefix string) bool {
+// Reaches says whether an object below prefix, which ends in a slash, could belong to the input.
+func (in *Input) Reaches(prefix string) bool {
 	if !strings.ContainsAny(in.URI, "*?") {
 		return strings.HasSuffix(in.URI, "/") && strings.HasPrefix(prefix, in.URI) || strings.HasPrefix(in.URI, prefix)
 	}

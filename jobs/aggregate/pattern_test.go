@@ -61,7 +61,7 @@ func TestReaches(t *testing.T) {
 		in := Input{URI: "s3://bucket/" + inputs.Draw(t, "input")}
 		prefix := "s3://bucket/" + keys.Draw(t, "prefix")
 		object := prefix + rest.Draw(t, "rest")
-		if in.Matches(object) && !in.reaches(prefix) {
+		if in.Matches(object) && !in.Reaches(prefix) {
 			t.Fatalf("input %s matches %s, but does not reach %s", in.URI, object, prefix)
 		}
 	})
