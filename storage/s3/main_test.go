@@ -98,7 +98,12 @@ func newBucket(t *testing.T) string {
 // unfinished names the multipart uploads that were neither completed nor aborted.
 func unfinished(t *testing.T, bucket string) []string {
 	t.Helper()
-	out, err := connect(t, serverConfig(server.URL())).sdk.ListMultipartUploads(t.Context(), &awss3.ListMultipartUploadsInput{Bucket: &bucket})
+	return unfinishedAt(t, serverConfig(server.URL()), bucket)
+}
+
+func unfinishedAt(t *testing.T, config Config, bucket string) []string {
+	t.Helper()
+	out, err := connect(t, config).sdk.ListMultipartUploads(t.Context(), &awss3.ListMultipartUploadsInput{Bucket: &bucket})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -55,7 +56,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[storag
 					Key:      aws.ToString(found.Key),
 					Size:     aws.ToInt64(found.Size),
 					ETag:     unquote(found.ETag),
-					Modified: aws.ToTime(found.LastModified),
+					Modified: aws.ToTime(found.LastModified).Truncate(time.Second), // as the other calls give it
 				}
 				if !yield(obj, nil) {
 					return

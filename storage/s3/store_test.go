@@ -3,18 +3,25 @@ package s3
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/tidemill/tidemill/dev/minio"
+	"github.com/tidemill/tidemill/dev/minio/miniotest"
 	"github.com/tidemill/tidemill/storage"
 	"github.com/tidemill/tidemill/storage/storagetest"
 )
 
-func TestConformance(t *testing.T) {
-	client := connect(t, serverConfig(server.URL()))
-	wrong := serverConfig(server.URL())
+// conformance runs the suite on a server, with a function that makes an empty bucket.
+func conformance(t *testing.T, config Config, newBucket func(t *testing.T) string) {
+	t.Helper()
+	client := connect(t, config)
+	wrong := config
 	wrong.SecretKey = storage.NewSecret("not-the-secret")
 	names := map[storage.Store]string{}
 	storagetest.Run(t, storagetest.Target{
@@ -28,8 +35,29 @@ func TestConformance(t *testing.T) {
 		Denied:  connect(t, wrong).Bucket(newBucket(t)),
 		Leftovers: func(t *testing.T, s storage.Store) []string {
 			t.Helper()
-			return unfinished(t, names[s])
+			return unfinishedAt(t, config, names[s])
 		},
+	})
+}
+
+func TestConformance(t *testing.T) {
+	conformance(t, serverConfig(server.URL()), newBucket)
+}
+
+func TestConformanceOfMinIO(t *testing.T) {
+	config := Config{
+		Endpoint:  miniotest.Start(t).URL(),
+		AccessKey: minio.AccessKey,
+		SecretKey: storage.NewSecret(minio.SecretKey),
+		PathStyle: true,
+	}
+	conformance(t, config, func(t *testing.T) string {
+		t.Helper()
+		name := fmt.Sprintf("bucket-%d", buckets.Add(1))
+		if _, err := connect(t, config).sdk.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &name}); err != nil {
+			t.Fatal(err)
+		}
+		return name
 	})
 }
 
