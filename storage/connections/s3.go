@@ -19,6 +19,11 @@ type s3Fields struct {
 	SecretKey    storage.Secret `json:"secret_key"`
 	SessionToken storage.Secret `json:"session_token"`
 	PathStyle    bool           `json:"path_style"`
+
+	CredentialsFile string `json:"credentials_file"`
+	Profile         string `json:"profile"`
+	RequesterPays   bool   `json:"requester_pays"`
+	Checksums       string `json:"checksums"`
 }
 
 // s3Connection makes its client when it is first needed: the default chain may
@@ -42,6 +47,11 @@ func newS3(entry jsontext.Value) (connection, error) {
 		SecretKey:    f.SecretKey,
 		SessionToken: f.SessionToken,
 		PathStyle:    f.PathStyle,
+
+		CredentialsFile: f.CredentialsFile,
+		Profile:         f.Profile,
+		RequesterPays:   f.RequesterPays,
+		Checksums:       f.Checksums,
 	}}
 	return c, c.config.Validate()
 }

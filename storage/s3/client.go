@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/tidemill/tidemill/storage"
 )
@@ -31,6 +34,11 @@ type Config struct {
 	SecretKey    storage.Secret
 	SessionToken storage.Secret // for temporary keys
 	PathStyle    bool           // http://endpoint/bucket/key instead of http://bucket.endpoint/key
+
+	CredentialsFile string // of the default chain, instead of ~/.aws/credentials
+	Profile         string // of the default chain's files, instead of AWS_PROFILE or "default"
+	RequesterPays   bool   // requests say that whoever makes them pays for them
+	Checksums       string // ChecksumsAuto or ChecksumsOff; empty: auto
 }
 
 // Validate reports what can never work; its errors match storage.ErrInvalid.
@@ -49,6 +57,15 @@ func (c Config) Validate() error {
 	if c.AccessKey == "" && !c.SessionToken.Empty() {
 		return fmt.Errorf("check keys: %w: a session token needs an access key and a secret key", storage.ErrInvalid)
 	}
+	if c.AccessKey != "" && (c.CredentialsFile != "" || c.Profile != "") {
+		return fmt.Errorf("check keys: %w: give an access key, or a credentials file or profile, not both", storage.ErrInvalid)
+	}
+	if c.CredentialsFile != "" && !filepath.IsAbs(c.CredentialsFile) {
+		return fmt.Errorf("check keys: %w: the credentials file must be an absolute path", storage.ErrInvalid)
+	}
+	if !slices.Contains([]string{"", ChecksumsAuto, ChecksumsOff}, c.Checksums) {
+		return fmt.Errorf("check checksums: %w: they are auto or off", storage.ErrInvalid)
+	}
 	return nil
 }
 
@@ -56,6 +73,7 @@ func (c Config) Validate() error {
 type Client struct {
 	sdk       *awss3.Client
 	transport *http.Transport
+	checksums checksums
 }
 
 // NewClient checks c and reads the default chain's files where c leaves
@@ -74,26 +92,38 @@ func newClient(ctx context.Context, c Config, silence time.Duration) (*Client, e
 		options.Region = cmp.Or(c.Region, defaultRegion)
 	}
 	transport := newTransport(silence)
-	options.HTTPClient = &http.Client{Transport: transport, CheckRedirect: neverRedirect}
-	// storage.WithRetry repeats. Checksums beyond the signature's are left to
-	// the calls that demand them: many servers do not know the newer ones.
+	options.HTTPClient = &http.Client{Transport: &paced{next: transport}, CheckRedirect: neverRedirect}
+	if c.RequesterPays {
+		options.APIOptions = append(options.APIOptions, smithyhttp.AddHeaderValue("X-Amz-Request-Payer", "requester"))
+	}
+	// storage.WithRetry repeats. Which calls have checksums is decided for
+	// each: many servers do not know the newer ones.
 	options.Retryer = aws.NopRetryer{}
 	options.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	options.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	if c.AccessKey != "" {
 		options.Credentials = credentials.NewStaticCredentialsProvider(c.AccessKey, c.SecretKey.Reveal(), c.SessionToken.Reveal())
-	} else if err := useDefaultChain(ctx, &options); err != nil {
+	} else if err := useDefaultChain(ctx, c, &options); err != nil {
 		return nil, err
 	}
 	if options.Region == "" {
 		return nil, fmt.Errorf("find region: %w: set it in the connection or as AWS_REGION", storage.ErrInvalid)
 	}
-	return &Client{sdk: awss3.New(options), transport: transport}, nil
+	client := &Client{sdk: awss3.New(options), transport: transport}
+	client.checksums.unknown.Store(c.Checksums == ChecksumsOff)
+	return client, nil
 }
 
 // useDefaultChain fills in credentials and, if it is open, the region.
-func useDefaultChain(ctx context.Context, options *awss3.Options) error {
-	chain, err := config.LoadDefaultConfig(ctx, config.WithRegion(options.Region))
+func useDefaultChain(ctx context.Context, c Config, options *awss3.Options) error {
+	load := []func(*config.LoadOptions) error{config.WithRegion(options.Region)}
+	if c.CredentialsFile != "" {
+		load = append(load, config.WithSharedCredentialsFiles([]string{c.CredentialsFile}))
+	}
+	if c.Profile != "" {
+		load = append(load, config.WithSharedConfigProfile(c.Profile))
+	}
+	chain, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return fmt.Errorf("load default AWS configuration: %w: %w", storage.ErrInvalid, err)
 	}
@@ -106,7 +136,9 @@ func useDefaultChain(ctx context.Context, options *awss3.Options) error {
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // Bucket is the store over the bucket name; whether it exists shows in its calls.
-func (c *Client) Bucket(name string) *Store { return &Store{client: c.sdk, bucket: name} }
+func (c *Client) Bucket(name string) *Store {
+	return &Store{client: c.sdk, bucket: name, checksums: &c.checksums}
+}
 
 // namedCredentials marks the errors of a provider, so that missing keys are not
 // taken for a failing network.

@@ -28,6 +28,8 @@ type Store struct {
 	client *awss3.Client
 	bucket string
 	seen   atomic.Bool // the bucket is known to exist
+	// of the client, for what all its stores learn
+	checksums *checksums
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -121,6 +123,8 @@ func (s *Store) Get(ctx context.Context, key string, r storage.Range) (io.ReadCl
 		input.Range = aws.String(fmt.Sprintf("bytes=%d-%d", r.Offset, r.Offset+r.Length-1))
 	case r.Offset > 0:
 		input.Range = aws.String(fmt.Sprintf("bytes=%d-", r.Offset))
+	default:
+		input.ChecksumMode = s.checksums.mode() // servers give none for ranges
 	}
 	out, err := s.client.GetObject(ctx, input)
 	if err != nil {

@@ -55,14 +55,11 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReaderAt, size int6
 
 func (s *Store) putWhole(ctx context.Context, key string, body io.ReaderAt, size int64, cond storage.Condition) (string, error) {
 	source := &readerAtErrors{ReaderAt: body}
-	input := &awss3.PutObjectInput{
-		Bucket:        &s.bucket,
-		Key:           &key,
-		Body:          io.NewSectionReader(source, 0, size),
-		ContentLength: &size,
-	}
+	input := &awss3.PutObjectInput{Bucket: &s.bucket, Key: &key, ContentLength: &size}
+	rewind := func() { input.Body = io.NewSectionReader(source, 0, size) }
+	rewind()
 	input.IfMatch, input.IfNoneMatch = headers(cond)
-	out, err := s.client.PutObject(ctx, input)
+	out, err := s.putObject(ctx, input, rewind)
 	if err != nil {
 		return "", s.putFailure(ctx, key, cond, source, err)
 	}
@@ -71,22 +68,29 @@ func (s *Store) putWhole(ctx context.Context, key string, body io.ReaderAt, size
 
 func (s *Store) putParts(ctx context.Context, key string, body io.ReaderAt, size int64, cond storage.Condition) (string, error) {
 	source := &readerAtErrors{ReaderAt: body}
-	created, err := s.client.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: &s.bucket, Key: &key})
+	id, algorithm, err := s.createUpload(ctx, key)
 	if err != nil {
 		return "", failure(ctx, "put", s.uri(key), err)
 	}
-	etag, err := s.completeParts(ctx, key, created.UploadId, source, size, cond)
+	etag, err := s.completeParts(ctx, upload{key, id, algorithm}, source, size, cond)
 	if err == nil {
 		return etag, nil
 	}
 	err = s.putFailure(ctx, key, cond, source, err)
-	if abortErr := s.abort(ctx, key, created.UploadId); abortErr != nil {
+	if abortErr := s.abort(ctx, key, id); abortErr != nil {
 		return "", fmt.Errorf("%w; the parts that were uploaded remain: %v", err, abortErr)
 	}
 	return "", err
 }
 
-func (s *Store) completeParts(ctx context.Context, key string, upload *string, source io.ReaderAt, size int64, cond storage.Condition) (string, error) {
+// upload is a multipart upload that has begun.
+type upload struct {
+	key       string
+	id        *string
+	algorithm types.ChecksumAlgorithm // of its parts; empty: none
+}
+
+func (s *Store) completeParts(ctx context.Context, u upload, source io.ReaderAt, size int64, cond storage.Condition) (string, error) {
 	each := max(partSize, (size+mostParts-1)/mostParts)
 	parts := make([]types.CompletedPart, (size+each-1)/each)
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -94,7 +98,7 @@ func (s *Store) completeParts(ctx context.Context, key string, upload *string, s
 	for i := range parts {
 		group.Go(func() error {
 			offset := int64(i) * each
-			part, err := s.uploadPart(groupCtx, key, upload, int32(i+1), io.NewSectionReader(source, offset, min(each, size-offset)))
+			part, err := s.uploadPart(groupCtx, u, int32(i+1), io.NewSectionReader(source, offset, min(each, size-offset)))
 			parts[i] = part
 			return err
 		})
@@ -104,8 +108,8 @@ func (s *Store) completeParts(ctx context.Context, key string, upload *string, s
 	}
 	input := &awss3.CompleteMultipartUploadInput{
 		Bucket:          &s.bucket,
-		Key:             &key,
-		UploadId:        upload,
+		Key:             &u.key,
+		UploadId:        u.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	}
 	input.IfMatch, input.IfNoneMatch = headers(cond)
@@ -117,14 +121,15 @@ func (s *Store) completeParts(ctx context.Context, key string, upload *string, s
 }
 
 // uploadPart tries a few times by itself: a part is small beside the upload.
-func (s *Store) uploadPart(ctx context.Context, key string, upload *string, number int32, body *io.SectionReader) (types.CompletedPart, error) {
+func (s *Store) uploadPart(ctx context.Context, u upload, number int32, body *io.SectionReader) (types.CompletedPart, error) {
 	out, err := s.client.UploadPart(ctx, &awss3.UploadPartInput{
-		Bucket:        &s.bucket,
-		Key:           &key,
-		UploadId:      upload,
-		PartNumber:    &number,
-		Body:          body,
-		ContentLength: aws.Int64(body.Size()),
+		Bucket:            &s.bucket,
+		Key:               &u.key,
+		UploadId:          u.id,
+		PartNumber:        &number,
+		Body:              body,
+		ContentLength:     aws.Int64(body.Size()),
+		ChecksumAlgorithm: u.algorithm,
 	}, func(o *awss3.Options) {
 		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts = partAttempts
@@ -134,7 +139,7 @@ func (s *Store) uploadPart(ctx context.Context, key string, upload *string, numb
 	if err != nil {
 		return types.CompletedPart{}, err
 	}
-	return types.CompletedPart{ETag: out.ETag, PartNumber: &number}, nil
+	return types.CompletedPart{ETag: out.ETag, PartNumber: &number, ChecksumCRC32C: out.ChecksumCRC32C}, nil
 }
 
 // abort removes the parts, also when ctx has ended. An upload that is not there
