@@ -94,10 +94,7 @@ func (h *Handler) unreadable(ctx context.Context, what string, err error) error 
 func showArchived(view *scheduler.View, run *archive.Run) wire.Run {
 	out := showRun(view, &scheduler.RunView{Run: run.Record, Progress: run.Progress})
 	for i, stage := range run.Stages {
-		for state, n := range stage.States {
-			*counter(&out.Stages[i].Tasks, state) += n
-		}
-		out.Stages[i].Rows, out.Stages[i].Bytes = stage.Rows, stage.Bytes
+		showFigures(&out.Stages[i], stage.Figures)
 	}
 	return out
 }

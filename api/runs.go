@@ -181,6 +181,7 @@ func (h *Handler) explain(ctx context.Context, in *runPath) (*explainOutput, err
 	for _, waiting := range run.Waiting {
 		out.Body.Waiting = append(out.Body.Waiting, showWaiting(waiting))
 	}
+	out.Body.SecondAttempts = showSeconds(run)
 	switch {
 	case jobs.Terminal(run.Run.State):
 		out.Body.Summary = "nothing waits: the run has ended"

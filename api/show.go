@@ -74,7 +74,7 @@ func showRun(view *scheduler.View, run *scheduler.RunView) wire.Run {
 		Ended:           utc(r.Ended),
 		CancelRequested: utc(r.CancelRequested),
 		Progress:        fraction(run.Progress),
-		Stages:          showStages(run),
+		Stages:          showStages(view, run),
 		By:              r.By,
 		CancelledBy:     r.CancelledBy,
 		Channel:         r.Channel,
@@ -92,7 +92,10 @@ func showRun(view *scheduler.View, run *scheduler.RunView) wire.Run {
 		out.Waiting = run.Waiting[0].Reason
 	}
 	if o := r.Output; o != nil {
-		out.Output = &wire.Output{URI: o.URI, Manifest: o.Manifest, Rows: o.Rows, Files: o.Files, Bytes: o.Bytes}
+		out.Output = &wire.Output{URI: o.URI, Manifest: o.Manifest, Rows: o.Rows, Files: o.Files, Bytes: o.Bytes, BadRows: o.BadRows}
+	}
+	if n := len(out.Stages); n > 0 {
+		out.TimeLeft = out.Stages[n-1].TimeLeft
 	}
 	if e := r.Error; e != nil {
 		out.Error = &wire.RunError{Kind: e.Kind, Message: e.Message, Task: e.Task, Pointer: e.Pointer, Problems: showProblems(e.Problems)}
@@ -121,26 +124,39 @@ func fraction(x float64) float64 {
 	return math.Floor(min(max(x, 0), 1)*1e4+1e-6) / 1e4
 }
 
-func showStages(run *scheduler.RunView) []wire.Stage {
+// showStages are the stages of a run. How long the last one still takes is estimated as of the view.
+func showStages(view *scheduler.View, run *scheduler.RunView) []wire.Stage {
 	out := make([]wire.Stage, len(run.Run.Stages))
 	for i, stage := range run.Run.Stages {
 		out[i].Name = stage.Name
-		shown := run.Stage(stage.Name)
-		if shown == nil {
-			continue // a run as a command gave it
-		}
-		for _, task := range shown.Tasks {
-			if task == nil {
-				*counter(&out[i].Tasks, run.NeverLaunched())++
-				continue
-			}
-			*counter(&out[i].Tasks, task.Task.State)++
-			counters := showCounters(task)
-			out[i].Rows += counters.Rows
-			out[i].Bytes += counters.Bytes
+		if shown := run.Stage(stage.Name); shown != nil { // or the run is as a command gave it
+			showFigures(&out[i], run.Figures(shown))
 		}
 	}
+	if left, known := run.Left(view.At); known && len(out) > 0 {
+		out[len(out)-1].TimeLeft = seconds(left)
+	}
 	return out
+}
+
+func showFigures(out *wire.Stage, f scheduler.Figures) {
+	for state, n := range f.States {
+		*counter(&out.Tasks, state) += n
+	}
+	out.Rows, out.Bytes, out.OutRows, out.OutBytes = f.Rows, f.Bytes, f.OutRows, f.OutBytes
+	out.Started, out.Ended = moment(f.Started), moment(f.Ended)
+	if took := f.Took; took.Tasks > 0 {
+		out.Durations = &wire.Durations{
+			Tasks: took.Tasks, Min: *seconds(took.Min), Median: *seconds(took.Median), P95: *seconds(took.P95), Max: *seconds(took.Max),
+			Skew: math.Round(took.Skew()*100) / 100,
+		}
+	}
+}
+
+// seconds is a duration as the wire has it: in seconds, with milliseconds.
+func seconds(d time.Duration) *float64 {
+	s := d.Round(time.Millisecond).Seconds()
+	return &s
 }
 
 // counter is where tasks in that state are counted.
@@ -166,12 +182,7 @@ func counter(c *wire.TaskCounts, state proto.TaskState) *int {
 	return &c.Unreachable
 }
 
-// showCounters are the final ones of a task that has finished, and what was last heard of one that runs.
-func showCounters(task *scheduler.TaskView) wire.Counters {
-	c := task.Task.Counters
-	if task.Progress != nil && task.Task.State != proto.TASK_FINISHED {
-		c = task.Progress.Counters
-	}
+func showCounters(c proto.Counters) wire.Counters {
 	return wire.Counters{
 		Rows: c.Rows, Bytes: c.Bytes, OutRows: c.OutRows, OutBytes: c.OutBytes,
 		CPUSeconds: c.Cpu.Seconds(), PeakMemory: c.PeakMemory,
@@ -189,7 +200,7 @@ func showTask(run *proto.Run, task *scheduler.TaskView) wire.Task {
 		Of:              t.Of,
 		State:           jobs.TaskStateName(t.State),
 		ExecutorVersion: run.ExecutorVersion,
-		Counters:        showCounters(task),
+		Counters:        showCounters(task.Counters()),
 		NotBefore:       utc(t.NotBefore),
 		Created:         shown(t.Created),
 		Attempts:        make([]wire.Attempt, len(t.Attempts)),
@@ -226,9 +237,28 @@ func showAttempt(run *proto.Run, a *proto.Attempt) wire.Attempt {
 
 		ExecutorVersion: cmp.Or(a.Version, run.ExecutorVersion),
 		HandedOver:      a.HandedOver,
+		Second:          a.Second,
 	}
 	if f := a.Failure; f != nil {
 		out.Failure = &wire.Failure{Class: jobs.ClassName(f.Class), Kind: f.Kind, Message: f.Message, Pointer: f.Pointer}
+	}
+	return out
+}
+
+// showSeconds are the second attempts that live beside others.
+func showSeconds(run *scheduler.RunView) []wire.SecondAttempt {
+	var out []wire.SecondAttempt
+	for _, stage := range run.Stages {
+		for _, task := range stage.Tasks {
+			if task == nil || jobs.TaskTerminal(task.Task.State) {
+				continue
+			}
+			for i := range task.Task.Attempts {
+				if a := &task.Task.Attempts[i]; a.Second != "" && a.Ended == nil && !a.GivenUp {
+					out = append(out, wire.SecondAttempt{Task: task.Task.ID, Attempt: a.Number, Agent: a.AgentID, Host: a.Host, Launched: shown(a.Launched), Why: a.Second})
+				}
+			}
+		}
 	}
 	return out
 }

@@ -22,7 +22,7 @@ type logsInput struct {
 	ID      string `path:"id" maxLength:"250" doc:"The task, or one of its attempts by its ID in Mesos"`
 	Stream  string `query:"stream" enum:"stdout,stderr" default:"stdout"`
 	Follow  bool   `query:"follow" doc:"Wait until there is a log, and go on until the attempt has ended"`
-	Attempt uint32 `query:"attempt" minimum:"0" doc:"Its number, from 1; the newest unless given"`
+	Attempt uint32 `query:"attempt" minimum:"0" doc:"Its number, from 1; unless given that whose result counts, or the newest"`
 }
 
 func (h *Handler) taskRoutes(described huma.API) {
@@ -129,12 +129,23 @@ func findAttempt(view *scheduler.View, id string, number uint32) (*scheduler.Run
 		number = n
 	}
 	if number == 0 {
-		number = uint32(max(len(task.Attempts), 1))
+		number = mostTelling(task)
 	}
 	if int(number) > max(len(task.Attempts), 1) {
 		return nil, nil, 0, problem(http.StatusNotFound, fmt.Sprintf("task %q has no attempt %d", task.ID, number))
 	}
 	return run, task, number, nil
+}
+
+// mostTelling is the number of the attempt whose result counts, or else of the newest: another one may have been launched
+// beside that which was the first to finish.
+func mostTelling(task *proto.Task) uint32 {
+	for i := range task.Attempts {
+		if scheduler.Counts(&task.Attempts[i]) {
+			return task.Attempts[i].Number
+		}
+	}
+	return uint32(max(len(task.Attempts), 1))
 }
 
 func findTask(view *scheduler.View, id string) (*scheduler.RunView, *proto.Task) {

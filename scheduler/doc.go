@@ -46,7 +46,7 @@
 // them), framework.go, reconcile.go, check.go, clean.go, version.go, use.go, compatible.go and collect.go (executor
 // versions), channel.go, rollouts.go, choose.go and tally.go (which version a run gets, and what its end says of that
 // version; scheduler/rollout judges), move.go (runs that go on with another version), load.go, ahead.go and migrate.go (restart), forget.go and key.go (what remains of old
-// runs), explain.go, trial.go, snapshot.go and stageview.go (what readers see).
+// runs), explain.go, trial.go, snapshot.go, stageview.go and figures.go (what readers see).
 //
 // Adapters (scheduler/mesos, scheduler/store, api) import this package's types, never the other way round.
 package scheduler

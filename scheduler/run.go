@@ -246,8 +246,8 @@ func (r *run) results(upTo int) jobs.StageResult {
 
 // winner is the number of the attempt whose output counts.
 func (t *task) winner() uint32 {
-	for _, a := range t.rec.Attempts {
-		if a.State == proto.TASK_FINISHED && !a.GivenUp && !a.HandedOver {
+	for i := range t.rec.Attempts {
+		if a := &t.rec.Attempts[i]; Counts(a) {
 			return a.Number
 		}
 	}

@@ -17,6 +17,7 @@ type Run struct {
 	CancelRequested *time.Time        `json:"cancel_requested,omitempty"`
 	Progress        float64           `json:"progress" minimum:"0" maximum:"1" doc:"Never falls while the run lives"`
 	Stages          []Stage           `json:"stages" doc:"In order; the last one is the current one"`
+	TimeLeft        *float64          `json:"time_left_seconds,omitempty" doc:"Until the end of the current stage, estimated; what follows after that is not known. Absent while too little is done to tell"`
 	Waiting         string            `json:"waiting,omitempty" doc:"Why tasks wait, in a sentence; see explain"`
 	Output          *Output           `json:"output,omitempty" doc:"What the run made visible"`
 	Error           *RunError         `json:"error,omitempty" doc:"Why the run failed"`
@@ -49,6 +50,23 @@ type Stage struct {
 	Tasks TaskCounts `json:"tasks" doc:"How many tasks are in which state"`
 	Rows  int64      `json:"rows" doc:"Input rows read so far"`
 	Bytes int64      `json:"bytes" doc:"Input bytes read so far, as stored"`
+
+	OutRows   int64      `json:"out_rows" doc:"Rows put out so far, to the next stage or the result"`
+	OutBytes  int64      `json:"out_bytes" doc:"Bytes put out so far, as stored"`
+	Started   *time.Time `json:"started,omitempty" doc:"When its first task was launched"`
+	Ended     *time.Time `json:"ended,omitempty" doc:"When its last task ended"`
+	TimeLeft  *float64   `json:"time_left_seconds,omitempty" doc:"Until its end, estimated: at the pace so far, but no shorter than its slowest task needs at its own. Absent while too little is done to tell"`
+	Durations *Durations `json:"durations,omitempty" doc:"How long the tasks took that have finished"`
+}
+
+// Durations are how long tasks took that have finished, each from the launch of the attempt that counts to its end.
+type Durations struct {
+	Tasks  int     `json:"tasks" doc:"How many have finished"`
+	Min    float64 `json:"min_seconds"`
+	Median float64 `json:"median_seconds"`
+	P95    float64 `json:"p95_seconds"`
+	Max    float64 `json:"max_seconds"`
+	Skew   float64 `json:"skew,omitempty" doc:"The slowest by the median. 1: all take the same. A large one speaks of skewed data, or of a slow agent"`
 }
 
 // TaskCounts is how many tasks are in which state.
@@ -76,6 +94,7 @@ type Output struct {
 	Rows     int64  `json:"rows"`
 	Files    int64  `json:"files" doc:"How many files there are"`
 	Bytes    int64  `json:"bytes"`
+	BadRows  int64  `json:"bad_rows,omitempty" doc:"Input rows that were left out because they could not be read"`
 }
 
 // RunError is why a run failed.
@@ -135,6 +154,7 @@ type Attempt struct {
 	Failure  *Failure   `json:"failure,omitempty"`
 
 	ExecutorVersion string `json:"executor_version"`
+	Second          string `json:"second,omitempty" doc:"Why it was launched beside an attempt that lived: that lagged far behind its siblings. The first to finish counts"`
 	HandedOver      bool   `json:"handed_over,omitempty" doc:"It ended at a checkpoint, because the run moved to another executor version"`
 }
 
@@ -157,6 +177,18 @@ type Explanation struct {
 	State   string    `json:"state" enum:"pending,running,succeeded,failed,cancelled"`
 	Summary string    `json:"summary" doc:"One sentence"`
 	Waiting []Waiting `json:"waiting" doc:"One entry for each shape of task"`
+
+	SecondAttempts []SecondAttempt `json:"second_attempts,omitempty" doc:"Attempts that run beside others of their tasks"`
+}
+
+// SecondAttempt is an attempt that runs beside another one of its task, which lags behind its siblings.
+type SecondAttempt struct {
+	Task     string    `json:"task"`
+	Attempt  uint32    `json:"attempt" doc:"Its number, from 1"`
+	Agent    string    `json:"agent" doc:"Mesos agent ID"`
+	Host     string    `json:"host"`
+	Launched time.Time `json:"launched"`
+	Why      string    `json:"why" doc:"A sentence"`
 }
 
 // Waiting explains the waiting tasks of one shape.
@@ -174,7 +206,7 @@ type Waiting struct {
 
 // Turndown is one reason for which tasks wait.
 type Turndown struct {
-	Reason string `json:"reason" doc:"cpus, memory, disk, constraint and its attribute, maintenance, back-off, parallelism, retry, …"`
+	Reason string `json:"reason" doc:"cpus, memory, disk, constraint and its attribute, maintenance, back-off, parallelism, retry, second attempt, …"`
 	Offers int    `json:"offers,omitempty" doc:"Turned down for it; missing if offers have nothing to do with it"`
 	Of     int    `json:"of,omitempty" doc:"Offers looked at"`
 	Text   string `json:"text" doc:"Such as: zone: 12 of 12 offers are in b"`

@@ -56,7 +56,7 @@ func newRunsCommand() *cobra.Command {
 	var limit int
 	command := verb(&cobra.Command{
 		Use:   "runs [RUN]",
-		Short: "List runs, newest first, or show one with its tasks",
+		Short: "List runs, newest first, or show one with its stages and tasks",
 		Args:  cobra.MaximumNArgs(1),
 	}, func(ctx context.Context, s *shell, args []string) error {
 		if limit < 0 {
@@ -81,6 +81,11 @@ func newRunsCommand() *cobra.Command {
 	command.Flags().StringVar(&filter.Job, "job", "", "only runs of this job")
 	command.Flags().StringSliceVar(&filter.States, "state", nil, "only runs in this state: pending, running, succeeded, failed or cancelled; may be repeated")
 	command.Flags().IntVar(&limit, "limit", 20, "how many at most; 0: all")
+	command.AddCommand(verb(&cobra.Command{
+		Use:   "show RUN",
+		Short: "Show a run with its stages and tasks",
+		Args:  cobra.ExactArgs(1),
+	}, func(ctx context.Context, s *shell, args []string) error { return showRun(ctx, s, args[0]) }))
 	return command
 }
 
@@ -110,7 +115,7 @@ func showRun(ctx context.Context, s *shell, id string) error {
 	}
 	fields := [][2]string{
 		{"run", run.ID}, {"job", fmt.Sprintf("%s, revision %d", run.Job, run.Revision)}, {"state", run.State},
-		{"progress", formatPercent(run.Progress)}, {"version", run.ExecutorVersion}, {"channel", formatFollowed(run)},
+		{"progress", formatPercent(run.Progress)}, {"time left", formatLeft(run.TimeLeft)}, {"version", run.ExecutorVersion}, {"channel", formatFollowed(run)},
 		{"started by", run.By}, {"cancelled by", run.CancelledBy},
 		{"created", formatTime(&run.Created)}, {"started", formatTime(run.Started)}, {"ended", formatTime(run.Ended)},
 		{"waiting", run.Waiting},
@@ -118,14 +123,17 @@ func showRun(ctx context.Context, s *shell, id string) error {
 	if err := writeFields(s.out, append(fields, outcome(run)...)); err != nil {
 		return err
 	}
+	if err := writeStages(s.out, run.Stages); err != nil {
+		return err
+	}
 	if _, err := fmt.Fprintln(s.out); err != nil {
 		return err
 	}
-	header := table.Row{"task", "state", "progress", "host", "attempts", "rows", "read", "cpu", "memory"}
+	header := table.Row{"task", "state", "progress", "host", "attempts", "took", "rows", "read", "rows out", "out", "cpu", "memory"}
 	return showList(s, tasks, header, func(t wire.Task) table.Row {
 		c := t.Counters
-		return table.Row{t.ID, t.State, formatPercent(t.Progress), t.Host, len(t.Attempts), formatCount(c.Rows), formatBytes(c.Bytes),
-			fmt.Sprintf("%.1fs", c.CPUSeconds), formatBytes(c.PeakMemory)}
+		return table.Row{t.ID, t.State, formatPercent(t.Progress), t.Host, formatAttempts(t), formatTaskTook(t), formatCount(c.Rows), formatBytes(c.Bytes),
+			formatCount(c.OutRows), formatBytes(c.OutBytes), fmt.Sprintf("%.1fs", c.CPUSeconds), formatBytes(c.PeakMemory)}
 	})
 }
 
@@ -153,7 +161,7 @@ func outcome(run wire.Run) [][2]string {
 	var fields [][2]string
 	if o := run.Output; o != nil {
 		fields = append(fields, [2]string{"output", o.URI}, [2]string{"manifest", o.Manifest},
-			[2]string{"result", fmt.Sprintf("%s in %s, %s", plural(o.Rows, "row"), plural(o.Files, "file"), formatBytes(o.Bytes))})
+			[2]string{"result", fmt.Sprintf("%s in %s, %s", plural(o.Rows, "row"), plural(o.Files, "file"), formatBytes(o.Bytes))}, [2]string{"bad rows", formatSome(o.BadRows)})
 	}
 	if e := run.Error; e != nil {
 		fields = append(fields, [2]string{"error", e.Kind + ": " + e.Message}, [2]string{"at", e.Pointer}, [2]string{"task", e.Task})

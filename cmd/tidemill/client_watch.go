@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +20,7 @@ import (
 func newWatchCommand() *cobra.Command {
 	return verb(&cobra.Command{
 		Use:   "watch RUN",
-		Short: "Follow a run until it has ended: a bar on a terminal, lines otherwise",
+		Short: "Follow a run until it has ended: its stages and a bar on a terminal, lines otherwise",
 		Args:  cobra.ExactArgs(1),
 	}, func(ctx context.Context, s *shell, args []string) error {
 		return watchRun(ctx, s, args[0])
@@ -41,7 +42,7 @@ func watchRun(ctx context.Context, s *shell, id string) error {
 		err = writeJSON(s.out, run)
 	} else {
 		fields := [][2]string{{"run", run.ID}, {"state", run.State}, {"took", formatTook(run.Started, run.Ended)}}
-		err = writeFields(s.out, append(fields, outcome(run)...))
+		err = errors.Join(writeFields(s.out, append(fields, outcome(run)...)), writeStages(s.out, run.Stages))
 	}
 	if err == nil && run.State != "succeeded" {
 		return &exitError{code: exitFailed}
@@ -89,13 +90,16 @@ func describeRun(run wire.Run) string {
 	if stages := formatStages(run.Stages); stages != "" {
 		line += "  " + stages
 	}
+	if left := formatLeft(run.TimeLeft); left != "" {
+		line += "  " + left + " left"
+	}
 	if run.Waiting != "" && !underWay(run) {
 		line += "  (" + run.Waiting + ")"
 	}
 	return line
 }
 
-// runBar draws a bar.
+// runBar draws the stage table and a bar below it.
 type runBar struct {
 	writer  progress.Writer
 	tracker *progress.Tracker
@@ -130,6 +134,7 @@ func newRunBar(out io.Writer) *runBar {
 
 func (b *runBar) show(run wire.Run) error {
 	b.tracker.UpdateMessage(describeRun(run))
+	b.writer.SetPinnedMessages(stageLines(run.Stages)...)
 	if !wire.Ended(run.State) { // the tracker would take its last step for its end
 		b.tracker.SetValue(min(int64(run.Progress*barSteps), barSteps-1))
 	}

@@ -37,9 +37,7 @@ type Run struct {
 type Stage struct {
 	Name    string
 	Created time.Time // when its tasks began to wait
-	States  map[proto.TaskState]int
-	Rows    int64 // read
-	Bytes   int64
+	scheduler.Figures
 }
 
 // View is the run without its tasks: each looks as if it was never launched.

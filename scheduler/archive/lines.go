@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/proto"
+	"github.com/tidemill/tidemill/scheduler"
 )
 
 // This file is the format of the lines. Fields may be added; anything else is a new version.
@@ -78,6 +79,22 @@ type stageLine struct {
 	States  map[string]int `json:"states"` // how many tasks ended in which
 	Rows    int64          `json:"rows"`   // read
 	Bytes   int64          `json:"bytes"`
+
+	// These are missing in lines that were written before there were such.
+	OutRows  int64       `json:"out_rows,omitempty"`
+	OutBytes int64       `json:"out_bytes,omitempty"`
+	Started  *time.Time  `json:"started,omitempty"`
+	Ended    *time.Time  `json:"ended,omitempty"`
+	Took     *spreadLine `json:"took,omitempty"`
+}
+
+// spreadLine is how long tasks took, in milliseconds.
+type spreadLine struct {
+	Tasks  int   `json:"tasks"`
+	Min    int64 `json:"min"`
+	Median int64 `json:"median"`
+	P95    int64 `json:"p95"`
+	Max    int64 `json:"max"`
 }
 
 type outputLine struct {
@@ -86,6 +103,7 @@ type outputLine struct {
 	Rows     int64  `json:"rows"`
 	Files    int64  `json:"files"`
 	Bytes    int64  `json:"bytes"`
+	BadRows  int64  `json:"bad_rows,omitempty"`
 }
 
 type errorLine struct {
@@ -151,6 +169,7 @@ type attemptLine struct {
 	Executor      string       `json:"executor"`
 	Version       string       `json:"version,omitempty"`
 	HandedOver    bool         `json:"handed_over,omitempty"`
+	Second        string       `json:"second,omitempty"`
 	Launched      time.Time    `json:"launched"`
 	Running       *time.Time   `json:"running,omitempty"`
 	Ended         *time.Time   `json:"ended,omitempty"`
@@ -196,7 +215,8 @@ func writeSummary(r *Run) summary {
 	for i, stage := range r.Stages {
 		line := stageLine{
 			Name: stage.Name, Created: stage.Created.UTC(), Tasks: rec.Stages[i].Tasks, Done: rec.Stages[i].Done,
-			States: map[string]int{}, Rows: stage.Rows, Bytes: stage.Bytes,
+			States: map[string]int{}, Rows: stage.Rows, Bytes: stage.Bytes, OutRows: stage.OutRows, OutBytes: stage.OutBytes,
+			Started: moment(stage.Started), Ended: moment(stage.Ended), Took: writeSpread(stage.Took),
 		}
 		for state, n := range stage.States {
 			line.States[jobs.TaskStateName(state)] = n
@@ -204,7 +224,7 @@ func writeSummary(r *Run) summary {
 		out.Stages = append(out.Stages, line)
 	}
 	if o := rec.Output; o != nil {
-		out.Output = &outputLine{URI: o.URI, Manifest: o.Manifest, Rows: o.Rows, Files: o.Files, Bytes: o.Bytes}
+		out.Output = &outputLine{URI: o.URI, Manifest: o.Manifest, Rows: o.Rows, Files: o.Files, Bytes: o.Bytes, BadRows: o.BadRows}
 	}
 	if e := rec.Error; e != nil {
 		out.Error = &errorLine{Kind: e.Kind, Message: e.Message, Task: e.Task, Pointer: e.Pointer, Problems: writeProblems(e.Problems)}
@@ -231,7 +251,10 @@ func readSummary(in *summary) (*Run, error) {
 		if line.Tasks > mostStageTasks {
 			return nil, fmt.Errorf("stage %q has %d tasks", line.Name, line.Tasks)
 		}
-		stage := Stage{Name: line.Name, Created: line.Created, Rows: line.Rows, Bytes: line.Bytes, States: map[proto.TaskState]int{}}
+		stage := Stage{Name: line.Name, Created: line.Created, Figures: scheduler.Figures{
+			Rows: line.Rows, Bytes: line.Bytes, OutRows: line.OutRows, OutBytes: line.OutBytes,
+			Started: orZero(line.Started), Ended: orZero(line.Ended), Took: readSpread(line.Took), States: map[proto.TaskState]int{},
+		}}
 		for name, n := range line.States {
 			state, err := taskState(name)
 			if err != nil {
@@ -243,12 +266,44 @@ func readSummary(in *summary) (*Run, error) {
 		out.Stages = append(out.Stages, stage)
 	}
 	if o := in.Output; o != nil {
-		rec.Output = &proto.Output{URI: o.URI, Manifest: o.Manifest, Rows: o.Rows, Files: o.Files, Bytes: o.Bytes}
+		rec.Output = &proto.Output{URI: o.URI, Manifest: o.Manifest, Rows: o.Rows, Files: o.Files, Bytes: o.Bytes, BadRows: o.BadRows}
 	}
 	if e := in.Error; e != nil {
 		rec.Error = &proto.RunError{Kind: e.Kind, Message: e.Message, Task: e.Task, Pointer: e.Pointer, Problems: readProblems(e.Problems)}
 	}
 	return out, nil
+}
+
+func writeSpread(in scheduler.Spread) *spreadLine {
+	if in.Tasks == 0 {
+		return nil
+	}
+	return &spreadLine{Tasks: in.Tasks, Min: in.Min.Milliseconds(), Median: in.Median.Milliseconds(), P95: in.P95.Milliseconds(), Max: in.Max.Milliseconds()}
+}
+
+func readSpread(in *spreadLine) scheduler.Spread {
+	if in == nil {
+		return scheduler.Spread{}
+	}
+	return scheduler.Spread{
+		Tasks: in.Tasks, Min: time.Duration(in.Min) * time.Millisecond, Median: time.Duration(in.Median) * time.Millisecond,
+		P95: time.Duration(in.P95) * time.Millisecond, Max: time.Duration(in.Max) * time.Millisecond,
+	}
+}
+
+// moment is t, or nil if it is not set; orZero is the inverse.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return utc(&t)
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
 }
 
 func writeProblems(in []proto.Problem) []problemLine {
@@ -292,7 +347,7 @@ func writeTask(t *proto.Task) *taskLine {
 	for i, a := range t.Attempts {
 		out.Attempts[i] = attemptLine{
 			ID: a.MesosID, Number: a.Number, State: jobs.TaskStateName(a.State), Agent: a.AgentID, Host: a.Host, AgentURL: a.AgentURL,
-			Executor: a.ExecutorID, Version: a.Version, HandedOver: a.HandedOver, Launched: a.Launched.UTC(), Running: utc(a.Running), Ended: utc(a.Ended), KillRequested: utc(a.KillRequested),
+			Executor: a.ExecutorID, Version: a.Version, HandedOver: a.HandedOver, Second: a.Second, Launched: a.Launched.UTC(), Running: utc(a.Running), Ended: utc(a.Ended), KillRequested: utc(a.KillRequested),
 			GivenUp: a.GivenUp, Settled: a.Settled, Reason: a.Reason, Directory: a.Directory, LogURI: a.LogURI,
 		}
 		if f := a.Failure; f != nil {
@@ -324,7 +379,7 @@ func readTask(run string, in *taskLine) (*proto.Task, error) {
 		}
 		attempt := proto.Attempt{
 			MesosID: a.ID, Number: a.Number, State: state, AgentID: a.Agent, Host: a.Host, AgentURL: a.AgentURL,
-			ExecutorID: a.Executor, Version: a.Version, HandedOver: a.HandedOver, Launched: a.Launched, Running: a.Running, Ended: a.Ended, KillRequested: a.KillRequested,
+			ExecutorID: a.Executor, Version: a.Version, HandedOver: a.HandedOver, Second: a.Second, Launched: a.Launched, Running: a.Running, Ended: a.Ended, KillRequested: a.KillRequested,
 			GivenUp: a.GivenUp, Settled: a.Settled, Reason: a.Reason, Directory: a.Directory, LogURI: a.LogURI,
 		}
 		if f := a.Failure; f != nil {

@@ -160,18 +160,9 @@ func (p *pair) finish() ([]byte, error) {
 func summarize(view *scheduler.RunView) *Run {
 	out := &Run{Record: view.Run, Progress: view.Progress}
 	for _, recorded := range view.Run.Stages {
-		stage := Stage{Name: recorded.Name, States: make(map[proto.TaskState]int)}
+		stage := Stage{Name: recorded.Name}
 		if seen := view.Stage(recorded.Name); seen != nil {
-			stage.Created = seen.Created
-			for _, task := range seen.Tasks {
-				if task == nil {
-					stage.States[view.NeverLaunched()]++
-					continue
-				}
-				stage.States[task.Task.State]++
-				stage.Rows += task.Task.Counters.Rows
-				stage.Bytes += task.Task.Counters.Bytes
-			}
+			stage.Created, stage.Figures = seen.Created, view.Figures(seen)
 		}
 		out.Stages = append(out.Stages, stage)
 	}
