@@ -115,16 +115,19 @@ func between(index segment.Index, first, last int) segment.Index {
 	return some
 }
 
+// inMemory is how much larger than its segment a relation may be while it is merged, if its values are long.
+const inMemory = 4
+
 // rounds divides the partitions. A round has one at least.
 func (in *incoming) rounds() []round {
 	rows, bytes := make([]float64, in.partitions), make([]float64, in.partitions)
-	finest := in.partitions
+	finest, width := in.partitions, float64(in.shape.width())
 	for _, object := range in.objects {
 		for _, s := range object.Index {
 			span := float64(s.Last - s.First)
 			finest = min(finest, s.Last-s.First)
 			for p := s.First; p < s.Last; p++ {
-				rows[p] += float64(s.Rows) / span
+				rows[p] += max(float64(s.Rows), float64(s.Length)*inMemory/width) / span
 				bytes[p] += float64(s.Length) / span
 			}
 		}

@@ -21,7 +21,13 @@ const countSection = `{"input": {"uri": "LAKE/in/", "format": "csv"}, "group_by"
 // step does one task of run "test-1" by hand.
 func (l *lake) step(section, stage string, index, attempt uint32, input proto.Marshaler) ([]byte, error) {
 	l.t.Helper()
-	spec, raw := l.spec(section, 4)
+	return l.stepWith(4, section, stage, index, attempt, input)
+}
+
+// stepWith is step with another parallelism.
+func (l *lake) stepWith(parallelism int, section, stage string, index, attempt uint32, input proto.Marshaler) ([]byte, error) {
+	l.t.Helper()
+	spec, raw := l.spec(section, parallelism)
 	data := &proto.TaskData{
 		Run: "test-1", Job: spec.Name, Kind: spec.Kind, Stage: stage, Index: index, Attempt: attempt, Spec: raw,
 		RunCreated: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
