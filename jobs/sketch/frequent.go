@@ -20,8 +20,8 @@ const (
 	// perItem is how many counters there are for each item that is asked for, and leastCounters how many at least.
 	perItem       = 8
 	leastCounters = 1024
-	leastLgMap    = 3
 	mostLgMap     = 24
+	freeLgMap     = 16 // maps of this size are made for few bytes, too
 )
 
 var (
@@ -139,7 +139,7 @@ func checkFrequent(data []byte) (empty bool, err error) {
 	}
 	lgMost, lgNow, active := int(data[3]), int(data[4]), activeItems(data)
 	if lgMost > mostLgMap || lgNow > lgMost || active > (len(data)-frequentStart)/8 ||
-		lgNow > leastLgMap && active < 1<<lgNow/16 { // the library's maps are a quarter full at least, but after a purge
+		lgNow > freeLgMap && active < 1<<lgNow/16 { // a purge leaves few items in a large map
 		return false, refuse
 	}
 	for i := range active {
