@@ -75,7 +75,7 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(fmt.Errorf("%w (see %q)", err, cmd.CommandPath()+" --help"))
 	})
-	root.AddCommand(newServeCommand(), newTokensCommand())
+	root.AddCommand(newServeCommand(), newTokensCommand(), newSketchCommand())
 	root.AddCommand(newOperatorCommands()...)
 	root.AddCommand(newClientCommands()...)
 	return root
