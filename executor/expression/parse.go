@@ -1,6 +1,7 @@
 package expression
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,8 @@ type Expression struct {
 	Text      string
 	Columns   []string // what may be column names in it, each once, in order of appearance, as written
 	Functions []string // names of the functions that it calls, each once; operators are not among them
+	// Comparisons must all hold for the expression to hold, if it is a condition. There may be more to it.
+	Comparisons []Comparison
 }
 
 // SQL is the expression for use within a statement. The line break ends a comment at its end.
@@ -55,7 +58,9 @@ func read(text string, parsed []byte) (*Expression, error) {
 			Node map[string]any
 		}
 	}
-	if err := json.Unmarshal(parsed, &document); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(parsed))
+	decoder.UseNumber() // constants stay as they are
+	if err := decoder.Decode(&document); err != nil {
 		return nil, fmt.Errorf("read parsed expression: %w", err)
 	}
 	if document.Error {
@@ -72,6 +77,9 @@ func read(text string, parsed []byte) (*Expression, error) {
 	w := walker{expression: &Expression{Text: text}}
 	if err := w.visit(selected, 0); err != nil {
 		return nil, err
+	}
+	if top, ok := selected.(map[string]any); ok {
+		w.expression.Comparisons = comparisons(top)
 	}
 	return w.expression, nil
 }
