@@ -48,7 +48,7 @@ func (s *Set) header(ctx context.Context, file int, dialect Dialect) (_ []string
 
 // Heads writes whole rows from the beginnings of some files to w.
 func (r *Rows) Heads(ctx context.Context, sample Sample, w io.Writer) error {
-	for _, file := range spread(len(r.Set.Files), sample.Files) {
+	for _, file := range Spread(len(r.Set.Files), sample.Files) {
 		err := r.head(ctx, file, sample.Bytes, w)
 		if err != nil {
 			return err
@@ -57,8 +57,8 @@ func (r *Rows) Heads(ctx context.Context, sample Sample, w io.Writer) error {
 	return nil
 }
 
-// spread picks n of count things, evenly.
-func spread(count, n int) []int {
+// Spread picks n of count things, evenly.
+func Spread(count, n int) []int {
 	if count <= n {
 		n = count
 	}

@@ -69,15 +69,18 @@ func (n *namedReader) Read(p []byte) (int, error) {
 	return k, err
 }
 
-// explain tells a changed or vanished object from trouble with the store.
-func (n *namedReader) explain(err error) error {
+func (n *namedReader) explain(err error) error { return n.set.ReadFailure(n.file, err) }
+
+// ReadFailure names the file that storage could not read, and tells a changed or vanished object from trouble with the
+// store.
+func (s *Set) ReadFailure(file int, err error) error {
 	if errors.Is(err, storage.ErrCondition) || errors.Is(err, storage.ErrNotFound) {
 		return &task.Failure{
 			Class: proto.CLASS_FINAL, Kind: "conflict", Err: err,
-			Message: fmt.Sprintf("object %s changed while the run was reading it", n.set.URI(n.file)),
+			Message: fmt.Sprintf("object %s changed while the run was reading it", s.URI(file)),
 		}
 	}
-	return fmt.Errorf("read %s: %w", n.set.URI(n.file), err)
+	return fmt.Errorf("read %s: %w", s.URI(file), err)
 }
 
 // broken is what an error of a decoder means.

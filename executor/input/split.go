@@ -1,10 +1,13 @@
 package input
 
-// Segment is a range of a file: the whole of it, or the lines that begin in it.
+// Segment is a range of a file: the whole of it, or the lines that begin in it, or some row groups of Parquet.
 type Segment struct {
 	File   int   `json:"file"`
 	Offset int64 `json:"offset,omitempty"`
-	Length int64 `json:"length"`
+	Length int64 `json:"length"` // bytes; of row groups, those of the columns that are needed
+	// Group and Groups are the first row group and how many there are; 0 groups are the whole file.
+	Group  int `json:"group,omitempty"`
+	Groups int `json:"groups,omitempty"`
 }
 
 // Split is what one task reads, in order.
@@ -56,6 +59,34 @@ func Cut(files []File, target int64, lines bool) []Split {
 		splits = []Split{nil}
 	}
 	return splits
+}
+
+// CutGroups divides row groups, one or more to a segment, into splits of about target bytes. Neighbours become one segment.
+// There is at least one split.
+func CutGroups(segments []Segment, target int64) []Split {
+	splits := []Split{nil}
+	var size int64
+	for _, s := range segments {
+		last := len(splits) - 1
+		if size > 0 && size+s.Length/2 > target {
+			splits = append(splits, Split{s})
+			size = s.Length
+			continue
+		}
+		size += s.Length
+		if n := len(splits[last]); n > 0 && s.follows(splits[last][n-1]) {
+			splits[last][n-1].Groups += s.Groups
+			splits[last][n-1].Length += s.Length
+		} else {
+			splits[last] = append(splits[last], s)
+		}
+	}
+	return splits
+}
+
+// follows says that a segment begins where another ends.
+func (s Segment) follows(before Segment) bool {
+	return s.File == before.File && s.Groups > 0 && before.Groups > 0 && s.Group == before.Group+before.Groups
 }
 
 // Target is how large splits should be for so many tasks at a time, between smallest and largest bytes.
