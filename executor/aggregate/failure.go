@@ -151,20 +151,21 @@ func (s *textSource) suspectValue(name, value string) (input.Suspect, string, bo
 }
 
 // notOfType says of a value that it does not fit its column.
-func (s *textSource) notOfType(c column, value string) string {
+func (t *stage) notOfType(c column, value string) string {
 	const most = 60
 	if runes := []rune(value); len(runes) > most {
 		value = string(runes[:most]) + "…"
 	}
 	detail := fmt.Sprintf("column %q: %q is not %s", c.Name, value, c.Type)
-	if !s.declared(c.Name) {
+	if !t.declared(c.Name) {
 		detail += ", the type of the values that were looked at; declare another one in /aggregate/input/columns if it is wrong"
 	}
 	return detail
 }
 
-func (s *textSource) declared(name string) bool {
-	for _, c := range s.section.Input.Columns {
+// declared says whether the spec has a type for the column.
+func (t *stage) declared(name string) bool {
+	for _, c := range t.section.Input.Columns {
 		if strings.EqualFold(c.Name, name) {
 			return true
 		}

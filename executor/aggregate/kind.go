@@ -87,6 +87,7 @@ type stage struct {
 	section *aggregate.Section
 	store   storage.Store // of the output
 	output  *commit.Output
+	parquet *parquetFiles // what the plan has seen of them; nil for other formats and tasks
 }
 
 func newStage(ctx context.Context, work *task.Work) (*stage, error) {

@@ -24,7 +24,7 @@ func (t *stage) runMap(ctx context.Context) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	source := t.newSource(store, base, p, sh)
+	source := t.newSource(session, store, base, p, sh)
 	split := p.Splits[in.Split]
 	out, err := t.newOutgoing(session, sh, p, int(in.Split))
 	if err != nil {

@@ -44,7 +44,7 @@ func parsePlan(data []byte, run string) (*plan, error) {
 	}
 	for i, split := range p.Splits {
 		for _, s := range split {
-			if s.File < 0 || s.File >= len(p.Files) || s.Offset < 0 || s.Length < 0 || s.Offset > p.Files[s.File].Size || s.Length > p.Files[s.File].Size-s.Offset {
+			if s.File < 0 || s.File >= len(p.Files) || s.Offset < 0 || s.Length < 0 || s.Group < 0 || s.Groups < 0 || s.Offset > p.Files[s.File].Size || s.Length > p.Files[s.File].Size-s.Offset {
 				return nil, fmt.Errorf("parse plan: split %d is not a part of the input", i)
 			}
 		}

@@ -38,7 +38,7 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 		return nil, err
 	}
 	if len(p.Splits) == 1 {
-		out, err := t.doAll(ctx, session, sh, t.newSource(store, base, p, sh), p)
+		out, err := t.doAll(ctx, session, sh, t.newSource(session, store, base, p, sh), p)
 		if err != nil {
 			return nil, err
 		}
@@ -55,19 +55,16 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 }
 
 func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, smallestSplit int64) (*plan, error) {
-	columns, err := t.findColumns(ctx, session, rows, sh)
+	columns, splits, err := t.lookAtInput(ctx, session, sh, rows, smallestSplit)
 	if err != nil {
 		return nil, err
 	}
 	if err := sh.bind(ctx, session, columns); err != nil {
 		return nil, err
 	}
-	in := t.section.Input
-	set := rows.Set
-	lines := !rows.Dialect.CSV || !in.QuotedNewlines || in.Quote == ""
 	p := &plan{
-		Run: t.Data.Run, Files: set.Files, Columns: columns, Header: rows.Header,
-		Splits:     input.Cut(set.Files, input.Target(set.Bytes(), t.Spec.Parallelism, smallestSplit, in.SplitSize), lines),
+		Run: t.Data.Run, Files: rows.Set.Files, Columns: columns, Header: rows.Header,
+		Splits:     splits,
 		Partitions: 1,
 	}
 	if len(sh.exchangeKeys()) > 0 && len(p.Splits) > 1 {
@@ -83,6 +80,21 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 		p.Time = sh.time.kind
 	}
 	return p, nil
+}
+
+// lookAtInput finds the columns of the input and cuts it.
+func (t *stage) lookAtInput(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, smallestSplit int64) ([]column, []input.Split, error) {
+	in, set := t.section.Input, rows.Set
+	target := func(bytes int64) int64 {
+		return input.Target(bytes, t.Spec.Parallelism, smallestSplit, in.SplitSize)
+	}
+	if in.Format == "parquet" {
+		columns, segments, err := t.planParquet(ctx, session, set, sh)
+		return columns, input.CutGroups(segments, target(input.Split(segments).Bytes())), err
+	}
+	columns, err := t.findColumns(ctx, session, rows, sh)
+	lines := !rows.Dialect.CSV || !in.QuotedNewlines || in.Quote == ""
+	return columns, input.Cut(set.Files, target(set.Bytes()), lines), err
 }
 
 // doAll is a run of one split: one task.

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"context"
 
+	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/storage"
 )
@@ -17,6 +18,9 @@ type rowSource interface {
 }
 
 // newSource opens the input of a plan. base is any URI in store.
-func (t *stage) newSource(store storage.Store, base storage.URI, p *plan, sh *shape) rowSource {
+func (t *stage) newSource(session *engine.Session, store storage.Store, base storage.URI, p *plan, sh *shape) rowSource {
+	if t.section.Input.Format == "parquet" {
+		return t.newParquetSource(session, &input.Set{Store: store, Base: base, Files: p.Files}, p, sh)
+	}
 	return t.newTextSource(store, base, p, sh)
 }

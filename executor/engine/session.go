@@ -56,6 +56,7 @@ func (s *Session) lock(ctx context.Context, config Config) error {
 		"TimeZone='UTC'",
 		"partitioned_write_max_open_files=256", // each file of a partitioned write is written at one go
 		"preserve_insertion_order=true",        // pages and sorted results rely on it
+		"enable_external_file_cache=false",     // scratch files are read once, and another may have the same name soon
 		"enable_external_access=false",
 		"lock_configuration=true",
 	}

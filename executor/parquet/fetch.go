@@ -39,6 +39,14 @@ func (f *Footer) Fetch(ctx context.Context, store storage.Store, object storage.
 	if _, err := file.WriteAt(f.rewrite(groups, keep), end); err != nil {
 		return fmt.Errorf("write scratch file: %w", err)
 	}
+	if f.whole != nil {
+		for _, r := range ranges {
+			if _, err := file.WriteAt(f.whole[r.begin:r.end], r.begin); err != nil {
+				return fmt.Errorf("write scratch file: %w", err)
+			}
+		}
+		return nil
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(cmp.Or(ahead.Parallel, storage.DefaultReadAhead.Parallel))
 	most := cmp.Or(ahead.Chunk, storage.DefaultReadAhead.Chunk)

@@ -23,7 +23,9 @@ type Footer struct {
 	Groups  []Group  // in the order of the file, without those that have no rows
 	Schema  string   // as encoded: files with the same one have the same columns and types
 
-	size     int64 // of the file up to the footer
+	size     int64  // of the file up to the footer
+	length   int    // of the footer as encoded
+	whole    []byte // the object, if it is small
 	elements [][]byte
 	others   []field // that are copied as they are
 	orders   [][]byte
@@ -74,7 +76,7 @@ const (
 
 // parse reads an encoded footer. size is that of the file up to it. What it returns refers to data.
 func parse(data []byte, size int64) (*Footer, error) {
-	f := &Footer{size: size}
+	f := &Footer{size: size, length: len(data)}
 	c := cursor{data: data}
 	var groups [][]byte
 	var rows int64
@@ -232,6 +234,9 @@ func (c *chunk) place(description []byte) {
 		c.offset = dictionary
 	}
 }
+
+// Size is about how much memory the footer takes, in bytes.
+func (f *Footer) Size() int { return f.length + len(f.whole) }
 
 // Bytes is how much of the object the kept columns of some groups are.
 func (f *Footer) Bytes(groups []int, keep []bool) (total int64) {

@@ -17,7 +17,7 @@ const (
 )
 
 // Read reads the footer of an object in the version that object names, in one range read, or in two if the footer is
-// long. It returns how many bytes it has read, too. Errors of storage wrap its sentinels; see the package for others.
+// long. Objects of less than 64 KiB are read as a whole and kept in memory, and [Footer.Fetch] asks for nothing more. It returns how many bytes it has read, too. Errors of storage wrap its sentinels; see the package for others.
 func Read(ctx context.Context, store storage.Store, object storage.Object) (*Footer, int64, error) {
 	if object.Size < int64(len(magic))+tail {
 		return nil, 0, fmt.Errorf("%w: it has only %d bytes", ErrDamaged, object.Size)
@@ -27,6 +27,10 @@ func Read(ctx context.Context, store storage.Store, object storage.Object) (*Foo
 		return nil, 0, err
 	}
 	read := int64(len(end))
+	var whole []byte
+	if object.Size <= guess {
+		whole = end // and nothing more needs to be fetched
+	}
 	length, err := footerLength(end, object.Size)
 	if err != nil {
 		return nil, read, err
@@ -42,7 +46,11 @@ func Read(ctx context.Context, store storage.Store, object storage.Object) (*Foo
 	}
 	end = end[int64(len(end))-length-tail : len(end)-tail]
 	footer, err := parse(end, begin)
-	return footer, read, err
+	if err != nil {
+		return nil, read, err
+	}
+	footer.whole = whole
+	return footer, read, nil
 }
 
 // footerLength reads the last bytes of a file.

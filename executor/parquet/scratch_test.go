@@ -160,6 +160,7 @@ func TestScratchFilesReadLikeTheWhole(t *testing.T) {
 func checkScratch(t *testing.T, session *engine.Session, store storage.Store, footer *Footer, object storage.Object, groups []int, keep []bool, whole, dir string) {
 	t.Helper()
 	path := filepath.Join(dir, "scratch")
+	footer.whole = nil // as if it were large
 	var fetched atomic.Int64
 	if err := footer.Fetch(t.Context(), store, object, groups, keep, path, storage.ReadAhead{Chunk: 1000, Parallel: 3}, &fetched); err != nil {
 		t.Fatalf("%s: %v", object.Key, err)
@@ -213,12 +214,16 @@ func TestOnlyNeededRangesAreFetched(t *testing.T) {
 	if len(store.ranges) != 1 || store.ranges[0] != (span{0, object.Size}) {
 		t.Errorf("to read the footer, got %v", store.ranges)
 	}
+	keepAll := all(len(footer.Columns))
+	if err := footer.Fetch(t.Context(), store, object, []int{0}, keepAll, filepath.Join(t.TempDir(), "small"), storage.ReadAhead{}, nil); err != nil || len(store.ranges) != 1 {
+		t.Errorf("of a small object, got %v, %v", store.ranges, err)
+	}
 	var metadata format.FileMetaData
 	decodeFooter(t, "pyarrow.parquet", &metadata)
 	for _, column := range []int{0, 11} {
 		keep := make([]bool, len(footer.Columns))
 		keep[column] = true
-		store.ranges = nil
+		store.ranges, footer.whole = nil, nil // as if it were large
 		var fetched atomic.Int64
 		if err := footer.Fetch(t.Context(), store, object, []int{1}, keep, filepath.Join(t.TempDir(), "scratch"), storage.ReadAhead{}, &fetched); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,90 @@
+package aggregate
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"strings"
+
+	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/parquet"
+	"github.com/tidemill/tidemill/executor/task"
+)
+
+// withoutBadRows computes a batch that the engine has refused for said, without the rows that have a value which does not
+// fit its column's declared type.
+func (s *parquetSource) withoutBadRows(ctx context.Context, b *parquetBatch, number int, said error, compute func(ctx context.Context, number int, relation string) error) error {
+	var doubtful []column
+	var conditions []string
+	for _, c := range s.columns {
+		if i := b.layout.find(c.Name); i >= 0 && b.layout.keep[i] && !widens(b.layout.types[i], c.Type) {
+			doubtful = append(doubtful, c)
+			conditions = append(conditions, unfit(c, b.layout.types[i], parquet.Name(i)))
+		}
+	}
+	if len(doubtful) == 0 {
+		return engineFailure("compute", said)
+	}
+	found := false
+	for _, part := range b.parts {
+		some, err := s.report(ctx, b, part, doubtful, conditions)
+		if err != nil {
+			return err
+		}
+		found = found || some
+	}
+	if !found {
+		return engineFailure("compute", said) // an expression that cannot be computed
+	}
+	good := fmt.Sprintf("SELECT %s FROM %s WHERE NOT (%s)", s.items(b, lenient), readParquet(b.paths()...), strings.Join(conditions, " OR "))
+	return engineFailure("compute", compute(ctx, number, good))
+}
+
+// report hands the bad rows of one file on, and says whether there were any.
+func (s *parquetSource) report(ctx context.Context, b *parquetBatch, part rowGroups, doubtful []column, conditions []string) (found bool, err error) {
+	values, text := items{"file_row_number"}, items{}
+	for i, c := range doubtful {
+		values.add("CASE WHEN %s THEN CAST(%s AS VARCHAR) END", conditions[i], parquet.Name(b.layout.find(c.Name)))
+	}
+	for i, keep := range b.layout.keep {
+		if keep {
+			text.add("%s: %s", engine.Literal(b.layout.names[i]), parquet.Name(i))
+		}
+	}
+	query := fmt.Sprintf("SELECT %s, CAST(to_json({%s}) AS VARCHAR) FROM read_parquet(%s, hive_partitioning=false, file_row_number=true) WHERE %s ORDER BY file_row_number LIMIT %d",
+		values, text, engine.Literal(part.path), strings.Join(conditions, " OR "), s.section.Input.BadRows.Max+1)
+	err = s.session.Query(ctx, query, func(row []driver.Value) error {
+		found = true
+		at, okAt := row[0].(int64)
+		text, okText := row[len(row)-1].(string)
+		if !okAt || !okText {
+			return fmt.Errorf("look for bad rows: got %T and %T", row[0], row[len(row)-1])
+		}
+		reason := ""
+		for i, c := range doubtful {
+			if value, bad := row[i+1].(string); bad {
+				reason = s.notOfType(c, value)
+				break
+			}
+		}
+		return s.bad(part.file, part.row(at), reason, text)
+	})
+	return found, err
+}
+
+// row is the row of the object, from 1 on, that a row of the scratch file is.
+func (r rowGroups) row(n int64) int64 {
+	for _, g := range r.groups {
+		group := r.footer.Groups[g]
+		if n < group.Rows {
+			return group.First + n + 1
+		}
+		n -= group.Rows
+	}
+	return 0
+}
+
+// bad takes a row that does not count.
+func (s *parquetSource) bad(file int, row int64, reason, text string) error {
+	return task.Final("", "%s, row %d: %s", s.set.URI(file), row, reason)
+}
