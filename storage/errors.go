@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"strings"
+	"time"
 )
 
 // Every error of a Store matches exactly one of these with errors.Is, or the
@@ -27,12 +28,18 @@ var (
 	ErrInvalid = errors.New("invalid request")
 )
 
+// ErrDamaged comes with ErrUnavailable when all bytes of a body came and differ from their checksum. What was read must
+// not be used; another try may do better.
+var ErrDamaged = errors.New("bytes differ from their checksum")
+
 // Error says what was done to what and why it failed.
 type Error struct {
 	Op    string // "get", "put", "list", …
 	URI   string // the object, prefix or bucket concerned
 	Kind  error  // one of the sentinels, or the context's error
 	Cause error  // the details; may be nil
+	// After is how long the server asks to wait before another try; 0: it did not say.
+	After time.Duration
 }
 
 func (e *Error) Error() string {

@@ -36,7 +36,7 @@ func (b *resumingBody) Read(p []byte) (int, error) {
 	}
 	for {
 		if b.rest.Length == 0 {
-			return 0, io.EOF
+			return 0, b.end()
 		}
 		n, err := 0, b.pending
 		if err == nil {
@@ -58,6 +58,18 @@ func (b *resumingBody) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// end looks behind the last byte, where a store says that a checksum differs.
+func (b *resumingBody) end() error {
+	if b.pending == nil {
+		_, b.pending = b.body.Read(make([]byte, 1))
+	}
+	if errors.Is(b.pending, ErrDamaged) {
+		return b.pending
+	}
+	b.pending = io.EOF // all that was asked for has come
+	return io.EOF
 }
 
 // resume opens the rest after the failure err, or returns why it cannot.

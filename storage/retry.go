@@ -20,8 +20,12 @@ type Backoff struct {
 // DefaultBackoff gives up after seven tries, 6 to 13 seconds of waiting.
 var DefaultBackoff = Backoff{Attempts: 7, Base: 200 * time.Millisecond, Max: 10 * time.Second}
 
+// longestAsked bounds how long a server can make us wait.
+const longestAsked = time.Minute
+
 // WithRetry repeats what failed with ErrUnavailable, and nothing else, after
-// waits that double and vary by half. Listings go on after the last key, bodies
+// waits that double and vary by half, or that the server asked for (Error.After,
+// up to a minute). Listings go on after the last key, bodies
 // go on at the byte where they broke and only in the same version (ErrCondition
 // if that is gone); progress starts the count of attempts anew.
 //
@@ -164,7 +168,11 @@ func (r *retrying) pause(ctx context.Context, failures int, err error) error {
 	if failures >= r.backoff.Attempts {
 		return fmt.Errorf("give up after %d attempts: %w", failures, err)
 	}
-	timer := time.NewTimer(r.backoff.wait(failures))
+	d := r.backoff.wait(failures)
+	if failed, ok := errors.AsType[*Error](err); ok {
+		d = max(d, min(failed.After, longestAsked))
+	}
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

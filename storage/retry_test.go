@@ -41,6 +41,33 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+func TestWaitsAsLongAsTheServerAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for asked, want := range map[time.Duration]time.Duration{7 * time.Second: 7 * time.Second, time.Hour: time.Minute} {
+			f, _ := newFaulty(t)
+			s := storage.WithRetry(asking{f, asked}, quick)
+			start := time.Now()
+			_, err := s.Stat(t.Context(), "k")
+			if !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("got error %v", err)
+			}
+			if got := time.Since(start); got != 2*want {
+				t.Errorf("three tries took %s, want two waits of %s", got, want)
+			}
+		}
+	})
+}
+
+// asking refuses every stat and says for how long.
+type asking struct {
+	*faulty
+	after time.Duration
+}
+
+func (a asking) Stat(context.Context, string) (storage.Object, error) {
+	return storage.Object{}, &storage.Error{Op: "stat", URI: "k", Kind: storage.ErrUnavailable, After: a.after}
+}
+
 func TestContextEndsTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, _ := newFaulty(t)

@@ -21,6 +21,9 @@ func ReadAll(ctx context.Context, s Store, key string, most int64) ([]byte, Obje
 	}
 	data := make([]byte, obj.Size)
 	_, err = io.ReadFull(body, data)
+	if err == nil {
+		err = verified(body)
+	}
 	if closeErr := body.Close(); err == nil {
 		err = closeErr
 	}

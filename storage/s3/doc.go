@@ -10,6 +10,12 @@
 // storage.WithRetry repeats it. Only the parts of a multipart upload are
 // repeated here, so that one lost part does not cost the whole upload.
 //
+// While a server answers SlowDown all requests of its Client wait. Writes carry
+// CRC32C, which the server compares and keeps, and reads of whole objects
+// compare it: storage.ErrDamaged. Servers give no checksum for a range, so that
+// TLS and TCP are what protects those. A server that turns out not to know
+// checksums gets none.
+//
 // A connection over which nothing moves for a minute counts as broken, in
 // either direction. Proxies of the environment are used, except for loopback.
 //
