@@ -54,7 +54,7 @@ func AppendJSON(data []byte, from, to int64) []byte {
 		}
 		field(`{"id":`, r.ID)
 		data = append(data, `,"at":"`...)
-		data = begin.Add(time.Duration(i) * 7 * time.Millisecond).AppendFormat(data, "2006-01-02T15:04:05.000")
+		data = begin.Add(time.Duration(i)*7*time.Millisecond).AppendFormat(data, "2006-01-02T15:04:05.000")
 		field(`","low":`, r.Low)
 		field(`,"medium":`, r.Medium)
 		field(`,"high":`, r.High)

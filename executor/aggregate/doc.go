@@ -5,8 +5,10 @@
 //   - plan lists the input, fixes column types, binds the expressions to them and cuts the input into splits. If there is
 //     only one, it does everything at once.
 //   - map computes the partial aggregates of one split: a row for each group, with one column for each part that measures
-//     are made of (count, sum, min, max, sketch), in partitions by hash of the group key.
-//   - reduce merges some partitions of all splits, finishes the measures and writes one result file.
+//     are made of (count, sum, min, max, sketch), in partitions by hash of the group key. A group may have several rows
+//     where merging them here would cost more than it saves.
+//   - reduce merges some partitions of all splits, in rounds of as many as fit its memory, finishes the measures and writes
+//     result files.
 //   - commit publishes the files of several reduce tasks; clean closes the commit point of a run that failed.
 //
 // DuckDB (package engine) computes; objects are read by our own code (package input), which hands the engine
