@@ -93,7 +93,9 @@ func (q question) section(r *rand.Rand, format string) string {
 		declared = append(declared, fmt.Sprintf("%q: %q", c.name, c.kind))
 	}
 	section := fmt.Sprintf(`{"input": {"uri": "LAKE/in/", "format": %q, "columns": {%s}}, "group_by": [%s],
-		"measures": {"rows": {"count": "*"}, "hi": {"max": "small"}, "total": {"sum": "i"}, "avg_d": {"avg": "d"}}, "output": {"uri": "LAKE/out/"}`,
+		"measures": {"rows": {"count": "*"}, "hi": {"max": "small"}, "total": {"sum": "i"}, "avg_d": {"avg": "d"},
+			"texts": {"count_distinct": "s"}, "days": {"approx_distinct": "day"}, "middle": {"median": "small"}, "spread": {"stddev": "small", "where": "flag"},
+			"first": {"arg_min": "i", "by": "ts"}}, "output": {"uri": "LAKE/out/"}`,
 		format, strings.Join(declared, ", "), strings.Join(groups, ", "))
 	if q.window != "" {
 		section += `, "time": {"expr": "ts"}, "window": ` + q.window
@@ -188,7 +190,9 @@ func (q question) setSQL(number int, has []bool) string {
 	if q.sets != nil {
 		selects = append(selects, fmt.Sprintf("%d AS grouping_set", number))
 	}
-	selects = append(selects, "count(*) AS rows", "max(small) AS hi", "CAST(sum(i) AS DECIMAL(38,0)) AS total", "CAST(sum(d) AS DOUBLE) / count(d) AS avg_d")
+	selects = append(selects, "count(*) AS rows", "max(small) AS hi", "CAST(sum(i) AS DECIMAL(38,0)) AS total", "CAST(sum(d) AS DOUBLE) / count(d) AS avg_d",
+		"count(DISTINCT s) AS texts", "count(DISTINCT day) AS days", "quantile_cont(small, 0.5) AS middle", "stddev_samp(small) FILTER (WHERE flag) AS spread",
+		"arg_min(i, (ts, i)) FILTER (WHERE ts IS NOT NULL AND i IS NOT NULL) AS first")
 	query := "SELECT " + strings.Join(selects, ", ") + " FROM " + from
 	if !empty {
 		query += " GROUP BY " + strings.Join(groups, ", ")
