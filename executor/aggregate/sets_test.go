@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tidemill/tidemill/executor/aggregate"
+	"github.com/tidemill/tidemill/executor/task"
 )
 
 // question is a random aggregation with windows, grouping sets, having, an order and a limit: as a section of a spec, and
@@ -242,4 +243,29 @@ func TestSetsAndOrdersAgainstDuckDB(t *testing.T) {
 		}
 		compareRows(t, got, want)
 	})
+}
+
+// The set of no keys has a row even if there are no rows, as without group keys; with windows there is none.
+func TestSetsOfNoRows(t *testing.T) {
+	const section = `{"input": {"uri": "LAKE/in/", "format": "csv", "columns": {"a": "VARCHAR", "b": "DOUBLE", "ts": "TIMESTAMP"}}, "where": "b > 5", "group_by": [{"name": "a"}],
+		"grouping_sets": [["a"], [], []], "measures": {"n": {"count": "*"}, "s": {"sum": "b"}, "m": {"median": "b"}, "d": {"count_distinct": "a"}, "h": {"approx_distinct": "a"}}, %s"output": {"uri": "LAKE/out/"}}`
+	for more, want := range map[string]string{
+		"": "∅|1|0|∅|∅|0|0 ∅|2|0|∅|∅|0|0",
+		`"time": {"expr": "ts"}, "window": {"tumbling": "1h"}, `: "",
+		`"having": "n > 0", `: "",
+	} {
+		for parallelism, kind := range map[int]task.Kind{1: aggregate.New(), 3: aggregate.NewCutting(1)} {
+			l := newLake(t)
+			l.kind = kind
+			l.put("in/1.csv", "a,b,ts\nx,1,2024-01-01 10:00:00\n")
+			l.put("in/2.csv", "a,b,ts\n")
+			out, err := l.run(fmt.Sprintf(section, more), parallelism)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(l.rows(out), " "); got != want {
+				t.Errorf("%s after %v: got %q, want %q", more, l.stages, got, want)
+			}
+		}
+	}
 }

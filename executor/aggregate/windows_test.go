@@ -103,15 +103,16 @@ func timestamp(micros int64) string {
 
 func anyOf[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values))] }
 
-func randomEvents(r *rand.Rand) []event {
-	from := anyOf[int64](r, 0, -50_000_000, 1_700_000_000_000_000, -62_135_596_800_000_000)
-	spread := anyOf[int64](r, 1_000_000, 100_000_000, 100_000_000_000)
+// randomEvents are so near to one another that many are in one window, and often where windows begin and end.
+func randomEvents(r *rand.Rand, w spec.Window) []event {
+	from := anyOf[int64](r, 0, -5*w.Length(), 1_700_000_000_000_000, -62_135_596_800_000_000)
+	spread := w.Length() * anyOf[int64](r, 3, 10, 50)
 	events := make([]event, anyOf(r, 0, 1, 5, 60, 60))
 	for i := range events {
 		key := func() string { return anyOf(r, "x", "y", "z", "") }
 		e := event{at: from + r.Int64N(spread), a: key(), b: key(), v: r.IntN(7) - 3, noValue: r.IntN(6) == 0}
 		if r.IntN(3) == 0 { // where windows begin and end
-			e.at -= e.at % anyOf[int64](r, 10_000, 1_000_000, 7_000_000)
+			e.at -= e.at % w.Length()
 		}
 		if r.IntN(10) == 0 {
 			e.noTime = anyOf(r, "null", `"infinity"`, `"-infinity"`, `"290309-12-22 (BC) 00:00:00"`)
@@ -171,7 +172,8 @@ func (e event) json() string {
 // which take another way: the rows are those of the model.
 func TestWindowsAgainstModel(t *testing.T) {
 	eachSeed(t, 2**tables, func(t *testing.T, r *rand.Rand) {
-		events, w := randomEvents(r), randomWindow(r)
+		w := randomWindow(r)
+		events := randomEvents(r, w)
 		sets, setSpec := [][]bool{{true, true}}, ""
 		if r.IntN(2) == 0 {
 			sets = randomSets(r)
