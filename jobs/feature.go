@@ -3,6 +3,7 @@ package jobs
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"unique"
 )
 
@@ -57,6 +58,9 @@ func structFeatures(all []string, t reflect.Type, at string) []string {
 		for _, value := range f.enum {
 			all = append(all, name+"."+value)
 		}
+		if f.isURI() {
+			all = append(all, name+"."+laterScheme)
+		}
 		switch value := reflect.New(f.typ).Interface().(type) {
 		case Choices:
 			for _, choice := range value.Choices() {
@@ -74,6 +78,14 @@ func structFeatures(all []string, t reflect.Type, at string) []string {
 
 // isFeature says whether naming the field is a feature, whatever its value.
 func (f *field) isFeature() bool { return !f.required && f.enum == nil }
+
+// laterScheme is the scheme of URIs that the first executors did not know.
+const laterScheme = "hdfs"
+
+// isURI says whether the value is text that names an object or a prefix.
+func (f *field) isURI() bool {
+	return f.typ.Kind() == reflect.String && (f.format == "uri" || f.format == "prefix")
+}
 
 // isArray says whether the value is a JSON array, as the tags describe it.
 func (f *field) isArray() bool {
@@ -123,6 +135,9 @@ func (l *needList) object(d *Decoder, v reflect.Value, name string) {
 func (l *needList) value(d *Decoder, v reflect.Value, f *field, name string) {
 	if f.enum != nil {
 		l.add(name+"."+v.String(), d.pointer)
+	}
+	if f.isURI() && strings.HasPrefix(v.String(), laterScheme+"://") {
+		l.add(name+"."+laterScheme, d.pointer)
 	}
 	switch value := v.Addr().Interface().(type) {
 	case Choices:

@@ -9,6 +9,7 @@ const features = `"aggregate.group_by",` +
 	`"aggregate.input.bad_rows",` +
 	`"aggregate.input.bad_rows.max",` +
 	`"aggregate.input.bad_rows.quarantine",` +
+	`"aggregate.input.bad_rows.quarantine.hdfs",` +
 	`"aggregate.input.columns",` +
 	`"aggregate.input.columns.bigint",` +
 	`"aggregate.input.columns.boolean",` +
@@ -48,6 +49,7 @@ const features = `"aggregate.group_by",` +
 	`"aggregate.input.quote",` +
 	`"aggregate.input.quoted_newlines",` +
 	`"aggregate.input.split_size",` +
+	`"aggregate.input.uri.hdfs",` +
 	`"aggregate.limit",` +
 	`"aggregate.measures",` +
 	`"aggregate.measures.approx_distinct",` +
@@ -89,6 +91,7 @@ const features = `"aggregate.group_by",` +
 	`"aggregate.output.mode.replace_partitions",` +
 	`"aggregate.output.partition_by",` +
 	`"aggregate.output.row_group_size",` +
+	`"aggregate.output.uri.hdfs",` +
 	`"aggregate.time",` +
 	`"aggregate.time.expr",` +
 	`"aggregate.where",` +
@@ -97,4 +100,5 @@ const features = `"aggregate.group_by",` +
 	`"aggregate.window.session",` +
 	`"aggregate.window.sliding",` +
 	`"aggregate.window.tumbling",` +
-	`"aggregate.work"`
+	`"aggregate.work",` +
+	`"aggregate.work.hdfs"`
