@@ -43,7 +43,7 @@ func TestBadInput(t *testing.T) {
 		{"open quote", map[string]string{"1.csv": good + "\"y,1\n"}, csv(""), "", "LAKE/in/1.csv, line 20002: a quoted field is not closed"},
 		{"text behind a quote", map[string]string{"1.csv": good + "\"y\"z,1\n"}, csv(""), "", "LAKE/in/1.csv, line 20002: there is text behind a closing quote"},
 		{"not UTF-8", map[string]string{"1.csv": good + "y\xff,1\n"}, csv(""), "", `LAKE/in/1.csv, line 20002: column "a" is not UTF-8`},
-		{"other header", map[string]string{"1.csv": good, "2.csv": "a,c\n"}, csv(""), "", `LAKE/in/2.csv: its header is not that of LAKE/in/1.csv: column 2 is "c", want "b"`},
+		{"other header", map[string]string{"1.csv": good, "2.csv": "7,8\n1,2\n"}, csv(`, "columns": {"b": "BIGINT"}`), "", `LAKE/in/2.csv: its header has none of the columns of the other files: it has "7", "8", they have "a", "b"`},
 		{"unknown column", map[string]string{"1.csv": "a,bb\nx,1\n"}, csv(""), "/aggregate/measures/s/sum", `(columns are a, bb)`},
 		{"unknown key", map[string]string{"1.csv": "aa,b\nx,1\n"}, csv(""), "/aggregate/group_by/0/name", `unknown column "a"; did you mean "aa"?`},
 		{"unknown declared column", map[string]string{"1.csv": good}, csv(`, "columns": {"bb": "BIGINT"}`), "/aggregate/input/columns/bb", `unknown column "bb"; did you mean "b"?`},

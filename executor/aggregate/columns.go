@@ -5,8 +5,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,65 +19,156 @@ import (
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
-// sample is what is looked at to find column types: enough to see a file's habits, little enough for a second.
-var sample = input.Sample{Files: 8, Bytes: 64 << 10}
+// What is looked at to find column names and types: enough to see the files' habits, little enough for a second.
+const (
+	sampledFiles   = 8        // whose first rows count
+	sampledBytes   = 64 << 10 // of each, without compression
+	sampledHeaders = 32       // files whose headers count
+	mostHeaders    = 512      // if a column is missing in those
+)
 
 const pointerColumns = "/aggregate/input/columns"
 
-// findColumns names the input's columns and fixes the types of those that are used: the declared ones, and for the rest
-// the narrowest type that holds all values in the heads of some files.
-func (t *stage) findColumns(ctx context.Context, session *engine.Session, rows *input.Rows, s *shape) ([]column, error) {
-	head := filepath.Join(t.Dir, "head")
-	if rows.Dialect.CSV {
-		names, err := t.csvColumns(ctx, rows)
+// findColumns names the columns of CSV and JSON lines and fixes the types of those that are used: the declared ones, and
+// for the rest the narrowest type that holds all values in the heads of some files. names is plan.Names.
+func (s *textSource) findColumns(ctx context.Context, sh *shape) (columns []column, names []string, err error) {
+	if s.rows.Dialect.CSV {
+		if names, err = s.csvNames(ctx, sh); err != nil {
+			return nil, nil, err
+		}
+		for _, name := range names {
+			columns = append(columns, column{Name: name})
+		}
+		columns, err = s.declare(columns, s.rows.Set.Partitions, false)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	head, err := s.sample(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.rows.Dialect.CSV {
+		columns, err = s.csvTypes(ctx, sh, columns, head)
+	} else {
+		columns, err = s.jsonColumns(ctx, sh, head)
+	}
+	return columns, names, errors.Join(err, head.remove())
+}
+
+// sample writes the heads of some files, each as a chunk of its own.
+func (s *textSource) sample(ctx context.Context) (*batch, error) {
+	ready := make(chan *batch, 1)
+	sink := &spool{ctx: ctx, source: s.looking(nil), limit: math.MaxInt64, ready: ready, single: true}
+	err := error(nil)
+	for _, file := range input.Spread(len(s.rows.Set.Files), sampledFiles) {
+		if err = s.rows.Head(ctx, file, sampledBytes, sink); err != nil {
+			break
+		}
+	}
+	if err = errors.Join(err, sink.finish(err == nil)); err != nil {
+		return nil, err
+	}
+	return <-ready, nil
+}
+
+// csvNames are the names in the headers of files, or those of the fields of files without.
+func (s *textSource) csvNames(ctx context.Context, sh *shape) ([]string, error) {
+	set := s.rows.Set
+	if !s.rows.Header {
+		first, err := set.Header(ctx, s.rows.Dialect)
 		if err != nil {
 			return nil, err
 		}
-		if err := writeHead(ctx, rows, head); err != nil {
+		s.names, err = s.fieldNames(first)
+		return s.names, err
+	}
+	var names []string
+	for _, files := range []int{sampledHeaders, mostHeaders} {
+		headers, err := set.Headers(ctx, s.rows.Dialect, files)
+		if err != nil {
 			return nil, err
 		}
-		return t.csvTypes(ctx, session, rows, s, names, head)
+		if names, err = namesIn(set, headers); err != nil {
+			return nil, err
+		}
+		if len(headers) == len(set.Files) || !sh.lacks(names, s.section.Input.Columns, set.Partitions) {
+			break
+		}
 	}
-	if err := writeHead(ctx, rows, head); err != nil {
-		return nil, err
+	if len(names) == 0 { // not even a header in the files that were looked at
+		first, err := set.Header(ctx, s.rows.Dialect)
+		if err != nil {
+			return nil, err
+		}
+		names = uniqueNames(first)
 	}
-	return t.jsonColumns(ctx, session, rows, s, head)
+	return names, nil
 }
 
-func writeHead(ctx context.Context, rows *input.Rows, path string) (err error) {
-	file, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("write sample: %w", err)
+// namesIn are the names in headers, each once, in the order of the files.
+func namesIn(set *input.Set, headers map[int][]string) ([]string, error) {
+	var names []string
+	seen := map[string]bool{}
+	for _, file := range slices.Sorted(maps.Keys(headers)) {
+		if len(names) > 0 {
+			if err := set.Related(file, headers[file], names); err != nil {
+				return nil, err
+			}
+		}
+		for _, name := range uniqueNames(headers[file]) {
+			if key := strings.ToLower(name); !seen[key] {
+				seen[key] = true
+				names = append(names, name)
+			}
+		}
 	}
-	defer closing(file, &err)
-	return rows.Heads(ctx, sample, file)
+	return names, nil
 }
 
-// csvColumns names the columns, and sets what each file's header must say.
-func (t *stage) csvColumns(ctx context.Context, rows *input.Rows) ([]string, error) {
-	first, err := rows.Set.Header(ctx, rows.Dialect)
-	if err != nil {
-		return nil, err
+// lacks says whether an expression may name a column, or one is declared, that is none of names and others.
+func (s *shape) lacks(names []string, declared aggregate.Columns, others []string) bool {
+	known := map[string]bool{}
+	for _, name := range slices.Concat(names, others) {
+		known[strings.ToLower(name)] = true
 	}
-	if t.section.Input.Header {
-		rows.Header = first
-		return uniqueNames(first), nil
+	for _, c := range declared {
+		if !known[strings.ToLower(c.Name)] {
+			return true
+		}
 	}
+	for _, e := range s.scalars() {
+		for _, name := range e.parsed.Columns {
+			if !known[strings.ToLower(name)] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fieldNames are the names of the fields of files without header: the declared ones, if they are others than column0, ….
+func (s *textSource) fieldNames(first []string) ([]string, error) {
 	names := make([]string, len(first))
 	for i := range names {
 		names[i] = fmt.Sprintf("column%d", i)
 	}
-	declared := t.section.Input.Columns
-	if !slices.ContainsFunc(declared, func(c aggregate.Column) bool { return !slices.Contains(names, c.Name) }) {
+	partition := func(name string) bool {
+		return slices.ContainsFunc(s.rows.Set.Partitions, func(p string) bool { return strings.EqualFold(p, name) })
+	}
+	var declared []string
+	for _, c := range s.section.Input.Columns {
+		if !partition(c.Name) {
+			declared = append(declared, c.Name)
+		}
+	}
+	if !slices.ContainsFunc(declared, func(name string) bool { return !slices.Contains(names, name) }) {
 		return names, nil
 	}
 	if len(declared) != len(names) { // without header, columns that have other names name all of them
-		return nil, task.Final(pointerColumns, "%d columns are declared, but the first row of %s has %d, and there is no header", len(declared), rows.Set.URI(0), len(names))
+		return nil, task.Final(pointerColumns, "%d columns are declared, but the first row of %s has %d, and there is no header", len(declared), s.rows.Set.URI(0), len(names))
 	}
-	for i, c := range declared {
-		names[i] = c.Name
-	}
-	return names, nil
+	return declared, nil
 }
 
 // uniqueNames makes names of a header's fields: none empty, and no two that differ in capitals only.
@@ -104,14 +195,16 @@ func find(columns []column, name string) int {
 }
 
 // declare sets the declared types, and adds columns that are only declared if that may be.
-func (t *stage) declare(columns []column, mayAdd bool) ([]column, error) {
+func (t *stage) declare(columns []column, partitions []string, mayAdd bool) ([]column, error) {
 	for _, c := range t.section.Input.Columns {
 		i := find(columns, c.Name)
 		switch {
+		case slices.ContainsFunc(partitions, func(name string) bool { return strings.EqualFold(name, c.Name) }):
+			// it is in the names of folders
 		case i >= 0:
 			columns[i].Type = c.Type
 		case mayAdd:
-			columns = append(columns, column{c.Name, c.Type})
+			columns = append(columns, column{Name: c.Name, Type: c.Type})
 		default:
 			return nil, task.Final(jobs.JoinPointer(pointerColumns, c.Name), "%s", unknownColumn(c.Name, columns))
 		}
@@ -140,23 +233,11 @@ func unknownColumn(name string, columns []column) string {
 	return text + fmt.Sprintf(" (columns are %s)", strings.Join(names, ", "))
 }
 
-func (t *stage) csvTypes(ctx context.Context, session *engine.Session, rows *input.Rows, s *shape, names []string, head string) ([]column, error) {
-	columns := make([]column, len(names))
-	for i, name := range names {
-		columns[i].Name = name
-	}
-	columns, err := t.declare(columns, false)
+func (s *textSource) csvTypes(ctx context.Context, sh *shape, columns []column, head *batch) ([]column, error) {
+	unknown := s.unfixed(columns, sh)
+	guesses, err := s.guess(ctx, head, unknown)
 	if err != nil {
 		return nil, err
-	}
-	unknown := unfixed(columns, s)
-	if len(unknown) == 0 {
-		return columns, nil
-	}
-	src := textSource{stage: t, rows: rows, columns: columns}
-	guesses, err := guess(ctx, session, src.reader(head), unknown)
-	if err != nil {
-		return nil, src.failure(ctx, err, wholeInput(rows.Set))
 	}
 	for _, name := range unknown {
 		columns[find(columns, name)].Type = guesses[name].csv()
@@ -164,15 +245,11 @@ func (t *stage) csvTypes(ctx context.Context, session *engine.Session, rows *inp
 	return columns, nil
 }
 
-func wholeInput(set *input.Set) input.Split {
-	return slices.Concat(input.Cut(set.Files, set.Bytes()+1, false)...)
-}
-
 // unfixed are the columns that are used and have no type yet.
-func unfixed(columns []column, s *shape) []string {
+func (s *textSource) unfixed(columns []column, sh *shape) []string {
 	var names []string
 	for _, c := range columns {
-		if c.Type == "" && s.uses(c.Name) {
+		if c.Type == "" && sh.uses(c.Name) && !slices.ContainsFunc(s.rows.Set.Partitions, func(name string) bool { return strings.EqualFold(name, c.Name) }) {
 			names = append(names, c.Name)
 		}
 	}
@@ -207,6 +284,24 @@ var (
 		`bool_or(CASE WHEN TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL THEN regexp_matches(%[1]s, '` + offset + `') END)`,
 	}
 )
+
+// guess looks at all values of some columns in a sample.
+func (s *textSource) guess(ctx context.Context, head *batch, names []string) (map[string]values, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	columns := make([]column, len(names))
+	for i, name := range names {
+		columns[i] = column{Name: name, Type: "VARCHAR"}
+	}
+	reader := s.looking(columns)
+	all := map[string]values{}
+	err := reader.consume(ctx, head, func(relation string) (err error) {
+		all, err = guess(ctx, s.session, "("+relation+")", names)
+		return err
+	})
+	return all, err
+}
 
 // guess looks at all values of some columns, which read has as text.
 func guess(ctx context.Context, session *engine.Session, read string, names []string) (map[string]values, error) {
@@ -286,59 +381,98 @@ func (v values) text() string {
 }
 
 // jsonColumns finds the members of the sampled objects.
-func (t *stage) jsonColumns(ctx context.Context, session *engine.Session, rows *input.Rows, s *shape, head string) ([]column, error) {
-	src := textSource{stage: t, rows: rows}
-	info, err := os.Stat(head)
+func (s *textSource) jsonColumns(ctx context.Context, sh *shape, head *batch) ([]column, error) {
+	sampled, err := s.describe(ctx, head.chunks)
 	if err != nil {
-		return nil, fmt.Errorf("look at sample: %w", err)
+		return nil, err
 	}
-	var columns []column
-	if info.Size() > 0 {
-		// The shape of every object counts, however rare, and objects do not become maps.
-		err = session.Query(ctx, "DESCRIBE SELECT * FROM read_json("+engine.Literal(head)+", format='newline_delimited', hive_partitioning=false, sample_size=-1, "+
-			fmt.Sprintf("field_appearance_threshold=0, map_inference_threshold=-1, maximum_object_size=%d)", widestJSON), func(row []driver.Value) error {
+	columns := make([]column, len(sampled))
+	for i, c := range sampled {
+		columns[i].Name = c.Name
+	}
+	if columns, err = s.declare(columns, s.rows.Set.Partitions, true); err != nil {
+		return nil, err
+	}
+	var texts []string
+	var mixed []int
+	for _, name := range s.unfixed(columns, sh) {
+		i := find(columns, name)
+		switch columns[i].Type = sampled[i].Type; columns[i].Type {
+		case "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "UUID":
+			columns[i].Type = "VARCHAR"
+			texts = append(texts, name)
+		case "JSON":
+			mixed = append(mixed, i)
+		}
+	}
+	if err := s.conflict(ctx, head, columns, mixed); err != nil {
+		return nil, err
+	}
+	guesses, err := s.guess(ctx, head, texts)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range texts {
+		columns[find(columns, name)].Type = guesses[name].text()
+	}
+	return columns, nil
+}
+
+// describe finds the members of the objects in chunks, with the types that hold their values in all of them.
+func (s *textSource) describe(ctx context.Context, chunks []*chunk) (columns []column, err error) {
+	if len(chunks) == 0 {
+		return nil, nil
+	}
+	paths := make([]string, len(chunks))
+	for i, c := range chunks {
+		paths[i] = c.path
+	}
+	// The shape of every object counts, however rare, and objects do not become maps.
+	query := fmt.Sprintf("DESCRIBE SELECT * FROM read_json(%s, format='newline_delimited', hive_partitioning=false, sample_size=-1, union_by_name=true, "+
+		"field_appearance_threshold=0, map_inference_threshold=-1, maximum_object_size=%d)", engine.Literals(paths), widestJSON)
+	look := func(string) error {
+		columns = nil
+		return s.session.Query(ctx, query, func(row []driver.Value) error {
 			name, okName := row[0].(string)
 			kind, okKind := row[1].(string)
 			if !okName || !okKind {
 				return fmt.Errorf("describe sample: got %T and %T", row[0], row[1])
 			}
-			columns = append(columns, column{name, kind})
+			columns = append(columns, column{Name: name, Type: kind})
 			return nil
 		})
+	}
+	return columns, s.looking(nil).consume(ctx, &batch{chunks: chunks}, look)
+}
+
+// conflict looks among columns whose values no one type holds for one that has a type in each file, but not the same: a
+// change of the files that is better settled than guessed. What is mixed in one file is read as JSON.
+func (s *textSource) conflict(ctx context.Context, head *batch, columns []column, mixed []int) error {
+	if len(mixed) == 0 {
+		return nil
+	}
+	first := map[int]*chunk{}
+	types := map[int]string{}
+	for _, c := range head.chunks {
+		some, err := s.describe(ctx, []*chunk{c})
 		if err != nil {
-			return nil, src.failure(ctx, err, wholeInput(rows.Set))
+			return err
+		}
+		for _, i := range mixed {
+			at := slices.IndexFunc(some, func(c column) bool { return c.Name == columns[i].Name })
+			if at < 0 || some[at].Type == "JSON" {
+				continue
+			}
+			if first[i] == nil {
+				first[i], types[i] = c, some[at].Type
+			} else if kind := some[at].Type; kind != types[i] && (isNested(kind) || isNested(types[i]) || isNumber(kind) != isNumber(types[i])) {
+				uri := func(c *chunk) string { return s.rows.Set.URI(c.origin[0].segment.File) }
+				return task.Final(jobs.JoinPointer(pointerColumns, columns[i].Name), "column %q is %s in %s and %s in %s; declare its type in %s to have the values cast",
+					columns[i].Name, types[i], uri(first[i]), kind, uri(c), pointerColumns)
+			}
 		}
 	}
-	found := make([]column, len(columns))
-	for i, c := range columns {
-		found[i].Name = c.Name
-	}
-	if found, err = t.declare(found, true); err != nil {
-		return nil, err
-	}
-	var texts []string
-	for i, c := range found {
-		if c.Type != "" || i >= len(columns) || !s.uses(c.Name) {
-			continue
-		}
-		found[i].Type = columns[i].Type
-		if slices.Contains([]string{"VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "UUID"}, columns[i].Type) {
-			found[i].Type = "VARCHAR"
-			texts = append(texts, c.Name)
-		}
-	}
-	if len(texts) == 0 {
-		return found, nil
-	}
-	src.columns = found
-	guesses, err := guess(ctx, session, src.reader(head), texts)
-	if err != nil {
-		return nil, src.failure(ctx, err, wholeInput(rows.Set))
-	}
-	for _, name := range texts {
-		found[find(found, name)].Type = guesses[name].text()
-	}
-	return found, nil
+	return nil
 }
 
 // notFound is how the engine says that a column does not exist.

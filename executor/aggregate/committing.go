@@ -37,6 +37,9 @@ func (t *stage) runCommit(ctx context.Context) (_ []byte, err error) {
 		return nil, err
 	}
 	t.report("committing", 0.9)
+	if err := t.keepBadRows(ctx, in.BadRows, in.MapAttempts); err != nil {
+		return nil, err
+	}
 	out, err := t.publishFiles(ctx, sh, gathered)
 	if err != nil {
 		return nil, err

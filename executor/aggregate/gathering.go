@@ -28,12 +28,18 @@ type gathering struct {
 
 // add aggregates one batch, a query for rows of keys and arguments.
 func (g *gathering) add(ctx context.Context, number int, rows string) error {
-	g.batches++
 	single, err := g.shape.gather(ctx, g.session, rows, number, g.stage.Memory)
 	if err != nil {
 		return err
 	}
+	g.batches++
 	g.repeated = g.repeated || !single
+	// The batch is in: no error from here on is one of its rows.
+	return engineFailure("merge partial results", g.tidy(ctx))
+}
+
+// tidy keeps the table small.
+func (g *gathering) tidy(ctx context.Context) (err error) {
 	if g.rows, err = g.session.Int(ctx, "SELECT count(*) FROM pieces"); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -88,6 +89,8 @@ type stage struct {
 	store   storage.Store // of the output
 	output  *commit.Output
 	parquet *parquetFiles // what the plan has seen of them; nil for other formats and tasks
+	badRows *badRows
+	leftOut int64 // bad rows of the whole run, in the task that commits
 }
 
 func newStage(ctx context.Context, work *task.Work) (*stage, error) {
@@ -96,6 +99,10 @@ func newStage(ctx context.Context, work *task.Work) (*stage, error) {
 		return nil, fmt.Errorf("run stage %q: the spec's section is a %T", work.Data.Stage, work.Spec.Section)
 	}
 	t := &stage{Work: work, section: section}
+	t.badRows = &badRows{spec: section.Input.BadRows, unit: "line", path: filepath.Join(work.Dir, "bad-rows")}
+	if section.Input.Format == "parquet" {
+		t.badRows.unit = "row"
+	}
 	store, uri, err := t.open(ctx, section.Output.URI, section.Output.Connection, "/aggregate/output/")
 	if err != nil {
 		return nil, err

@@ -44,6 +44,9 @@ func (t *stage) runMap(ctx context.Context) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if done.BadRows, err = t.storeBadRows(ctx, int(in.Split)); err != nil {
+		return nil, err
+	}
 	watch.done("done", 1, done.Groups, done.Bytes)
 	return proto.Encode(done), nil
 }

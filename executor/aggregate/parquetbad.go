@@ -8,7 +8,6 @@ import (
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/parquet"
-	"github.com/tidemill/tidemill/executor/task"
 )
 
 // withoutBadRows computes a batch that the engine has refused for said, without the rows that have a value which does not
@@ -84,7 +83,7 @@ func (r rowGroups) row(n int64) int64 {
 	return 0
 }
 
-// bad takes a row that does not count.
+// bad takes a row that does not count. The error is a *task.Failure if it must not be.
 func (s *parquetSource) bad(file int, row int64, reason, text string) error {
-	return task.Final("", "%s, row %d: %s", s.set.URI(file), row, reason)
+	return s.badRows.add(badRow{File: s.set.URI(file), Row: row, Reason: reason, Text: text})
 }

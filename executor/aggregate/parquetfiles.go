@@ -211,7 +211,7 @@ func (p *parquetFiles) columns(layouts []*layout) ([]column, error) {
 			columns[i].Type = kind
 		}
 	}
-	return p.declare(columns, false)
+	return p.declare(columns, p.set.Partitions, false)
 }
 
 // unified is the type of a column in all files that have it.

@@ -15,17 +15,26 @@ type plan struct {
 	Files      []input.File  `json:"files"`
 	Splits     []input.Split `json:"splits"`
 	Partitions int           `json:"partitions"`
-	Header     []string      `json:"header,omitempty"` // what the first row of each file says
-	Columns    []column      `json:"columns"`
-	Keys       []string      `json:"keys"`           // types of the group keys
-	Args       []string      `json:"args"`           // types of the measures' different arguments
-	Time       string        `json:"time,omitempty"` // type of when a row happened, with windows
+	Names      []string      `json:"names,omitempty"` // of CSV columns: those of headers that were looked at, or of the fields of files without
+	Columns    []column      `json:"columns"`         // that expressions use
+
+	PartitionNames []string    `json:"partition_names,omitempty"` // see input.Set
+	Folders        [][]*string `json:"folders,omitempty"`
+	Keys           []string    `json:"keys"`           // types of the group keys
+	Args           []string    `json:"args"`           // types of the measures' different arguments
+	Time           string      `json:"time,omitempty"` // type of when a row happened, with windows
+}
+
+// set is the files of the plan.
+func (p *plan) set(store storage.Store, base storage.URI) *input.Set {
+	return &input.Set{Store: store, Base: base, Files: p.Files, Partitions: p.PartitionNames, Folders: p.Folders}
 }
 
 // column is a column of the input.
 type column struct {
-	Name string `json:"name"`
-	Type string `json:"type,omitempty"` // empty: no expression uses it
+	Name      string `json:"name"`
+	Type      string `json:"type,omitempty"`      // empty: no expression uses it
+	Partition bool   `json:"partition,omitempty"` // it is in the names of folders, not in the files
 }
 
 // mostPlan bounds what is read of a plan: a million files.

@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
@@ -28,9 +29,7 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 		return nil, err
 	}
 	t.report("planning", 0.01)
-	rows := newRows(set, t.section)
-	rows.Ahead = t.readAhead()
-	p, err := t.plan(ctx, session, sh, rows, smallestSplit)
+	p, err := t.plan(ctx, session, sh, set, smallestSplit)
 	if err != nil {
 		return nil, err
 	}
@@ -54,16 +53,24 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 	}), nil
 }
 
-func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, smallestSplit int64) (*plan, error) {
-	columns, splits, err := t.lookAtInput(ctx, session, sh, rows, smallestSplit)
+func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, set *input.Set, smallestSplit int64) (*plan, error) {
+	folders := t.partitionColumns(set)
+	kept, err := t.prune(ctx, session, sh, set, folders)
 	if err != nil {
 		return nil, err
 	}
+	columns, names, splits, err := t.lookAtInput(ctx, session, sh, kept, set, smallestSplit)
+	if err != nil {
+		return nil, err
+	}
+	columns = slices.DeleteFunc(columns, func(c column) bool { return find(folders, c.Name) >= 0 })
+	columns = append(columns, folders...)
 	if err := sh.bind(ctx, session, columns); err != nil {
 		return nil, err
 	}
 	p := &plan{
-		Run: t.Data.Run, Files: rows.Set.Files, Columns: columns, Header: rows.Header,
+		Run: t.Data.Run, Files: kept.Files, PartitionNames: set.Partitions, Folders: set.Folders, Names: names,
+		Columns:    slices.DeleteFunc(columns, func(c column) bool { return !sh.uses(c.Name) }),
 		Splits:     splits,
 		Partitions: 1,
 	}
@@ -82,19 +89,27 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, ro
 	return p, nil
 }
 
-// lookAtInput finds the columns of the input and cuts it.
-func (t *stage) lookAtInput(ctx context.Context, session *engine.Session, sh *shape, rows *input.Rows, smallestSplit int64) ([]column, []input.Split, error) {
-	in, set := t.section.Input, rows.Set
+// lookAtInput finds the columns of the input and cuts what is kept of it. If that is nothing, there are columns all the
+// same.
+func (t *stage) lookAtInput(ctx context.Context, session *engine.Session, sh *shape, kept, set *input.Set, smallestSplit int64) (columns []column, names []string, splits []input.Split, err error) {
+	in := t.section.Input
 	target := func(bytes int64) int64 {
 		return input.Target(bytes, t.Spec.Parallelism, smallestSplit, in.SplitSize)
 	}
-	if in.Format == "parquet" {
-		columns, segments, err := t.planParquet(ctx, session, set, sh)
-		return columns, input.CutGroups(segments, target(input.Split(segments).Bytes())), err
+	looked := kept
+	if len(kept.Files) == 0 {
+		looked = set
 	}
-	columns, err := t.findColumns(ctx, session, rows, sh)
-	lines := !rows.Dialect.CSV || !in.QuotedNewlines || in.Quote == ""
-	return columns, input.Cut(set.Files, target(set.Bytes()), lines), err
+	if in.Format == "parquet" {
+		columns, segments, err := t.planParquet(ctx, session, looked, sh)
+		if len(kept.Files) == 0 {
+			segments = nil
+		}
+		return columns, nil, input.CutGroups(segments, target(input.Split(segments).Bytes())), err
+	}
+	columns, names, err = t.newTextSource(session, looked, &plan{}).findColumns(ctx, sh)
+	lines := in.Format != "csv" || !in.QuotedNewlines || in.Quote == ""
+	return columns, names, input.Cut(kept.Files, target(kept.Bytes()), lines), err
 }
 
 // doAll is a run of one split: one task.
@@ -114,6 +129,9 @@ func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, s
 		return nil, err
 	}
 	watch.done("committing", 0.95, f.rows, f.bytes)
+	if err := t.keepOwnBadRows(ctx); err != nil {
+		return nil, err
+	}
 	out, err := t.publishFiles(ctx, sh, f)
 	if err == nil {
 		watch.done("done", 1, f.rows, f.bytes)

@@ -25,6 +25,9 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	if len(in.MapAttempts) != len(p.Splits) || in.FirstPartition >= in.LastPartition || int(in.LastPartition) > p.Partitions {
 		return nil, task.Final("", "merge partitions %d to %d of %d splits: the plan has %d and %d", in.FirstPartition, in.LastPartition, len(in.MapAttempts), p.Partitions, len(p.Splits))
 	}
+	if err := t.bearable(in.BadRows); err != nil {
+		return nil, err
+	}
 	t.report("reading", 0)
 	keys := make([]string, len(in.MapAttempts))
 	for split, attempt := range in.MapAttempts {
@@ -71,7 +74,9 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	t.Report(task.Progress{Fraction: 0.9, Phase: "writing", OutRows: f.rows, OutBytes: f.bytes})
 	out := &proto.AggregateReduceOutput{Bytes: f.bytes, Rows: f.rows, Files: int64(len(f.list))}
 	if in.Commit {
-		out.Committed, err = t.publishFiles(ctx, sh, f)
+		if err = t.keepBadRows(ctx, in.BadRows, in.MapAttempts); err == nil {
+			out.Committed, err = t.publishFiles(ctx, sh, f)
+		}
 	} else {
 		err = t.writeList(ctx, folder, f)
 	}

@@ -117,7 +117,7 @@ func (t *stage) manifest(sh *shape, entries []commit.Entry, rows int64) *commit.
 	out := t.section.Output
 	m := &commit.Manifest{
 		Entries: entries, Run: t.Data.Run, Attempt: t.attempt(), Created: t.Data.RunCreated.UTC(), Rows: rows,
-		Format: out.Format, Schema: t.schema(sh), PartitionBy: out.PartitionBy,
+		Format: out.Format, Schema: t.schema(sh), PartitionBy: out.PartitionBy, BadRows: t.leftOut,
 	}
 	if out.Mode != aggregate.Replace {
 		m.Mode = commit.Mode(out.Mode)

@@ -28,10 +28,10 @@ func (s *shape) stagedRows(memory, textBytes int64) int64 {
 }
 
 // gather adds the partial aggregates of a batch, a query for rows of keys and arguments, to the table pieces, which it
-// makes if this is the first. single says whether there is one row for each group, besides rows of values.
+// makes if this is the first. If the rows cannot be read, it leaves nothing behind. single says whether there is one row for each group, besides rows of values.
 func (s *shape) gather(ctx context.Context, session *engine.Session, rows string, number int, memory int64) (single bool, err error) {
 	if number == 0 {
-		if err := session.Exec(ctx, "CREATE TEMP TABLE pieces ("+s.pieceColumns().String()+")"); err != nil {
+		if err := session.Exec(ctx, "CREATE TEMP TABLE IF NOT EXISTS pieces ("+s.pieceColumns().String()+")"); err != nil {
 			return false, err
 		}
 	}
@@ -44,6 +44,13 @@ func (s *shape) gather(ctx context.Context, session *engine.Session, rows string
 	if err := session.Exec(ctx, "CREATE TEMP TABLE staging AS "+rows); err != nil {
 		return false, err
 	}
+	// The rows have been read: no error from here on is one of them.
+	single, err = s.gatherStaged(ctx, session, insert, memory)
+	return single, engineFailure("compute", err)
+}
+
+// gatherStaged is gather for the rows of the table staging, which it drops.
+func (s *shape) gatherStaged(ctx context.Context, session *engine.Session, insert func(query string) error, memory int64) (single bool, err error) {
 	count, textBytes, err := s.measureStaging(ctx, session)
 	if err != nil {
 		return false, err

@@ -17,13 +17,14 @@ import (
 type Manifest struct {
 	Entries   []Entry   `json:"entries,omitempty"`
 	Run       string    `json:"run"`
-	Attempt   string    `json:"attempt"`          // the directory below data/<run>/ that holds the run's files
-	Created   time.Time `json:"created"`          // when the run was asked for: the order of runs
-	Mode      Mode      `json:"mode,omitempty"`   // what becomes of the result before
-	Base      string    `json:"base,omitempty"`   // the run on whose result this one builds, whose entries are here, too
-	Rows      int64     `json:"rows"`             // of all entries
-	Format    string    `json:"format,omitempty"` // of all files
-	Schema    []Column  `json:"schema,omitempty"` // of the rows
+	Attempt   string    `json:"attempt"`            // the directory below data/<run>/ that holds the run's files
+	Created   time.Time `json:"created"`            // when the run was asked for: the order of runs
+	Mode      Mode      `json:"mode,omitempty"`     // what becomes of the result before
+	Base      string    `json:"base,omitempty"`     // the run on whose result this one builds, whose entries are here, too
+	Rows      int64     `json:"rows"`               // of all entries
+	Format    string    `json:"format,omitempty"`   // of all files
+	Schema    []Column  `json:"schema,omitempty"`   // of the rows
+	BadRows   int64     `json:"bad_rows,omitempty"` // input rows that this run left out
 	Cancelled bool      `json:"cancelled,omitempty"`
 	// PartitionBy are the columns of the schema that are not in the files: entries have their values.
 	PartitionBy []string `json:"partition_by,omitempty"`
@@ -155,6 +156,7 @@ func (o *Output) output(m *Manifest, manifest string) *proto.Output {
 		URI:      o.URI.Join("data", m.Run, m.Attempt).String() + "/",
 		Manifest: manifest,
 		Rows:     m.Rows,
+		BadRows:  m.BadRows,
 		Files:    int64(len(m.Entries)),
 	}
 	for _, e := range m.Entries {

@@ -17,6 +17,8 @@ type record struct {
 type records struct {
 	in      *bufio.Reader
 	scanner rowScanner
+	keep    bool // what is read, in raw
+	raw     []byte
 }
 
 func newRecords(in io.Reader, dialect Dialect) *records {
@@ -51,6 +53,9 @@ func (r *records) next() (_ record, open bool, err error) {
 		}
 		if err != nil {
 			return record{}, false, err
+		}
+		if r.keep {
+			r.raw = append(r.raw, c)
 		}
 		if r.scanner.returned {
 			r.scanner.returned = false

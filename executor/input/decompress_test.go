@@ -61,7 +61,7 @@ func TestMembersAreOneStream(t *testing.T) {
 	files["skip.zst"] = "\x51\x2a\x4d\x18\x03\x00\x00\x00abc" + files["x.zst"]
 	for name, content := range files {
 		set := list(t, lay(t, map[string]string{name: content}), "file:///data/")
-		got, counts, err := feed(t, &Rows{Set: set, Dialect: rfc, Header: []string{"a", "b"}}, Cut(set.Files, 1<<30, false)[0])
+		got, counts, err := feed(t, &Rows{Set: set, Dialect: rfc, Header: true}, Cut(set.Files, 1<<30, false)[0])
 		if err != nil || got != "1,2\n3,4\n" || counts.Bytes.Load() != int64(len(content)) {
 			t.Errorf("%s: got %q, %d bytes, %v", name, got, counts.Bytes.Load(), err)
 		}

@@ -1,9 +1,11 @@
 package input
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/executor/task"
@@ -14,75 +16,91 @@ import (
 type Rows struct {
 	Set     *Set
 	Dialect Dialect
-	Header  []string // what the first row of each file must say; nil: files have no header
+	Header  bool     // the first row of each file names its columns
+	Known   []string // columns of which a header must have one at least; nil: any header will do
 	Widest  int64    // bytes of the longest row that the engine takes
-	Whole   *Whole   // nil: fractions are not looked for
 	Ahead   storage.ReadAhead
+}
+
+// Sink takes the rows of a split, in order.
+type Sink interface {
+	// Begin says where the rows come from that are written next. header is the first row of the file, nil if it has none.
+	Begin(segment Segment, header []string) error
+	// Write takes whole rows. line is where the first of them begins, counted from 1 on in its segment: in its file, if the
+	// segment is at its beginning. See [Rows.Line]. One of them may be longer than Widest, by less than a block.
+	Write(rows []byte, line int64) error
+	// Bad takes a row that cannot be told from what follows it. An error ends the feed.
+	Bad(line int64, reason string, text []byte) error
 }
 
 // block is how much is read at a time, in bytes.
 const block = 256 << 10
 
-// Feed writes the rows of a split to w and counts as it goes. What it writes at a time is whole rows. It ends when ctx
-// does. An error of w is returned as it is.
-func (r *Rows) Feed(ctx context.Context, split Split, w io.Writer, counts *Counts) error {
+// Feed gives the rows of a split to sink and counts as it goes. It ends when ctx does. An error of sink is returned as it
+// is.
+//
+// A quoted field that is never closed, or whose row becomes too long, would swallow the rows after it: such a row ends
+// with its first line.
+func (r *Rows) Feed(ctx context.Context, split Split, sink Sink, counts *Counts) error {
 	buffer := make([]byte, block)
 	for _, segment := range split {
-		if err := r.feed(ctx, segment, w, counts, &buffer); err != nil {
+		f := feeder{rows: r, segment: segment, sink: sink, counts: counts, buffer: buffer}
+		err := f.run(ctx)
+		if err != nil {
 			return err
 		}
+		buffer = f.buffer
 	}
 	return nil
 }
 
-func (r *Rows) feed(ctx context.Context, segment Segment, w io.Writer, counts *Counts, buffer *[]byte) (err error) {
-	stored, err := r.Set.open(ctx, segment, r.Ahead, counts)
+// feeder feeds one segment.
+type feeder struct {
+	rows    *Rows
+	segment Segment
+	sink    Sink
+	counts  *Counts
+	in      *records
+	buffer  []byte
+	begun   int   // bytes of the row that is not over, at the beginning of the buffer
+	line    int64 // of the row that is written next
+	counted int64 // rows that are in counts
+	dropped bool  // the rest of the line is that of a row that was too long
+}
+
+func (f *feeder) run(ctx context.Context) (err error) {
+	stored, err := f.rows.Set.open(ctx, f.segment, f.rows.Ahead, f.counts)
 	if err != nil {
 		return err
 	}
 	defer closing(stored, &err)
-	in := newRecords(stored, r.Dialect)
-	if segment.Offset == 0 {
-		if err := r.begin(in, segment.File); err == io.EOF {
-			return nil // not even a header: a file without rows
-		} else if err != nil {
-			return err
-		}
+	f.in = newRecords(stored, f.rows.Dialect)
+	header, err := f.rows.begin(ctx, f.in, f.segment)
+	if err == io.EOF {
+		return nil // not even a header: a file without rows
 	}
-	begun, counted := 0, int64(0) // bytes of the row that is not over, at the beginning of the buffer; rows in counts
+	if err != nil {
+		return err
+	}
+	if err := f.sink.Begin(f.segment, header); err != nil {
+		return err
+	}
+	f.line = f.in.scanner.lines + 1
 	for {
-		b := *buffer
-		n, err := in.in.Read(b[begun : len(b)-1]) // a line feed may have to follow
+		n, err := f.in.in.Read(f.buffer[f.begun : len(f.buffer)-1]) // a line feed may have to follow
 		if err != nil && err != io.EOF {
 			return err
 		}
-		rows := b[:begun+len(in.scanner.scan(b[begun:begun+n]))]
-		if err == io.EOF && in.scanner.rowLength > 0 {
-			if in.scanner.open() {
-				return r.notClosed(segment.File, in)
-			}
-			rows = append(rows, '\n')
-			in.scanner.endRow('\n')
+		if err := f.take(f.buffer[f.begun:f.begun+n], err == io.EOF); err != nil {
+			return err
 		}
-		if in.scanner.rowLength > r.Widest {
-			return task.Final("", "%s, line %d: the row is longer than %d bytes", r.Set.URI(segment.File), in.scanner.rowLine+1, r.Widest)
-		}
-		whole := len(rows) - int(in.scanner.rowLength)
-		if whole > 0 {
-			if err := r.check(ctx, rows[:whole], segment, in); err != nil {
-				return err
-			}
-			if _, err := w.Write(rows[:whole]); err != nil {
-				return err
-			}
-		}
-		counts.Rows.Add(in.scanner.rows - counted)
-		counted = in.scanner.rows
+		f.counts.Rows.Add(f.in.scanner.rows - f.counted)
+		f.counted = f.in.scanner.rows
 		if err == io.EOF {
 			return nil
 		}
-		if begun = copy(b, rows[whole:]); begun > len(b)/2 {
-			*buffer = append(b, make([]byte, len(b))...) // a long row
+		if f.begun > len(f.buffer)/2 {
+			f.buffer = append(f.buffer, make([]byte, len(f.buffer))...) // a long row
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -90,40 +108,113 @@ func (r *Rows) feed(ctx context.Context, segment Segment, w io.Writer, counts *C
 	}
 }
 
-func (r *Rows) notClosed(file int, in *records) error {
-	return task.Final("", "%s, line %d: a quoted field is not closed", r.Set.URI(file), in.scanner.rowLine+1)
+// take passes on the rows that end in data, which stands in the buffer behind what has begun.
+func (f *feeder) take(data []byte, last bool) error {
+	scanner := &f.in.scanner
+	for {
+		if f.dropped {
+			if data = f.drop(data); f.dropped {
+				return nil
+			}
+		}
+		rows := f.buffer[:f.begun+len(scanner.scan(data))]
+		if last && scanner.rowLength > 0 && !scanner.open() {
+			rows = append(rows, '\n')
+			scanner.endRow('\n')
+		}
+		whole := len(rows) - int(scanner.rowLength)
+		if whole > 0 {
+			if err := f.sink.Write(rows[:whole], f.line); err != nil {
+				return err
+			}
+			f.line = scanner.rowLine + 1
+		}
+		rest := rows[whole:]
+		var reason string
+		switch {
+		case scanner.rowLength > f.rows.Widest:
+			reason = fmt.Sprintf("the row is longer than %d bytes", f.rows.Widest)
+		case last && scanner.rowLength > 0:
+			reason = "a quoted field is not closed"
+		default:
+			f.begun = copy(f.buffer, rest)
+			return nil
+		}
+		next, err := f.bad(reason, rest)
+		if err != nil {
+			return err
+		}
+		f.begun = 0
+		data = f.buffer[:copy(f.buffer, next)]
+	}
 }
 
-// begin moves in to the first row of data.
-func (r *Rows) begin(in *records, file int) error {
-	if err := in.skipMark(); err != nil || r.Header == nil {
-		return err
+// bad gives the first line of a row away, and begins again behind it.
+func (f *feeder) bad(reason string, row []byte) (next []byte, err error) {
+	scanner := &f.in.scanner
+	line := scanner.rowLine + 1
+	end := bytes.IndexByte(row, '\n')
+	if f.dropped = end < 0; f.dropped {
+		end = len(row)
+	} else {
+		next = row[end+1:]
 	}
-	header, _, err := in.next()
-	if err != nil {
-		return err
-	}
-	in.scanner.rows = 0
-	if detail := differs(header.Fields, r.Header); detail != "" {
-		return task.Final("", "%s: its header is not that of %s: %s", r.Set.URI(file), r.Set.URI(0), detail)
-	}
-	return nil
+	*scanner = rowScanner{dialect: scanner.dialect, rows: scanner.rows + 1, lines: line, rowLine: line}
+	f.line = line + 1
+	return next, f.sink.Bad(line, reason, bytes.TrimRight(row[:end], "\r"))
 }
 
-// differs says how a header is not the one that was expected.
-func differs(got, want []string) string {
-	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
-			return fmt.Sprintf("column %d is %q, want %q", i+1, excerpt(got[i]), excerpt(want[i]))
+// drop moves to the line after a row that was too long.
+func (f *feeder) drop(data []byte) []byte {
+	end := bytes.IndexByte(data, '\n')
+	if end < 0 {
+		return nil
+	}
+	f.dropped = false
+	return f.buffer[:copy(f.buffer, data[end+1:])]
+}
+
+// begin moves in to the first row of data of a segment, and returns the header of its file. io.EOF says that there is
+// none.
+func (r *Rows) begin(ctx context.Context, in *records, segment Segment) (header []string, err error) {
+	switch {
+	case segment.Offset > 0 && r.Header:
+		header, err = r.Set.header(ctx, segment.File, r.Dialect)
+	case segment.Offset > 0:
+		return nil, nil
+	default:
+		err = in.skipMark()
+		if err == nil && r.Header {
+			var first record
+			first, _, err = in.next()
+			header = first.Fields
+			in.scanner.rows = 0
 		}
 	}
-	switch {
-	case len(got) > len(want):
-		return fmt.Sprintf("it has %d columns, want %d; %s is new", len(got), len(want), quoteAll(got[len(want):]))
-	case len(got) < len(want):
-		return fmt.Sprintf("it has %d columns, want %d; %s is missing", len(got), len(want), quoteAll(want[len(got):]))
+	if err != nil || !r.Header || r.Known == nil {
+		return header, err
 	}
-	return ""
+	return header, r.Set.Related(segment.File, header, r.Known)
+}
+
+// Related makes sure that a header has one at least of the columns that other files have: else it is no header, or the
+// file is another kind of thing.
+func (s *Set) Related(file int, header, known []string) error {
+	for _, name := range header {
+		if slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, strings.TrimSpace(name)) }) {
+			return nil
+		}
+	}
+	return task.Final("", "%s: its header has none of the columns of the other files: it has %s, they have %s", s.URI(file), quoteAll(header), quoteAll(known))
+}
+
+// Line is where the first row of a segment is in its file, from 1 on. It may have to read all that is before it.
+func (r *Rows) Line(ctx context.Context, segment Segment) (int64, error) {
+	if segment.Offset == 0 {
+		return 1, nil
+	}
+	before, err := r.linesBefore(ctx, segment)
+	return before + 1, err
 }
 
 func quoteAll(names []string) string {

@@ -2,17 +2,15 @@ package input
 
 import (
 	"context"
+	"errors"
 	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/storage"
 )
-
-// Sample is how much of the input is looked at to find column names and types.
-type Sample struct {
-	Files int // so many, spread over the input, the first and the last among them
-	Bytes int // of each, without compression
-}
 
 // headAhead is enough for the head of a file.
 var headAhead = storage.ReadAhead{Chunk: 64 << 10, Parallel: 1}
@@ -46,18 +44,29 @@ func (s *Set) header(ctx context.Context, file int, dialect Dialect) (_ []string
 	return first.Fields, err
 }
 
-// Heads writes whole rows from the beginnings of some files to w.
-func (r *Rows) Heads(ctx context.Context, sample Sample, w io.Writer) error {
-	for _, file := range Spread(len(r.Set.Files), sample.Files) {
-		err := r.head(ctx, file, sample.Bytes, w)
-		if err != nil {
+// Headers reads the first rows of at most so many files, spread over the input, in the order of the listing. A file
+// without a row has none. Several are read at a time.
+func (s *Set) Headers(ctx context.Context, dialect Dialect, files int) (map[int][]string, error) {
+	headers := map[int][]string{}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(listers)
+	for _, file := range Spread(len(s.Files), files) {
+		group.Go(func() error {
+			fields, err := s.header(ctx, file, dialect)
+			if err == io.EOF {
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			headers[file] = fields
 			return err
-		}
+		})
 	}
-	return nil
+	return headers, group.Wait()
 }
 
-// Spread picks n of count things, evenly.
+// Spread picks n of count things, evenly, the first and the last among them; all if there are fewer.
 func Spread(count, n int) []int {
 	if count <= n {
 		n = count
@@ -71,40 +80,30 @@ func Spread(count, n int) []int {
 	return picked
 }
 
-func (r *Rows) head(ctx context.Context, file, most int, w io.Writer) (err error) {
-	stored, err := r.Set.openPlain(ctx, file, storage.Range{}, headAhead, &Counts{})
-	if err != nil {
+// Head gives whole rows from the beginning of a file to sink: about most bytes of them, or the first row if that is longer.
+// A file without rows gives none, and no Begin.
+func (r *Rows) Head(ctx context.Context, file int, most int, sink Sink) error {
+	limited := &headSink{Sink: sink, rest: most * 3 / 4}
+	all := Segment{File: file, Length: r.Set.Files[file].Size}
+	f := feeder{rows: &Rows{Set: r.Set, Dialect: r.Dialect, Header: r.Header, Widest: r.Widest, Ahead: headAhead}, segment: all, sink: limited, counts: &Counts{}, buffer: make([]byte, most)}
+	if err := f.run(ctx); err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
-	defer closing(stored, &err)
-	in := newRecords(stored, r.Dialect)
-	if err := r.begin(in, file); err == io.EOF {
-		return nil
-	} else if err != nil {
-		return err
+	return nil
+}
+
+// headSink ends a feed when it has enough.
+type headSink struct {
+	Sink
+	rest int
+}
+
+var errEnough = errors.New("there are enough rows")
+
+func (s *headSink) Write(rows []byte, line int64) error {
+	err := s.Sink.Write(rows, line)
+	if s.rest -= len(rows); err == nil && s.rest <= 0 {
+		err = errEnough
 	}
-	head, err := io.ReadAll(io.LimitReader(in.in, int64(most)))
-	if err != nil {
-		return err
-	}
-	whole := len(head) < most
-	head = in.scanner.scan(head)
-	for !whole && in.scanner.rowLength == int64(len(head)) && in.scanner.rowLength <= r.Widest { // not even one row
-		more, err := io.ReadAll(io.LimitReader(in.in, int64(most)))
-		if err != nil {
-			return err
-		}
-		whole = len(more) < most
-		head = append(head, in.scanner.scan(more)...)
-	}
-	switch {
-	case whole && in.scanner.open():
-		return r.notClosed(file, in)
-	case whole && in.scanner.rowLength > 0:
-		head = append(head, '\n')
-	case !whole:
-		head = head[:len(head)-min(int(in.scanner.rowLength), len(head))] // the row that was cut
-	}
-	_, err = w.Write(head)
 	return err
 }

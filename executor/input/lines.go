@@ -100,3 +100,34 @@ func (l *lines) Close() error {
 	}
 	return err
 }
+
+// linesBefore counts the line ends before the first line that begins in a segment.
+func (r *Rows) linesBefore(ctx context.Context, segment Segment) (n int64, err error) {
+	before := Segment{File: segment.File, Length: segment.Offset - 1}
+	if before.Length == 0 {
+		return 1, nil
+	}
+	stored, err := r.Set.openPlain(ctx, before.File, storage.Range{Length: before.Length}, r.Ahead, &Counts{})
+	if err != nil {
+		return 0, err
+	}
+	defer closing(stored, &err)
+	buffer := make([]byte, block)
+	for {
+		k, err := stored.Read(buffer)
+		n += int64(bytes.Count(buffer[:k], []byte{'\n'}))
+		if err == io.EOF {
+			return n + 1, nil // and the end of the line that began before
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// closing closes c and keeps its error if there is no other.
+func closing(c io.Closer, err *error) {
+	if closeErr := c.Close(); *err == nil {
+		*err = closeErr
+	}
+}

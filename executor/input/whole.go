@@ -2,47 +2,26 @@ package input
 
 import (
 	"bytes"
-	"context"
 	"slices"
-
-	"github.com/tidemill/tidemill/executor/task"
 )
 
 // Whole finds values with a fraction in CSV columns of whole numbers, because the engine rounds them. It costs nothing
 // where no fraction is near.
 type Whole struct {
+	Dialect Dialect
 	Columns []bool   // by field: whether it must be whole
 	Nulls   []string // spellings of a missing value, which are none of its business
-	// Detail is what to say of a value.
-	Detail func(column int, value string) string
 }
 
-// check looks at whole rows that were just read.
-func (r *Rows) check(ctx context.Context, rows []byte, segment Segment, in *records) error {
-	if r.Whole == nil || !mayHaveFraction(rows) {
-		return nil
-	}
-	at, column, value := r.Whole.find(rows, r.Dialect)
-	if value == nil {
-		return nil
-	}
-	// The scanner stands behind rows, or in the row after them.
-	line := in.scanner.rowLine - int64(bytes.Count(rows[at:], []byte{'\n'})) + 1
-	if segment.Offset > 0 {
-		before, err := r.linesBefore(ctx, segment)
-		if err != nil {
-			return err
-		}
-		line += before
-	}
-	return task.Final("", "%s, line %d: %s", r.Set.URI(segment.File), line, r.Whole.Detail(column, string(value)))
+// Broken says whether whole rows have such a value.
+func (w *Whole) Broken(rows []byte) bool {
+	return mayHaveFraction(rows) && w.find(rows)
 }
 
 func mayHaveFraction(text []byte) bool {
 	return bytes.IndexByte(text, '.') >= 0 || bytes.Contains(text, []byte("e-")) || bytes.Contains(text, []byte("E-"))
 }
 
-// hasFraction goes by how a number is written: 2.0 and 1e3 are whole.
 func hasFraction(text []byte) bool {
 	if point := bytes.IndexByte(text, '.'); point >= 0 && len(bytes.Trim(text[point+1:], "0 ")) > 0 {
 		return true
@@ -50,19 +29,19 @@ func hasFraction(text []byte) bool {
 	return bytes.Contains(text, []byte("e-")) || bytes.Contains(text, []byte("E-"))
 }
 
-// find returns the first value with a fraction, and where it begins.
-func (w *Whole) find(rows []byte, d Dialect) (at, column int, value []byte) {
+func (w *Whole) find(rows []byte) bool {
+	column := 0
 	for i := 0; i < len(rows); {
-		text, end := field(rows, i, d)
+		text, end := field(rows, i, w.Dialect)
 		if column < len(w.Columns) && w.Columns[column] && hasFraction(text) && !slices.Contains(w.Nulls, string(text)) {
-			return i, column, text
+			return true
 		}
 		if column++; end < len(rows) && rows[end] == '\n' {
 			column = 0
 		}
 		i = end + 1
 	}
-	return 0, 0, nil
+	return false
 }
 
 // field is the field that begins at i, without its quotes, and where the delimiter or line feed behind it is.

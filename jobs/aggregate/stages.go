@@ -82,14 +82,33 @@ func afterMap(spec *jobs.Spec, done jobs.StageResult) (jobs.Step, error) {
 		return jobs.Step{}, err
 	}
 	ranges := work.divide(spec)
+	bad, err := badRows(done)
+	if err != nil {
+		return jobs.Step{}, err
+	}
 	inputs := make([][]byte, len(ranges))
 	for i, r := range ranges {
 		inputs[i] = proto.Encode(&proto.AggregateReduceInput{
 			PlanURI: plan.PlanURI, FirstPartition: uint32(r.first), LastPartition: uint32(r.last), MapAttempts: done.Attempts,
-			Commit: len(ranges) == 1,
+			Commit: len(ranges) == 1, BadRows: bad,
 		})
 	}
 	return stage(StageReduce, inputs), nil
+}
+
+// badRows is how many rows map tasks left out. The reduce tasks fail if it is more than the spec allows.
+func badRows(mapped jobs.StageResult) (sum int64, err error) {
+	for i, data := range mapped.Outputs {
+		var out proto.AggregateMapOutput
+		if err := proto.Decode(data, &out); err != nil {
+			return 0, fmt.Errorf("read output of split %d: %w", i, err)
+		}
+		if out.BadRows < 0 || sum+out.BadRows < 0 {
+			return 0, fmt.Errorf("read output of split %d: %d bad rows", i, out.BadRows)
+		}
+		sum += out.BadRows
+	}
+	return sum, nil
 }
 
 func afterReduce(done jobs.StageResult) (jobs.Step, error) {
@@ -111,7 +130,15 @@ func afterReduce(done jobs.StageResult) (jobs.Step, error) {
 		}
 		files[i] = proto.AggregateFile{Attempt: done.Attempts[i], Bytes: out.Bytes, Rows: out.Rows}
 	}
-	input := proto.Encode(&proto.AggregateCommitInput{PlanURI: plan.PlanURI, Files: files})
+	mapped, err := earlier(done, StageMap)
+	if err != nil {
+		return jobs.Step{}, err
+	}
+	bad, err := badRows(mapped)
+	if err != nil {
+		return jobs.Step{}, err
+	}
+	input := proto.Encode(&proto.AggregateCommitInput{PlanURI: plan.PlanURI, Files: files, MapAttempts: mapped.Attempts, BadRows: bad})
 	return stage(StageCommit, [][]byte{input}), nil
 }
 
@@ -139,12 +166,21 @@ func stage(name string, inputs [][]byte) jobs.Step {
 
 // earlierPlan is what the plan stage of the same run put out.
 func earlierPlan(done jobs.StageResult) (*proto.AggregatePlanOutput, error) {
-	for _, earlier := range done.Earlier {
-		if earlier.Name == StagePlan {
-			return readPlan(earlier)
+	plan, err := earlier(done, StagePlan)
+	if err != nil {
+		return nil, err
+	}
+	return readPlan(plan)
+}
+
+// earlier is a stage of the same run that came before.
+func earlier(done jobs.StageResult, name string) (jobs.StageResult, error) {
+	for _, stage := range done.Earlier {
+		if stage.Name == name {
+			return stage, nil
 		}
 	}
-	return nil, fmt.Errorf("there was no plan")
+	return jobs.StageResult{}, fmt.Errorf("there was no %s", name)
 }
 
 func readPlan(done jobs.StageResult) (*proto.AggregatePlanOutput, error) {

@@ -136,7 +136,7 @@ func TestSeveralReduceTasks(t *testing.T) {
 	}
 	wantCommit := []proto.AggregateCommitInput{{PlanURI: planURI, Files: []proto.AggregateFile{
 		{Attempt: 1, Bytes: 10, Rows: 1}, {Attempt: 4, Bytes: 20, Rows: 2}, {Attempt: 1},
-	}}}
+	}, MapAttempts: []uint32{2, 2}}}
 	if diff := cmp.Diff(wantCommit, decodeAll[proto.AggregateCommitInput](t, step.Stage.Inputs)); diff != "" {
 		t.Errorf("commit input (-want +got):\n%s", diff)
 	}

@@ -1,0 +1,207 @@
+package aggregate
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/input"
+)
+
+// How the engine reads chunks of text. There are three ways, from the quickest to the slowest:
+//
+//   - Most values are converted while they are read. Where such a conversion could change a value without a word, the
+//     query or our look at the bytes that pass by notices: see fast and doubtful.
+//   - Values of JSON are read as text and converted by the query: see guarded. A column with a large whole number, or
+//     a doubtful value, needs that.
+//   - Each row is judged, and the bad ones are taken out: see sift.
+//
+// A row that one way takes, every way takes, with the same values.
+
+// converter gives the type in which the engine reads a column, and the SQL of its value, of that name.
+type converter func(c column, name string) (read, value string)
+
+// relation is the columns with their types, as a query over the rows of a batch.
+func (s *textSource) relation(b *batch, convert converter) string {
+	if len(b.chunks) == 0 {
+		return "SELECT " + s.items(convert, func(column) string { return "" }) + " LIMIT 0"
+	}
+	arms := make([]string, len(b.chunks))
+	for i, c := range b.chunks {
+		arms[i] = "SELECT " + s.items(convert, func(col column) string { return s.source(col, c.layout) }) + " FROM " + s.reader(c, convert)
+	}
+	return strings.Join(arms, " UNION ALL ")
+}
+
+// items are the columns' values. source names where they come from: empty if there are none.
+func (s *textSource) items(convert converter, source func(column) string) string {
+	var l items
+	for _, c := range s.columns {
+		value := "CAST(NULL AS " + c.Type + ")"
+		if name := source(c); c.Partition && name != "" {
+			value = "CAST(" + name + " AS " + c.Type + ")"
+		} else if name != "" {
+			_, value = convert(c, name)
+		}
+		l.add("%s AS %s", value, engine.Name(c.Name))
+	}
+	if len(l) == 0 {
+		return "true AS present"
+	}
+	return l.String()
+}
+
+// source is the SQL of a column as the reader of a layout gives it: empty if the rows have no such column.
+func (s *textSource) source(c column, l *textLayout) string {
+	if c.Partition {
+		if i := s.partition(c); i >= 0 && l.constants[i] != nil {
+			return engine.Literal(*l.constants[i])
+		}
+		return ""
+	}
+	if !s.rows.Dialect.CSV {
+		return engine.Name(c.Name)
+	}
+	if i := l.field(c); i >= 0 {
+		return fieldName(i)
+	}
+	return ""
+}
+
+func fieldName(i int) string { return fmt.Sprintf("f%d", i) }
+
+// reader is the table function that reads a chunk.
+func (s *textSource) reader(c *chunk, convert converter) string {
+	if s.rows.Dialect.CSV {
+		return s.csvReader(c, convert)
+	}
+	var l items
+	for _, col := range s.columns {
+		if !col.Partition {
+			read, _ := convert(col, "")
+			l.add("%s: %s", engine.Literal(col.Name), engine.Literal(read))
+		}
+	}
+	if len(l) == 0 {
+		l.add("'any': 'VARCHAR'") // rows are counted, and nothing else
+	}
+	return fmt.Sprintf("read_json(%s, format='newline_delimited', auto_detect=false, hive_partitioning=false, maximum_object_size=%d, columns={%s})",
+		engine.Literal(c.path), widestJSON, l)
+}
+
+func (s *textSource) csvReader(c *chunk, convert converter) string {
+	kinds := make([]string, len(c.layout.names))
+	for _, col := range s.columns {
+		if i := c.layout.field(col); i >= 0 {
+			kinds[i], _ = convert(col, "")
+		}
+	}
+	var l items
+	for i, kind := range kinds {
+		if kind == "" {
+			kind = "VARCHAR"
+		}
+		l.add("'%s': %s", fieldName(i), engine.Literal(kind))
+	}
+	in := s.section.Input
+	nulls := append(slices.Clone(in.NullValues), "")
+	widest := min(widestCSV, c.size+1)
+	return fmt.Sprintf("read_csv(%s, auto_detect=false, hive_partitioning=false, header=false, delim=%s, quote=%s, escape=%s, nullstr=%s, allow_quoted_nulls=false, "+
+		`new_line='\n', `+ // else the engine goes by the first line break, which may stand in quotes
+		"max_line_size=%d, buffer_size=%d, columns={%s})",
+		engine.Literal(c.path), engine.Literal(in.Delimiter), engine.Literal(in.Quote), engine.Literal(in.Escape), engine.Literals(nulls),
+		widest, min(s.bufferSize(), max(2*widest, 1<<16)), l)
+}
+
+// bufferSize is how much CSV the engine holds at a time: little if it has little, and never more than one of its scanners
+// takes. Of larger buffers, it divides each among several of them, and gives up on some files without need ("The Parallel CSV
+// Reader currently does not support a full read on this file").
+func (s *textSource) bufferSize() int64 { return min(max(s.Memory/16, 2*widestCSV), 8_000_000) }
+
+// native says that the engine converts a column's values while it reads, and that this is as good as guarded: those of
+// JSON that have an inside, and the plain numbers of CSV, whose fractions input.Whole looks for.
+func (s *textSource) native(c column) bool {
+	if s.rows.Dialect.CSV {
+		return isInteger(c.Type) || isFloat(c.Type)
+	}
+	return isNested(c.Type) || c.Type == "JSON"
+}
+
+// guarded converts from text if the engine has not done it. Its own conversions would round 2.5 to 3 and lose parts of
+// times, without a word. A value that does not fit is an error.
+func (s *textSource) guarded(c column, name string) (read, value string) {
+	switch {
+	case s.native(c):
+		return c.Type, name
+	case c.Type == "VARCHAR":
+		return "VARCHAR", name
+	}
+	refuse := fmt.Sprintf("CAST(error('a value is not %s') AS %s)", c.Type, c.Type)
+	value = fmt.Sprintf("coalesce(TRY_CAST(%[1]s AS %[2]s), CASE WHEN %[1]s IS NOT NULL THEN %[3]s END)", name, c.Type, refuse)
+	if changed := changed(c, name); changed != "" {
+		value = fmt.Sprintf("CASE WHEN %s THEN %s ELSE %s END", changed, refuse, value)
+	}
+	return "VARCHAR", value
+}
+
+// exact is how far a DOUBLE tells whole numbers apart.
+const exact = 1<<53 - 1
+
+// fast is guarded, except that numbers of JSON are read as DOUBLE: those that are no exact whole numbers are errors, after
+// which they are read as text. Truth, which the engine takes for 0 and 1, is found by doubtful.
+func (s *textSource) fast(c column, name string) (read, value string) {
+	switch {
+	case s.rows.Dialect.CSV:
+	case c.Type == "DOUBLE":
+		return "DOUBLE", name
+	case isInteger(c.Type):
+		return "DOUBLE", fmt.Sprintf("CASE WHEN trunc(%[1]s) = %[1]s AND abs(%[1]s) <= %[2]d THEN CAST(%[1]s AS %[3]s) "+
+			"WHEN %[1]s IS NOT NULL THEN CAST(error('a value is not exact') AS %[3]s) END", name, exact, c.Type)
+	}
+	return s.guarded(c, name)
+}
+
+// changed is the condition that a conversion from text would leave a part of a value out; empty if none does.
+func changed(c column, name string) string {
+	switch {
+	case c.Type == "DATE": // the time of day
+		return fmt.Sprintf("strlen(%[1]s) > 10 AND TRY_CAST(%[1]s AS TIMESTAMP) <> TRY_CAST(%[1]s AS DATE)", name)
+	case c.Type == "TIMESTAMP": // the distance from UTC, which stands behind a colon
+		return fmt.Sprintf("strlen(%[1]s) > 16 AND (contains(%[1]s, '+') OR contains(substr(%[1]s, instr(%[1]s, ':')), '-')) AND "+
+			"regexp_matches(%[1]s, '%[2]s') AND NOT regexp_matches(%[1]s, '[-+]00(:?00)?$')", name, offset)
+	case isInteger(c.Type): // the fraction; short values are the most, and the length costs nothing
+		return fmt.Sprintf("strlen(%[1]s) > 1 AND (contains(%[1]s, '.') AND NOT ends_with(rtrim(%[1]s, '0'), '.') "+
+			"OR strlen(%[1]s) > 3 AND (contains(%[1]s, 'e-') OR contains(%[1]s, 'E-')))", name)
+	}
+	return ""
+}
+
+// doubtful says whether rows may have values that the engine would change without a word while it reads.
+func (s *textSource) doubtful(l *textLayout, rows []byte) bool {
+	if s.rows.Dialect.CSV {
+		return l.whole != nil && l.whole.Broken(rows)
+	}
+	return !s.careful.Load() && (s.truth(rows, "true") || s.truth(rows, "false"))
+}
+
+// truth looks for a member with that value among those that are read as numbers.
+func (s *textSource) truth(rows []byte, word string) bool {
+	for at := 0; ; {
+		i := bytes.Index(rows[at:], []byte(word))
+		if i < 0 {
+			return false
+		}
+		name, ok := input.MemberBefore(rows[:at+i])
+		if ok && slices.ContainsFunc(s.columns, func(c column) bool { return (isInteger(c.Type) || c.Type == "DOUBLE") && mayBe(name, c.Name) }) {
+			return true
+		}
+		at += i + len(word)
+	}
+}
+
+// mayBe says whether the text of a JSON string may be a name: what has escapes may be any.
+func mayBe(text []byte, name string) bool {
+	return bytes.IndexByte(text, '\\') >= 0 || string(text) == name
+}
