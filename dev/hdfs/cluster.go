@@ -17,7 +17,7 @@ import (
 // nameservice is the name of a cluster with two name nodes.
 const nameservice = "prod"
 
-const startTimeout = 2 * time.Minute // of a loaded machine
+const startTimeout = 5 * time.Minute // of a machine on which much else runs
 
 // Config says what a cluster is like. Only Dir is needed.
 type Config struct {

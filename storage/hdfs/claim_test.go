@@ -42,11 +42,12 @@ func (m *memoryTree) call(do func() error) error {
 	return err
 }
 
-func (m *memoryTree) pause() {
+func (m *memoryTree) pause() { time.Sleep(m.random(m.longest)) }
+
+func (m *memoryTree) random(below time.Duration) time.Duration {
 	m.mu.Lock()
-	d := time.Duration(m.source.Int64N(int64(m.longest)))
-	m.mu.Unlock()
-	time.Sleep(d)
+	defer m.mu.Unlock()
+	return time.Duration(m.source.Int64N(int64(below)))
 }
 
 func (m *memoryTree) stat(at string) (etag string, err error) {
@@ -343,10 +344,7 @@ func act(seed uint64, longest time.Duration, plans [][]string, trouble []string)
 		mu.Unlock()
 		switch what {
 		case "stop": // for about as long as others wait, so that it may wake up in the middle of what they do then
-			mu.Lock()
-			d := patience + time.Duration(tree.source.Int64N(int64(patience+8*longest)))
-			mu.Unlock()
-			time.Sleep(d)
+			time.Sleep(patience + tree.random(patience+8*longest))
 		case "die":
 			return errDied
 		}

@@ -10,6 +10,9 @@ import (
 // Start starts a server that is stopped with the test.
 func Start(tb testing.TB) *minio.Server {
 	tb.Helper()
+	if testing.Short() {
+		tb.Skip("starts a MinIO")
+	}
 	if !minio.Built() && os.Getenv("CI") == "" {
 		tb.Skip("MinIO is not built: go run ./dev/minio/build does that")
 	}
