@@ -145,10 +145,11 @@ func TestMemoryStaysWithinWhatIsAskedFor(t *testing.T) {
 }
 
 // withinMemory fails the test if a task of the run held more than so many bytes at any time. It returns the most that
-// tasks of each stage held.
+// tasks of each stage held, and the CPU of all.
 func (c *cluster) withinMemory(run wire.Run, bytes int64) string {
 	c.t.Helper()
 	most := map[string]int64{}
+	cpu := 0.0
 	var stages, said []string
 	for cursor := ""; ; {
 		var tasks wire.List[wire.Task]
@@ -162,6 +163,7 @@ func (c *cluster) withinMemory(run wire.Run, bytes int64) string {
 				stages = append(stages, task.Stage)
 			}
 			most[task.Stage] = max(most[task.Stage], peak)
+			cpu += task.Counters.CPUSeconds
 		}
 		if cursor = tasks.Next; cursor == "" {
 			break
@@ -170,5 +172,5 @@ func (c *cluster) withinMemory(run wire.Run, bytes int64) string {
 	for _, stage := range stages {
 		said = append(said, fmt.Sprintf("%s %d MiB", stage, most[stage]>>20))
 	}
-	return "peak memory of tasks: " + strings.Join(said, ", ")
+	return fmt.Sprintf("%.1f s CPU, peak memory of tasks: %s", cpu, strings.Join(said, ", "))
 }
