@@ -14,6 +14,9 @@
 // DuckDB (package engine) computes; objects are read by our own code (package input), which hands the engine
 // plain rows in scratch files of limited size. Packages sketch, segment, expression and commit are the other parts.
 //
+// Parquet is read by its footers (package parquet): the plan finds columns, types and row groups in them, and leaves out
+// row groups of which they say that no row passes the filter. Tasks fetch the chunks of the used columns only.
+//
 // What holds for results:
 //
 //   - Missing values (NULL) are ignored by every measure but {"count": "*"}. A group key may be missing: that is a group.
