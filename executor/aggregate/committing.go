@@ -21,7 +21,7 @@ func (t *stage) runCommit(ctx context.Context) (_ []byte, err error) {
 	if err := decodeInput(t.Work, &in); err != nil {
 		return nil, err
 	}
-	_, session, sh, err := t.prepare(ctx, in.PlanURI)
+	p, session, sh, err := t.prepare(ctx, in.PlanURI)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +34,9 @@ func (t *stage) runCommit(ctx context.Context) (_ []byte, err error) {
 		gathered, err = t.gather(ctx, in.Files)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if gathered.state, err = t.gatherState(ctx, p, in.Files); err != nil {
 		return nil, err
 	}
 	t.report("committing", 0.9)

@@ -187,13 +187,19 @@ func compensated(arg string) string {
 	return fmt.Sprintf("CASE WHEN isnan(fsum(%[1]s)) THEN sum(%[1]s) ELSE fsum(%[1]s) END", arg)
 }
 
-// merge makes the same tables out of relations of partial aggregates, as exchange lists them.
-func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, read []string) error {
+// merge makes the same tables out of relations of partial aggregates, as exchange lists them. If merged is not nil, it is
+// called while the table partial is one that exchange could give away again.
+func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, read []string, merged func(context.Context) error) error {
 	if err := sh.joinSessions(ctx, session, read); err != nil {
 		return engineFailure("join sessions", err)
 	}
 	if err := t.mergePieces(ctx, session, sh, "partial", read[0]); err != nil {
 		return engineFailure("merge partial results", err)
+	}
+	if merged != nil {
+		if err := merged(ctx); err != nil {
+			return err
+		}
 	}
 	return sh.settle(ctx, session)
 }

@@ -189,12 +189,20 @@ func (o *outgoing) add(s segment.Segment, path string) error {
 	return os.Remove(path)
 }
 
-// upload stores the object.
-func (o *outgoing) upload(ctx context.Context) (*proto.AggregateMapOutput, error) {
+// put stores the object and gives its size.
+func (o *outgoing) put(ctx context.Context, store storage.Store, key string) (int64, error) {
 	body, size := o.segments.Finish()
-	key := o.stage.workURI("map", mapName(o.split, o.stage.Data.Attempt)).Key
-	if _, err := o.stage.output.Work.Put(ctx, key, body, size, storage.Always); err != nil {
-		return nil, fmt.Errorf("upload partial results: %w", err)
+	if _, err := store.Put(ctx, key, body, size, storage.Always); err != nil {
+		return 0, fmt.Errorf("upload partial results: %w", err)
+	}
+	return size, nil
+}
+
+// upload stores the object where reduce tasks look for it.
+func (o *outgoing) upload(ctx context.Context) (*proto.AggregateMapOutput, error) {
+	size, err := o.put(ctx, o.stage.output.Work, o.stage.workURI("map", mapName(o.split, o.stage.Data.Attempt)).Key)
+	if err != nil {
+		return nil, err
 	}
 	return &proto.AggregateMapOutput{Bytes: size, Groups: o.groups, PartitionBytes: partitionBytes(o.segments.Index(), o.partitions)}, nil
 }

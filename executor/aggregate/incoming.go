@@ -43,16 +43,16 @@ type arrived struct {
 // fetches is how many objects are read at a time.
 const fetches = 8
 
-// openIncoming reads the indexes of the objects named by keys.
-func (t *stage) openIncoming(ctx context.Context, sh *shape, partitions, first, last int, keys []string) (*incoming, error) {
+// openIncoming reads the indexes of some objects.
+func (t *stage) openIncoming(ctx context.Context, sh *shape, partitions, first, last int, places []place) (*incoming, error) {
 	in := &incoming{
 		stage: t, shape: sh, partitions: partitions, first: first, last: last,
-		objects: make([]*segment.Object, len(keys)), near: make([]map[int64]string, len(keys)),
+		objects: make([]*segment.Object, len(places)), near: make([]map[int64]string, len(places)),
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(fetches)
-	for i, key := range keys {
-		group.Go(func() error { return in.open(ctx, i, key) })
+	for i, at := range places {
+		group.Go(func() error { return in.open(ctx, i, at) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("read partial results: %w", err)
@@ -61,14 +61,14 @@ func (t *stage) openIncoming(ctx context.Context, sh *shape, partitions, first, 
 }
 
 // open reads one index, and what has come with it.
-func (in *incoming) open(ctx context.Context, i int, key string) error {
-	object, err := segment.Open(ctx, in.stage.output.Work, key)
+func (in *incoming) open(ctx context.Context, i int, at place) error {
+	object, err := segment.Open(ctx, at.store, at.key)
 	if err != nil {
 		return err
 	}
 	for _, s := range object.Index {
 		if s.First < 0 || s.First >= s.Last || s.Last > in.partitions {
-			return fmt.Errorf("read %q: it has a segment of partitions %d to %d of %d", key, s.First, s.Last, in.partitions)
+			return fmt.Errorf("read %q: it has a segment of partitions %d to %d of %d", at.key, s.First, s.Last, in.partitions)
 		}
 	}
 	if i == 0 {

@@ -23,6 +23,7 @@ type plan struct {
 	Keys           []string    `json:"keys"`           // types of the group keys
 	Args           []string    `json:"args"`           // types of the measures' different arguments
 	Time           string      `json:"time,omitempty"` // type of when a row happened, with windows
+	Increment      *increment  `json:"increment,omitempty"`
 }
 
 // set is the files of the plan.

@@ -29,6 +29,9 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 		return nil, err
 	}
 	t.report("planning", 0.01)
+	if t.section.Input.NewSince != "" {
+		return t.planIncrement(ctx, session, sh, set, smallestSplit)
+	}
 	p, err := t.plan(ctx, session, sh, set, smallestSplit)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/result"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/proto"
 )
@@ -28,34 +29,26 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	if err := t.bearable(in.BadRows); err != nil {
 		return nil, err
 	}
-	t.report("reading", 0)
-	keys := make([]string, len(in.MapAttempts))
-	for split, attempt := range in.MapAttempts {
-		keys[split] = t.workURI("map", mapName(split, attempt)).Key
-	}
-	incoming, err := t.openIncoming(ctx, sh, p.Partitions, int(in.FirstPartition), int(in.LastPartition), keys)
+	incoming, err := t.openReduced(ctx, p, sh, &in)
 	if err != nil {
-		return nil, err
+		return nil, t.baseGone(ctx, p, err)
+	}
+	var state *outgoing
+	if p.Increment != nil {
+		if state, err = t.newOutgoing(session, sh, p, 0); err != nil {
+			return nil, err
+		}
+		defer closing(state, &err)
 	}
 	folder := t.reduceURI(int(t.Data.Index), t.Data.Attempt)
 	w := t.newWriter(session, t.output.Work, folder)
 	if in.Commit {
 		w = t.finalWriter(session)
 	}
-	err = incoming.each(ctx, func(merging context.Context, number, of int, read []string) error {
-		t.report("merging", 0.1+0.8*float64(number)/float64(of))
-		if err := t.merge(merging, session, sh, read); err != nil {
-			return err
-		}
-		if sh.limit > 0 {
-			return engineFailure("choose first rows", errors.Join(sh.keep(merging, session), dropTables(merging, session)))
-		}
-		// What is stored in the background goes on when all has been merged.
-		if err := t.writeResult(ctx, session, sh, w); err != nil {
-			return err
-		}
-		return dropTables(ctx, session)
-	})
+	err = t.baseGone(ctx, p, t.reduce(ctx, session, sh, incoming, w, state))
+	if err == nil && state != nil && !in.Commit {
+		_, err = state.put(ctx, t.output.Work, folder.Join(stateName).Key)
+	}
 	switch {
 	case err != nil || sh.limit == 0:
 	case in.Commit:
@@ -74,7 +67,10 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	t.Report(task.Progress{Fraction: 0.9, Phase: "writing", OutRows: f.rows, OutBytes: f.bytes})
 	out := &proto.AggregateReduceOutput{Bytes: f.bytes, Rows: f.rows, Files: int64(len(f.list))}
 	if in.Commit {
-		if err = t.keepBadRows(ctx, in.BadRows, in.MapAttempts); err == nil {
+		if f.state, err = t.leaveState(ctx, p, state); err == nil {
+			err = t.keepBadRows(ctx, in.BadRows, in.MapAttempts)
+		}
+		if err == nil {
 			out.Committed, err = t.publishFiles(ctx, sh, f)
 		}
 	} else {
@@ -85,6 +81,42 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	}
 	t.Report(task.Progress{Fraction: 1, Phase: "done", OutRows: f.rows, OutBytes: f.bytes})
 	return proto.Encode(out), nil
+}
+
+// openReduced opens what a reduce task merges: partial aggregates of an earlier run first, then those of the splits.
+func (t *stage) openReduced(ctx context.Context, p *plan, sh *shape, in *proto.AggregateReduceInput) (*incoming, error) {
+	t.report("reading", 0)
+	places, err := t.earlier(p)
+	if err != nil {
+		return nil, err
+	}
+	for split, attempt := range in.MapAttempts {
+		places = append(places, place{t.output.Work, t.workURI("map", mapName(split, attempt)).Key})
+	}
+	return t.openIncoming(ctx, sh, p.Partitions, int(in.FirstPartition), int(in.LastPartition), places)
+}
+
+// reduce merges round by round, and has the result's rows written by w, or keeps the first of them if there is a limit.
+// What is merged goes to state, too, if that is not nil.
+func (t *stage) reduce(ctx context.Context, session *engine.Session, sh *shape, incoming *incoming, w *result.Writer, state *outgoing) error {
+	var leave func(context.Context) error
+	if state != nil {
+		leave = state.write
+	}
+	return incoming.each(ctx, func(merging context.Context, number, of int, read []string) error {
+		t.report("merging", 0.1+0.8*float64(number)/float64(of))
+		if err := t.merge(merging, session, sh, read, leave); err != nil {
+			return err
+		}
+		if sh.limit > 0 {
+			return engineFailure("choose first rows", errors.Join(sh.keep(merging, session), dropTables(merging, session)))
+		}
+		// What is stored in the background goes on when all has been merged.
+		if err := t.writeResult(ctx, session, sh, w); err != nil {
+			return err
+		}
+		return dropTables(ctx, session)
+	})
 }
 
 // dropTables drops all temporary tables but for the first rows.

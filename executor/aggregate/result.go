@@ -38,6 +38,7 @@ func (t *stage) writeResult(ctx context.Context, session *engine.Session, sh *sh
 type files struct {
 	list        []result.File
 	rows, bytes int64
+	state       *commit.State // of an incremental run
 }
 
 // finish waits for what w has written. There is a file even if there are no rows, if the caller wants that.
@@ -84,7 +85,9 @@ func (t *stage) publishFiles(ctx context.Context, sh *shape, f *files) (*proto.O
 	for i, one := range f.list {
 		entries[i] = t.entry(one)
 	}
-	return t.publish(ctx, sh, entries, f.rows)
+	m := t.manifest(sh, entries, f.rows)
+	m.State = f.state
+	return t.publish(ctx, m)
 }
 
 // entry is the manifest's entry of a file of this attempt.
@@ -134,8 +137,8 @@ func (t *stage) checkMode(ctx context.Context, sh *shape) error {
 }
 
 // publish makes the files that this attempt has stored the run's result.
-func (t *stage) publish(ctx context.Context, sh *shape, entries []commit.Entry, rows int64) (*proto.Output, error) {
-	out, err := t.output.Publish(ctx, t.manifest(sh, entries, rows))
+func (t *stage) publish(ctx context.Context, m *commit.Manifest) (*proto.Output, error) {
+	out, err := t.output.Publish(ctx, m)
 	switch {
 	case err == nil:
 		return out, nil

@@ -1,6 +1,7 @@
 package aggregate_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,7 +43,9 @@ type lake struct {
 	reduces     int   // reduce tasks, if there are several splits; 0: as many as the job's kind asks for
 	memory      int64 // of a task, for the engine
 	disk        int64
-	during      func(dir string) // called again and again while a task works, with its scratch directory
+	ctx         context.Context    // of tasks; nil: the test's
+	before      func(stage string) // called before each task
+	during      func(dir string)   // called again and again while a task works, with its scratch directory
 	runs        int
 	reports     []task.Progress // of the last task
 	stages      []string        // of the last run: name and number of tasks
@@ -209,6 +212,9 @@ func (l *lake) run(section string, parallelism int) (*proto.Output, error) {
 		result := jobs.StageResult{Name: step.Stage.Name, Earlier: earlier}
 		l.stages = append(l.stages, fmt.Sprintf("%s %d", step.Stage.Name, len(step.Stage.Inputs)))
 		for i, input := range step.Stage.Inputs {
+			if l.before != nil {
+				l.before(step.Stage.Name)
+			}
 			out, attempt, err := l.try(spec, proto.TaskData{
 				Run: run, Job: spec.Name, Kind: spec.Kind, Stage: step.Stage.Name, Index: uint32(i), Of: uint32(len(step.Stage.Inputs)),
 				Spec: raw, Input: input, RunCreated: created,
@@ -235,7 +241,7 @@ func (l *lake) try(spec *jobs.Spec, data proto.TaskData) (out []byte, attempt ui
 	for attempt = 1; ; attempt++ {
 		again := data
 		again.Attempt = attempt
-		out, err = l.do(l.t.Context(), spec, &again)
+		out, err = l.do(cmp.Or(l.ctx, l.t.Context()), spec, &again)
 		if err == nil || attempt >= l.attempts || task.Classify(err).Class != proto.CLASS_PASSING {
 			return out, attempt, err
 		}

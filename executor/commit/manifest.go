@@ -58,9 +58,10 @@ type Column struct {
 
 // State names objects that belong to a result and are not part of it. They stay as long as the result does.
 type State struct {
-	Fingerprint string   `json:"fingerprint"` // of all that the objects depend on
-	Inputs      string   `json:"inputs"`      // the URI of the list of input files that have been read
-	Partials    []string `json:"partials"`    // the URIs of the partial aggregates
+	Base        string   `json:"base,omitempty"` // the run on whose state this one builds; empty: all inputs were read by this run
+	Fingerprint string   `json:"fingerprint"`    // of all that the objects depend on
+	Inputs      string   `json:"inputs"`         // the URI of the list of input files that have been read
+	Partials    []string `json:"partials"`       // the URIs of the partial aggregates
 }
 
 // objects are the URIs that the state names.
@@ -148,6 +149,11 @@ func (o *Output) Latest(ctx context.Context) (*Manifest, error) {
 		} // else three later results came in between
 	}
 	return nil, err
+}
+
+// Describe is what a result that builds on no other is to the scheduler.
+func (o *Output) Describe(m *Manifest) *proto.Output {
+	return o.output(m, o.manifestURI(m.Run).String())
 }
 
 // output is what a run's own manifest means to the scheduler: what the run has written. manifest names the result.

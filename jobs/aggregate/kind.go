@@ -36,6 +36,7 @@ func (Kind) DecodeSection(d *jobs.Decoder) jobs.Section {
 	s.checkSets(d)
 	s.checkOrder(d)
 	s.checkPartitions(d)
+	s.checkIncrement(d)
 	if s.WorkURI == "" && s.Output.URI != "" {
 		s.WorkURI = s.Output.URI + "_work/"
 	}

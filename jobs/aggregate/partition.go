@@ -30,3 +30,17 @@ func (s *Section) checkPartitions(d *jobs.Decoder) {
 		mode.Problem("mode %q needs partition_by", ReplacePartitions)
 	}
 }
+
+// checkIncrement makes sure that a run can merge with the one before.
+func (s *Section) checkIncrement(d *jobs.Decoder) {
+	if s.Input.NewSince == "" {
+		return
+	}
+	at := d.At("input", "new_since")
+	switch {
+	case d.At("output", "mode").Sound() && s.Output.Mode != Replace:
+		at.Problem("a run that reads only new files merges them into the previous result: want output mode %q, got %q", Replace, s.Output.Mode)
+	case s.Window.Session != 0:
+		at.Problem("sessions of earlier runs are not joined with those of new files: want tumbling or sliding windows")
+	}
+}

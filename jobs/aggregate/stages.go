@@ -81,6 +81,11 @@ func afterMap(spec *jobs.Spec, done jobs.StageResult) (jobs.Step, error) {
 	if err != nil {
 		return jobs.Step{}, err
 	}
+	if len(plan.EarlierBytes) > 0 {
+		if err := work.add(plan.EarlierBytes); err != nil {
+			return jobs.Step{}, fmt.Errorf("read plan: earlier partial aggregates: %w", err)
+		}
+	}
 	ranges := work.divide(spec)
 	bad, err := badRows(done)
 	if err != nil {
