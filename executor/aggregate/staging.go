@@ -15,16 +15,26 @@ func (s *shape) staged() bool {
 	return slices.ContainsFunc(s.parts, func(p part) bool { return p.sketch() || p.extra() })
 }
 
+// extent is how much there is in the table staging.
+type extent struct {
+	rows, groups int64
+	textBytes    int64 // by row, of texts that are counted
+}
+
 // stagedRows is how many rows of the table staging are aggregated at a time, so that lists of hashes and the groups that
 // they are of fit into a part of the memory.
-func (s *shape) stagedRows(memory, textBytes int64) int64 {
-	perRow := 96 + 2*textBytes + 16*int64(len(s.keys))
+func (s *shape) stagedRows(memory int64, e extent) int64 {
+	perGroup, perRow := 96+16*int64(len(s.keys)), 2*e.textBytes
 	for _, p := range s.parts {
 		if p.sketch() {
-			perRow += 64
+			perGroup, perRow = perGroup+64, perRow+24
 		}
 	}
-	return max(memory/4/perRow, 2048)
+	share := float64(memory/4) / float64(max(e.groups*perGroup+e.rows*perRow, 1))
+	if share >= 1 {
+		return max(e.rows, 1)
+	}
+	return max(int64(share*float64(e.rows)), 2048)
 }
 
 // gather adds the partial aggregates of a batch, a query for rows of keys and arguments, to the table pieces, which it
@@ -51,15 +61,15 @@ func (s *shape) gather(ctx context.Context, session *engine.Session, rows string
 
 // gatherStaged is gather for the rows of the table staging, which it drops.
 func (s *shape) gatherStaged(ctx context.Context, session *engine.Session, insert func(query string) error, memory int64) (single bool, err error) {
-	count, textBytes, err := s.measureStaging(ctx, session)
+	staged, err := s.measureStaging(ctx, session)
 	if err != nil {
 		return false, err
 	}
 	single = true
-	step := s.stagedRows(memory, textBytes)
-	for from := int64(0); from == 0 || from < count; from += step {
+	step := s.stagedRows(memory, staged)
+	for from := int64(0); from == 0 || from < staged.rows; from += step {
 		slice := "staging"
-		if count > step {
+		if staged.rows > step {
 			slice = fmt.Sprintf("(FROM staging WHERE rowid >= %d AND rowid < %d)", from, from+step)
 			single = false
 		}
@@ -84,9 +94,12 @@ func (s *shape) gatherStaged(ctx context.Context, session *engine.Session, inser
 	return single, session.Exec(ctx, "DROP TABLE staging")
 }
 
-// measureStaging counts rows, and the bytes of texts that are counted, by row.
-func (s *shape) measureStaging(ctx context.Context, session *engine.Session) (rows, textBytes int64, err error) {
-	l := items{"count(*)"}
+func (s *shape) measureStaging(ctx context.Context, session *engine.Session) (e extent, err error) {
+	groups := "CAST(1 AS BIGINT)"
+	if len(s.keys) > 0 {
+		groups = fmt.Sprintf("approx_count_distinct(hash(%s))", names("k", len(s.keys)))
+	}
+	l := items{"count(*)", groups}
 	for _, p := range s.parts {
 		if p.function == aggregate.ApproxTopK && s.args[p.arg].kind == "VARCHAR" {
 			l.add("CAST(coalesce(avg(strlen(a%d)), 0) AS BIGINT)", p.arg)
@@ -95,18 +108,20 @@ func (s *shape) measureStaging(ctx context.Context, session *engine.Session) (ro
 	err = session.Query(ctx, "SELECT "+l.String()+" FROM staging", func(values []driver.Value) error {
 		for i, value := range values {
 			n, ok := value.(int64)
-			if !ok {
-				return fmt.Errorf("count rows: got %T", value)
-			}
-			if i == 0 {
-				rows = n
-			} else {
-				textBytes += n
+			switch {
+			case !ok:
+				return fmt.Errorf("measure rows: got %T", value)
+			case i == 0:
+				e.rows = n
+			case i == 1:
+				e.groups = n
+			default:
+				e.textBytes += n
 			}
 		}
 		return nil
 	})
-	return rows, textBytes, err
+	return e, err
 }
 
 // pieceColumns defines the columns of partial aggregates.

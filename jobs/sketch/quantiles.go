@@ -3,6 +3,7 @@ package sketch
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/apache/datasketches-go/common"
 	"github.com/apache/datasketches-go/kll"
@@ -55,6 +56,15 @@ func (q *Quantiles) Merge(data []byte) (err error) {
 	defer recovered("merge KLL sketch", &err)
 	if len(data) < 8 || data[2] != familyKLL || binary.LittleEndian.Uint16(data[4:]) != kllK || data[6] != kllM {
 		return fmt.Errorf("merge KLL sketch: %d bytes are none of k %d", len(data), kllK)
+	}
+	if len(data) >= kllLevels && data[0] == kllSeveral && data[18] == 1 { // it holds all its values
+		if err := checkLevels(data); err != nil {
+			return err
+		}
+		for values := data[kllLevels+4+8*2:]; len(values) > 0; values = values[8:] {
+			q.sketch.Update(math.Float64frombits(binary.LittleEndian.Uint64(values)))
+		}
+		return nil
 	}
 	other, err := readQuantiles(data)
 	if err != nil {

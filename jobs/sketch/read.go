@@ -109,8 +109,10 @@ func checkHLL(data []byte) error {
 		counted = 8
 	case modeHLL:
 		counted = 36
-	default:
+	case modeList:
 		return nil
+	default:
+		return fmt.Errorf("read HLL sketch: it is in mode %d, which does not exist", data[7]&3)
 	}
 	if len(data) < counted+4 || uint64(binary.LittleEndian.Uint32(data[counted:])) > uint64(len(data)/4) {
 		return fmt.Errorf("read HLL sketch: %d bytes do not hold what they say", len(data))
