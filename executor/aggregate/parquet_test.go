@@ -279,3 +279,102 @@ func TestParquetRowGroupsAreLeftOut(t *testing.T) {
 		}
 	}
 }
+
+// Rows with a value that does not fit its declared type are kept with the numbers that they have in their files.
+func TestBadRowsOfParquet(t *testing.T) {
+	section := func(most int) string {
+		return fmt.Sprintf(`{"input": {"uri": "LAKE/in/", "format": "parquet", "columns": {"b": "BIGINT", "d": "DATE"}, "bad_rows": {"max": %d, "quarantine": "LAKE/bad/"}},
+			"where": "i >= 2048", "measures": {"n": {"count": "*"}, "s": {"sum": "b"}, "d": {"max": "d"}}, "output": {"uri": "LAKE/out/"}}`, most)
+	}
+	for _, largest := range []int64{1 << 30, 1} {
+		l := newLake(t)
+		l.kind = aggregate.NewCutting(largest)
+		l.written("1.parquet", "SELECT range AS i, CASE range WHEN 5 THEN 'x' WHEN 3000 THEN 'many' WHEN 6000 THEN '2.5' ELSE '1' END AS b, TIMESTAMP '2020-01-01' AS d FROM range(8192)", ", ROW_GROUP_SIZE 2048")
+		l.written("2.parquet", "SELECT 4000 AS i, unnest([1, 2.5, NULL])::DOUBLE AS b, unnest([TIMESTAMP '2020-01-01', '2020-01-02', '2020-01-02 01:00:00']) AS d", "")
+		out, err := l.run(section(4), 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := l.rows(out), []string{fmt.Sprintf("%d|%d|2020-01-01", 6144-2+1, 6144-2+1)}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if out.BadRows != 4 {
+			t.Errorf("got %d bad rows", out.BadRows)
+		}
+		want := []string{
+			`1.parquet:3001: column "b": "many" is not BIGINT: {"i":3000,"b":"many","d":"2020-01-01 00:00:00"}`,
+			`1.parquet:6001: column "b": "2.5" is not BIGINT: {"i":6000,"b":"2.5","d":"2020-01-01 00:00:00"}`,
+			`2.parquet:2: column "b": "2.5" is not BIGINT: {"i":4000,"b":2.5,"d":"2020-01-02 00:00:00"}`,
+			`2.parquet:3: column "d": "2020-01-02 01:00:00" is not DATE: {"i":4000,"b":null,"d":"2020-01-02 01:00:00"}`,
+		}
+		if got := l.kept(fmt.Sprintf("test-%d", l.runs)); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if f := l.mustFail(section(3), 4); !strings.Contains(f.Message, "more than 3 rows are bad") {
+			t.Errorf("got %s", f.Message)
+		}
+	}
+}
+
+// Folders are columns of Parquet files, too, before columns of that name in the files.
+func TestParquetInFolders(t *testing.T) {
+	l := newLake(t)
+	l.written("month=1/a.parquet", "SELECT range AS i, 99 AS month FROM range(10)", "")
+	l.written("month=2/a.parquet", "SELECT range AS i FROM range(20)", "")
+	l.written("month=__HIVE_DEFAULT_PARTITION__/a.parquet", "SELECT range AS i FROM range(40)", "")
+	for _, test := range []struct {
+		where string
+		want  []string
+		read  int64
+	}{
+		{"", []string{"1|10|45", "2|20|190", "∅|40|780"}, 70},
+		{"month = 2 AND i >= 10", []string{"2|10|145"}, 20},
+		{"month IS NOT NULL AND i < 2", []string{"1|2|1", "2|2|1"}, 30},
+		{"month IS NULL", []string{"∅|40|780"}, 40},
+	} {
+		for _, largest := range []int64{1 << 30, 1} {
+			l.kind = aggregate.NewCutting(largest)
+			out, err := l.run(overParquet(test.where, "month", `"n": {"count": "*"}, "s": {"sum": "i"}`, ""), 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := l.rows(out)
+			slices.Sort(got)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%q: got %v, want %v", test.where, got, test.want)
+			}
+			if read := l.reports[len(l.reports)-1].Rows; largest > 1 && read != test.read {
+				t.Errorf("%q: %d rows were read, want %d", test.where, read, test.read)
+			}
+		}
+	}
+}
+
+// Files that the plan has not looked at are understood by the tasks that read them.
+func TestParquetFilesThatThePlanDoesNotLookAt(t *testing.T) {
+	aggregate.ReadFooters(t, 3, 2) // the first and the last
+	l := newLake(t)
+	for i := range 6 {
+		l.written(fmt.Sprintf("%d.parquet", i), fmt.Sprintf("SELECT %d * 10 + range AS i FROM range(10)", i), "")
+	}
+	l.written("3.parquet", "SELECT 30::SMALLINT AS i, 'x' AS more", "")
+	section := overParquet("i >= 25", "", `"n": {"count": "*"}, "s": {"sum": "i"}`, "")
+	for _, largest := range []int64{1 << 30, 1} {
+		l.kind = aggregate.NewCutting(largest)
+		out, err := l.run(section, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := l.rows(out), []string{"26|1155"}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if read := l.reports[len(l.reports)-1].Rows; largest > 1 && read != 31 {
+			t.Errorf("%d rows were read", read)
+		}
+	}
+	l.written("2.parquet", "SELECT 'y' AS i", "")
+	f := l.mustFail(section, 4)
+	if got := strings.ReplaceAll(f.Message, l.base, "LAKE"); !strings.Contains(got, `column "i" is VARCHAR in LAKE/in/2.parquet and BIGINT in LAKE/in/0.parquet`) {
+		t.Errorf("got %s", got)
+	}
+}

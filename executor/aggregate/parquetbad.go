@@ -39,6 +39,9 @@ func (s *parquetSource) withoutBadRows(ctx context.Context, b *parquetBatch, num
 	return engineFailure("compute", compute(ctx, number, good))
 }
 
+// badPage is how many bad rows are in memory at a time.
+const badPage = 1000
+
 // report hands the bad rows of one file on, and says whether there were any.
 func (s *parquetSource) report(ctx context.Context, b *parquetBatch, part rowGroups, doubtful []column, conditions []string) (found bool, err error) {
 	values, text := items{"file_row_number"}, items{}
@@ -50,25 +53,33 @@ func (s *parquetSource) report(ctx context.Context, b *parquetBatch, part rowGro
 			text.add("%s: %s", engine.Literal(b.layout.names[i]), parquet.Name(i))
 		}
 	}
-	query := fmt.Sprintf("SELECT %s, CAST(to_json({%s}) AS VARCHAR) FROM read_parquet(%s, hive_partitioning=false, file_row_number=true) WHERE %s ORDER BY file_row_number LIMIT %d",
-		values, text, engine.Literal(part.path), strings.Join(conditions, " OR "), s.section.Input.BadRows.Max+1)
-	err = s.session.Query(ctx, query, func(row []driver.Value) error {
-		found = true
-		at, okAt := row[0].(int64)
-		text, okText := row[len(row)-1].(string)
-		if !okAt || !okText {
-			return fmt.Errorf("look for bad rows: got %T and %T", row[0], row[len(row)-1])
-		}
-		reason := ""
-		for i, c := range doubtful {
-			if value, bad := row[i+1].(string); bad {
-				reason = s.notOfType(c, value)
-				break
+	next := int64(0) // row to look at
+	for page := int64(badPage); page == badPage; {
+		page = 0
+		query := fmt.Sprintf("SELECT %s, CAST(to_json({%s}) AS VARCHAR) FROM read_parquet(%s, hive_partitioning=false, file_row_number=true) WHERE file_row_number >= %d AND (%s) ORDER BY file_row_number LIMIT %d",
+			values, text, engine.Literal(part.path), next, strings.Join(conditions, " OR "), badPage)
+		err := s.session.Query(ctx, query, func(row []driver.Value) error {
+			at, okAt := row[0].(int64)
+			text, okText := row[len(row)-1].(string)
+			if !okAt || !okText {
+				return fmt.Errorf("look for bad rows: got %T and %T", row[0], row[len(row)-1])
 			}
+			next, found = at+1, true
+			page++
+			reason := ""
+			for i, c := range doubtful {
+				if value, bad := row[i+1].(string); bad {
+					reason = s.notOfType(c, value)
+					break
+				}
+			}
+			return s.bad(part.file, part.row(at), reason, text)
+		})
+		if err != nil {
+			return found, engineFailure("look for bad rows", err)
 		}
-		return s.bad(part.file, part.row(at), reason, text)
-	})
-	return found, err
+	}
+	return found, nil
 }
 
 // row is the row of the object, from 1 on, that a row of the scratch file is.
@@ -85,5 +96,5 @@ func (r rowGroups) row(n int64) int64 {
 
 // bad takes a row that does not count. The error is a *task.Failure if it must not be.
 func (s *parquetSource) bad(file int, row int64, reason, text string) error {
-	return s.badRows.add(badRow{File: s.set.URI(file), Row: row, Reason: reason, Text: text})
+	return s.badRows.add(badRow{File: s.set.URI(file), Row: row, Reason: reason, Text: text, unit: "row"})
 }

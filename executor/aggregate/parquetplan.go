@@ -10,8 +10,8 @@ import (
 )
 
 // Of more files than mostFooters the plan reads only the footers of someFooters, spread over all of them. What the others
-// have to say the tasks find out.
-const (
+// have to say the tasks find out. Tests set less.
+var (
 	mostFooters = 10_000
 	someFooters = 1_000
 )
@@ -25,7 +25,7 @@ func (t *stage) planParquet(ctx context.Context, session *engine.Session, set *i
 	}
 	t.parquet = t.newParquetFiles(session, set, sh) // which a run of one task goes on with
 	p := t.parquet
-	filter := newFilter(sh)
+	filter := newFilter(sh, set.Partitions)
 	looked := make(map[int][]rowGroup, len(files))
 	done := 0
 	err := p.lookAt(ctx, files, func(file int, footer *parquet.Footer, l *layout) error {

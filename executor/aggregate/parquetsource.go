@@ -110,7 +110,7 @@ func (s *parquetSource) resolve(ctx context.Context, split input.Split) (input.S
 
 // look finds the row groups of some files that may matter, in order.
 func (p *parquetFiles) look(ctx context.Context, files []int, columns []column) ([]rowGroup, error) {
-	filter := newFilter(p.shape)
+	filter := newFilter(p.shape, p.set.Partitions)
 	found := map[int][]rowGroup{}
 	err := p.lookAt(ctx, files, func(file int, footer *parquet.Footer, l *layout) error {
 		found[file] = filter.rowGroups(file, footer, l)
@@ -355,8 +355,8 @@ func unfit(c column, from, name string) string {
 		condition += fmt.Sprintf(" OR %[1]s <> trunc(%[1]s)", name)
 	case c.Type == "DATE" && (slices.Contains(timestamps, from) || from == "TIMESTAMP WITH TIME ZONE"):
 		condition += fmt.Sprintf(" OR %[1]s <> TRY_CAST(%[1]s AS DATE)", name)
-	case from == "VARCHAR" && isInteger(c.Type):
-		condition += fmt.Sprintf(" OR TRY_CAST(%[1]s AS DECIMAL(38,18)) <> trunc(TRY_CAST(%[1]s AS DECIMAL(38,18)))", name)
+	case from == "VARCHAR":
+		condition = misfit(c, name)
 	}
 	return "(" + condition + ")"
 }

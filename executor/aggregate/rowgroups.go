@@ -31,13 +31,17 @@ type filter struct {
 	columns     []string
 }
 
-func newFilter(sh *shape) *filter {
+// newFilter leaves out those of partition columns, of which no footer knows.
+func newFilter(sh *shape, partitions []string) *filter {
 	f := &filter{}
 	if sh.where == nil {
 		return f
 	}
-	f.comparisons = sh.where.parsed.Comparisons
-	for _, c := range f.comparisons {
+	for _, c := range sh.where.parsed.Comparisons {
+		if slices.ContainsFunc(partitions, func(name string) bool { return strings.EqualFold(name, c.Column) }) {
+			continue
+		}
+		f.comparisons = append(f.comparisons, c)
 		if f.index(c.Column) < 0 {
 			f.columns = append(f.columns, c.Column)
 		}
