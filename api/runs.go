@@ -70,6 +70,7 @@ func (h *Handler) runRoutes(described huma.API) {
 	cancel := operation("cancel-run", http.MethodPost, "/v1/runs/{id}/cancel", tag, "Stop a run; nothing changes if it has ended", http.StatusNotFound)
 	cancel.DefaultStatus = http.StatusAccepted
 	huma.Register(described, cancel, h.cancel)
+	h.timelineRoute(described)
 	h.eventRoute(described)
 }
 

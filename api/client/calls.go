@@ -49,6 +49,14 @@ func (c *Client) Revisions(ctx context.Context, name string) iter.Seq2[wire.Revi
 	return list[wire.Revision](ctx, c, get("v1", "jobs", name, "revisions"))
 }
 
+// Timeline reads when a run's tasks ran, by agent. Bars shorter than one part of resolution may be joined.
+func (c *Client) Timeline(ctx context.Context, run string, resolution int) (timeline wire.Timeline, err error) {
+	read := get("v1", "runs", run, "timeline")
+	read.query = url.Values{"resolution": {strconv.Itoa(resolution)}}
+	_, err = c.do(ctx, read, &timeline)
+	return timeline, err
+}
+
 // DeleteJob removes a job and cancels what runs of it.
 func (c *Client) DeleteJob(ctx context.Context, name string) (job wire.Job, err error) {
 	_, err = c.do(ctx, call{method: http.MethodDelete, path: []string{"v1", "jobs", name}}, &job)

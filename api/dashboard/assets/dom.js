@@ -13,6 +13,16 @@ export function h(name, attributes, ...children) {
   return element;
 }
 
+// svg makes an element of a drawing, likewise.
+export function svg(name, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(attributes || {})) {
+    if (value !== undefined && value !== null && value !== false) element.setAttribute(attribute, value);
+  }
+  add(element, children);
+  return element;
+}
+
 function add(element, children) {
   for (const child of children) {
     if (Array.isArray(child)) add(element, child);

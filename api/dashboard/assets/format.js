@@ -36,6 +36,15 @@ export function span(seconds) {
   return Math.floor(minutes / 60 / 24) + " d";
 }
 
+// brief is a duration in one or two units, without fractions where it can be: "30 s", "5 min", "1 h 20 min".
+export function brief(seconds) {
+  if (seconds < 60) return +seconds.toFixed(1) + " s";
+  const minutes = Math.floor(seconds / 60);
+  const rest = Math.floor(seconds % 60);
+  if (minutes < 60) return minutes + " min" + (rest ? ` ${rest} s` : "");
+  return Math.floor(minutes / 60) + " h" + (minutes % 60 ? ` ${minutes % 60} min` : "");
+}
+
 // time is a moment in the browser's zone; its day is left out when it is today.
 export function time(moment) {
   if (!moment) return "";

@@ -30,16 +30,16 @@ export function bar(fraction, name, label, text) {
 
 const order = ["finished", "running", "starting", "launching", "unreachable", "lost", "failed", "killed", "pending"];
 
-// stageBar shows how many tasks of a stage are in which state.
-export function stageBar(stage) {
+// segments show how many tasks of a stage are in which state.
+export function segments(stage) {
   const present = order.filter((s) => stage.tasks[s] > 0);
   const all = order.reduce((sum, s) => sum + stage.tasks[s], 0);
   const text = present.map((s) => stage.tasks[s] + " " + s).join(", ");
-  return h("div", { class: "stage", "data-key": stage.name },
-    h("div", { class: "stage-head" }, h("strong", {}, stage.name), h("span", {}, `${stage.tasks.finished} of ${all} tasks`)),
+  return [
     h("div", { class: "segments", role: "img", "aria-label": text, title: text },
       present.map((s) => h("div", { class: "segment " + s, width: (100 * stage.tasks[s]) / all + "%" }))),
-    h("div", { class: "stage-foot" }, text, stage.rows > 0 && ` · ${format.count(stage.rows)} rows, ${format.bytes(stage.bytes)} read`));
+    h("div", { class: "quiet stage-text" }, `${stage.tasks.finished} of ${all}`, present.some((s) => s !== "finished") && ": " + text),
+  ];
 }
 
 // table makes one of rows, or says that there are none. Columns are [title, class]; a row may have a class, and its "below" has
