@@ -194,6 +194,23 @@ func TestDashboardInBrowser(t *testing.T) {
 					t.Errorf("the channel lacks %q", want)
 				}
 			}
+			large := s.scheduler.ExampleLarge(time.Now(), 2000)
+			var bars, titles int
+			err = chromedp.Run(ctx, chromedp.Navigate(s.server.URL+"/#/runs/"+large), shows("2006 attempts on 3 agents"), chromedp.Text("main", &text), fits(),
+				chromedp.Evaluate(`document.querySelectorAll(".lane .attempt").length`, &bars),
+				chromedp.Evaluate(`[...document.querySelectorAll(".lane .attempt.beside title")].filter((t) => t.textContent.includes("has shown no progress")).length`, &titles))
+			if err != nil {
+				t.Fatalf("large run: %v", err)
+			}
+			picture(t, ctx, screen.name+"-large")
+			if bars < 100 || bars > 1500 || titles != 1 {
+				t.Errorf("%d bars are drawn, %d of a second attempt", bars, titles)
+			}
+			for _, want := range []string{"second attempt", "failed", "1999 of 2000", "1.3×", "about"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("the large run lacks %q", want)
+				}
+			}
 			for _, state := range []string{"running", "failed", "succeeded", "waiting"} {
 				if err := chromedp.Run(ctx, chromedp.Navigate(s.server.URL+"/#/runs/"+runs[state]), shows(runs[state]), shows("plan 1/1"), fits()); err != nil {
 					t.Fatalf("%s run: %v", state, err)

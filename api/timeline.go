@@ -16,8 +16,10 @@ import (
 	"github.com/tidemill/tidemill/scheduler"
 )
 
-// mostTimed is how many attempts a timeline is made of. The rest is counted.
-const mostTimed = 20_000
+const (
+	mostTimed = 20_000 // attempts that a timeline is made of; the rest is counted
+	mostBars  = 1500   // that it draws, if joining longer and longer neighbours makes so few of them
+)
 
 type timelineInput struct {
 	ID   string `path:"id" maxLength:"250" doc:"The run"`
@@ -112,9 +114,20 @@ func (t *timeline) bar(task *proto.Task, a *proto.Attempt) wire.Bar {
 // draw puts the bars of each agent into rows, and joins those that are too short to be told apart.
 func (t *timeline) draw(run string, resolution int) wire.Timeline {
 	out := wire.Timeline{Run: run, From: shown(t.from), To: shown(t.to), Attempts: t.attempts, Left: max(0, t.attempts-mostTimed), Agents: []wire.Lane{}}
-	short := t.to.Sub(t.from) / time.Duration(resolution)
-	for id, agent := range t.agents {
-		out.Agents = append(out.Agents, wire.Lane{Agent: id, Host: agent.host, Rows: rows(agent.bars, short, shown(t.to))})
+	span := t.to.Sub(t.from)
+	for short := max(span/time.Duration(resolution), time.Millisecond); ; short *= 2 {
+		out.Agents = out.Agents[:0]
+		bars := 0
+		for id, agent := range t.agents {
+			lane := wire.Lane{Agent: id, Host: agent.host, Rows: rows(agent.bars, short, shown(t.to))}
+			for _, row := range lane.Rows {
+				bars += len(row)
+			}
+			out.Agents = append(out.Agents, lane)
+		}
+		if bars <= mostBars || short > span {
+			break
+		}
 	}
 	slices.SortFunc(out.Agents, func(a, b wire.Lane) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Agent, b.Agent)) })
 	return out

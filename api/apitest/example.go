@@ -165,6 +165,9 @@ func (e *example) running() {
 		}
 		e.attempt(task, i, states[i])
 		if states[i] == proto.TASK_FINISHED {
+			last := &task.Task.Attempts[len(task.Task.Attempts)-1]
+			ended := last.Launched.Add(time.Duration(2+i) * time.Second)
+			last.Ended = &ended
 			task.Task.Counters = counters(int64(i + 1))
 		} else {
 			task.Progress = &proto.TaskProgress{Fraction: float64(i) / 12, Phase: "aggregating", Counters: counters(int64(i))}
