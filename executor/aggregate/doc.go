@@ -39,7 +39,11 @@
 //     as no group has more different values than there is room for, and then go by the order of the splits. KLL draws
 //     random numbers: two runs may differ, within its bound (a rank error of 1.33 % at 99 % confidence). A sketch of no
 //     values is an empty one.
-//   - HUGEINT and UHUGEINT results are DECIMAL(38,0). Rows are in the order of the group keys, missing ones last.
+//   - HUGEINT and UHUGEINT results are DECIMAL(38,0). Rows are in the order of windows, group keys and sets, missing keys
+//     last, if nothing else is asked for; that order also settles what is equal in another one.
+//   - Windows are UTC and count from 1970. A row without a time is in none, nor is one whose time is infinite or so far
+//     away that a TIMESTAMP cannot hold a bound of its windows. Rows are of one session if they are closer than the gap.
+//   - Grouping sets are told apart by their number. The set of no keys has a row even if there are no rows, without windows.
 //   - A quoted CSV field is never missing: "" is empty text, and "NA" is the text NA whatever null_values says. Decimals
 //     with too many digits behind the point are rounded to the column's scale; whole numbers with a fraction are errors.
 //     Numbers in JSON that are not whole are exact to 15 digits. A DATE with a time of day and a TIMESTAMP with a

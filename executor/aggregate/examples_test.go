@@ -50,7 +50,6 @@ func TestExamplesWithWindowsAndSets(t *testing.T) {
 				t.Errorf("got stages %v, want several splits", l.stages)
 			}
 			compareRows(t, l.rows(out), query(t, sql))
-	
 		})
 	}
 }
