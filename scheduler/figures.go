@@ -119,7 +119,10 @@ func (st *StageView) left(now time.Time) (left time.Duration, known bool) {
 		}
 		fraction := t.fraction()
 		done += fraction
-		if running := t.running(); fraction > 0 && running != nil {
+		if fraction == 0 {
+			continue
+		}
+		if running := t.running(); running != nil {
 			slowest = max(slowest, scale(now.Sub(*running), (1-fraction)/fraction))
 		}
 	}
@@ -139,7 +142,7 @@ func (t *TaskView) fraction() float64 {
 	return min(t.Progress.Fraction, 1)
 }
 
-// running is since when the attempt runs of which the progress was heard; nil if none does.
+// running is since when the attempt runs of which progress was heard; nil if it does not any more.
 func (t *TaskView) running() *time.Time {
 	for i := range t.Task.Attempts {
 		if a := &t.Task.Attempts[i]; a.MesosID == t.Progress.MesosID || t.Progress.MesosID == "" && i == len(t.Task.Attempts)-1 {

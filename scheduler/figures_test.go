@@ -105,6 +105,7 @@ func TestLeft(t *testing.T) {
 		{"the slowest one counts more than the pace", []*TaskView{done, done, done, tried(proto.TASK_RUNNING, 0.1, [2]float64{10, 0})}, 21, 90 * time.Second},
 		{"nothing is done", []*TaskView{tried(proto.TASK_RUNNING, 0, [2]float64{0, 0}), nil}, 20, -1},
 		{"too little is done", []*TaskView{tried(proto.TASK_RUNNING, 0.01, [2]float64{0, 0})}, 20, -1},
+		{"nothing was heard of one", []*TaskView{done, {Task: &proto.Task{State: proto.TASK_RUNNING, Attempts: []proto.Attempt{{Launched: after(5)}}}}}, 20, 20 * time.Second},
 		{"too early", []*TaskView{done, nil}, 1.5, -1},
 		{"all is done", []*TaskView{done, done}, 20, -1},
 		{"nothing was launched", []*TaskView{nil, nil}, 20, -1},
