@@ -72,7 +72,8 @@ func launcher(path string) string {
 const splits = 3
 
 // idleKind has the stages of an aggregation and does no work. A map task ends once the file that the run's parameter
-// "gate" names is there.
+// "gate" names is there. With the parameter "lag" there is one map task more, and the first attempt of the first one
+// gets nowhere until it is killed.
 type idleKind struct{}
 
 func (idleKind) Name() string { return "aggregate" }
@@ -83,8 +84,16 @@ func (idleKind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	case "check":
 		return proto.Encode(&proto.CheckOutput{}), nil
 	case "plan":
-		return proto.Encode(&proto.AggregatePlanOutput{PlanURI: "file:///plan", Splits: splits, Partitions: 1}), nil
+		n := uint32(splits)
+		if work.Data.Params["lag"] != "" {
+			n++
+		}
+		return proto.Encode(&proto.AggregatePlanOutput{PlanURI: "file:///plan", Splits: n, Partitions: 1}), nil
 	case "map":
+		if work.Data.Params["lag"] != "" && work.Data.Index == 0 && work.Data.Attempt == 1 {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
 		return proto.Encode(&proto.AggregateMapOutput{Bytes: 1, Groups: 1}), awaitFile(ctx, work.Data.Params["gate"])
 	case "reduce":
 		return proto.Encode(&proto.AggregateReduceOutput{Committed: &proto.Output{

@@ -206,13 +206,18 @@ func (l *lab) register(c *client.Client) {
 // submit stores a job and starts a run whose map tasks wait for the gate.
 func (l *lab) submit(c *client.Client, gate string) wire.Run {
 	l.t.Helper()
+	return l.submitWith(c, map[string]string{"gate": gate})
+}
+
+func (l *lab) submitWith(c *client.Client, params map[string]string) wire.Run {
+	l.t.Helper()
 	spec := fmt.Sprintf(`{"name": "idle", "kind": "aggregate", "resources": {"cpus": 0.1, "memory": "64MiB", "disk": "1MiB"},
 		"aggregate": {"input": {"uri": "file://%[1]s/in/", "format": "csv"}, "measures": {"n": {"count": "*"}},
 		"output": {"uri": "file://%[1]s/out/"}}}`, l.dir)
 	if _, _, err := c.Submit(l.t.Context(), []byte(spec)); err != nil {
 		l.t.Fatal(err)
 	}
-	run, err := c.Start(l.t.Context(), "idle", map[string]string{"gate": gate}, "once")
+	run, err := c.Start(l.t.Context(), "idle", params, "once")
 	if err != nil {
 		l.t.Fatal(err)
 	}
