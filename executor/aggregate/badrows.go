@@ -1,7 +1,6 @@
 package aggregate
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,12 +36,6 @@ type badRow struct {
 	Row    int64  `json:"row"` // the line of text, or the row of Parquet, from 1 on
 	Reason string `json:"reason"`
 	Text   string `json:"text"`
-
-	unit string // "row" of Parquet; a line if empty
-}
-
-func (r badRow) place() string {
-	return fmt.Sprintf("%s, %s %d", r.File, cmp.Or(r.unit, "line"), r.Row)
 }
 
 // mostText is how much of a row is kept, in bytes.

@@ -96,5 +96,5 @@ func (r rowGroups) row(n int64) int64 {
 
 // bad takes a row that does not count. The error is a *task.Failure if it must not be.
 func (s *parquetSource) bad(file int, row int64, reason, text string) error {
-	return s.badRows.add(badRow{File: s.set.URI(file), Row: row, Reason: reason, Text: text, unit: "row"})
+	return s.badRows.add(badRow{File: s.set.URI(file), Row: row, Reason: reason, Text: text})
 }
