@@ -12,6 +12,9 @@
 //     result files.
 //   - commit publishes the files of several reduce tasks; clean closes the commit point of a run that failed.
 //
+// A run with new_since plans only the files that the result before has not, has its reduce tasks merge that result's
+// partial aggregates with theirs, and leaves both, merged, for the next run: see incremental.go.
+//
 // DuckDB (package engine) computes; objects are read by our own code (package input), which hands the engine
 // plain rows in scratch files of limited size. Packages segment, expression, commit and jobs/sketch are the other parts.
 //
