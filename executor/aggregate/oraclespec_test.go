@@ -121,11 +121,51 @@ func newAggregation(seed uint64) *aggregation {
 		having = measures[0].name + " > 1"
 		m.section["having"] = having
 	}
+	order := m.order(a.columns, a.keys)
 	a.section = m.section
 	a.build = func(d dialect) string {
-		return reference(d, where, keys, window, sets, measures, having)
+		return reference(d, where, keys, window, sets, measures, having) + order
 	}
 	return a
+}
+
+// order makes a limit sometimes, with the clause that chooses the same rows: what is equal in the order asked for is in that
+// of windows and keys.
+func (m *maker) order(columns []resultColumn, keys int) string {
+	if m.r.IntN(5) > 0 || m.section["grouping_sets"] != nil {
+		return ""
+	}
+	limit := []int{1, 3, 20, 1000}[m.r.IntN(4)]
+	m.section["limit"] = limit
+	var by []any
+	var terms []string
+	for range m.r.IntN(3) {
+		c := columns[m.r.IntN(len(columns))]
+		if c.compare != same || slices.ContainsFunc(by, func(o any) bool { return o.(map[string]any)["name"] == c.name }) {
+			continue
+		}
+		one, term := map[string]any{"name": c.name}, c.name
+		if m.r.IntN(2) == 0 {
+			one["descending"], term = true, term+" DESC"
+		}
+		if m.r.IntN(3) == 0 {
+			one["nulls_first"], term = true, term+" NULLS FIRST"
+		} else {
+			term += " NULLS LAST"
+		}
+		by, terms = append(by, one), append(terms, term)
+	}
+	if by != nil {
+		m.section["order_by"] = by
+	}
+	for _, c := range columns[:keys] {
+		terms = append(terms, c.name+" NULLS LAST")
+	}
+	clause := ""
+	if len(terms) > 0 {
+		clause = " ORDER BY " + strings.Join(terms, ", ")
+	}
+	return clause + fmt.Sprintf(" LIMIT %d", limit)
 }
 
 func (m *maker) input(format string) {
