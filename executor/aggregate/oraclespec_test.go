@@ -17,18 +17,18 @@ type dialect struct {
 	instant string // the TIMESTAMP of so many microseconds
 	exact   string // the type in which integers are added up
 	// What functions are called.
-	quantile, first, pair string
-	types                 *strings.Replacer
+	quantile, first, last, pair string
+	types                       *strings.Replacer
 }
 
 var (
 	duckDialect = dialect{
 		micros: "epoch_us(CAST(%s AS TIMESTAMP))", instant: "make_timestamp(CAST(%s AS BIGINT))", exact: "HUGEINT",
-		quantile: "quantile_cont(%s, %v)", first: "arg_min(%s, %s)", pair: "row(%s, %s)", types: strings.NewReplacer(),
+		quantile: "quantile_cont(%s, %v)", first: "arg_min(%s, %s)", last: "arg_max(%s, %s)", pair: "row(%s, %s)", types: strings.NewReplacer(),
 	}
 	sparkDialect = dialect{
 		micros: "unix_micros(CAST(%s AS INSTANT))", instant: "CAST(timestamp_micros(%s) AS TIMESTAMP_NTZ)", exact: "DECIMAL(38,0)",
-		quantile: "percentile(%s, %v)", first: "min_by(%s, %s)", pair: "struct(%s, %s)",
+		quantile: "percentile(%s, %v)", first: "min_by(%s, %s)", last: "max_by(%s, %s)", pair: "struct(%s, %s)",
 		types: strings.NewReplacer("AS TIMESTAMPTZ)", "AS TIMESTAMP)", "AS TIMESTAMP)", "AS TIMESTAMP_NTZ)", "AS INSTANT)", "AS TIMESTAMP)"),
 	}
 )
@@ -402,16 +402,21 @@ func (m *maker) measure(name string) (oracleMeasure, map[string]any) {
 	}
 }
 
-// extreme is an arg_min. Of rows with the same extreme the smallest argument counts.
+// extreme is an arg_min or arg_max. Of rows with the same extreme the smallest or the largest argument counts.
 func (m *maker) extreme(c *oracleColumn, name, where string, fields map[string]any) (oracleMeasure, map[string]any) {
 	by := m.pick(func(c *oracleColumn) bool { return c.kind != "DOUBLE" || c.tame })
-	fields["arg_min"], fields["by"] = c.name, by.name
+	largest := m.r.IntN(2) == 0
+	fields[map[bool]string{true: "arg_max", false: "arg_min"}[largest]], fields["by"] = c.name, by.name
 	both := fmt.Sprintf("%s IS NOT NULL AND %s IS NOT NULL", c.name, by.name)
 	if where != "" {
 		both += " AND " + where
 	}
 	return oracleMeasure{name, same, func(d dialect) []string {
-		return []string{fmt.Sprintf(d.first, c.name, fmt.Sprintf(d.pair, by.name, c.name)) + " FILTER (WHERE " + both + ")"}
+		function := d.first
+		if largest {
+			function = d.last
+		}
+		return []string{fmt.Sprintf(function, c.name, fmt.Sprintf(d.pair, by.name, c.name)) + " FILTER (WHERE " + both + ")"}
 	}}, fields
 }
 
