@@ -335,7 +335,7 @@ func (s *parquetSource) guarded(c column, from, name string) string {
 	if from == c.Type || widens(from, c.Type) {
 		return name
 	}
-	return fmt.Sprintf("CASE WHEN %s THEN CAST(error('a value is not %s') AS %s) ELSE %s END", unfit(c, from, name), c.Type, from, name)
+	return fmt.Sprintf("CASE WHEN %s THEN %s ELSE %s END", unfit(c, from, name), refusal("a value is not "+c.Type, from, name), name)
 }
 
 // lenient is guarded, for rows that fit.

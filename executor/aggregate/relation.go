@@ -138,12 +138,18 @@ func (s *textSource) guarded(c column, name string) (read, value string) {
 	case c.Type == "VARCHAR":
 		return "VARCHAR", name
 	}
-	refuse := fmt.Sprintf("CAST(error('a value is not %s') AS %s)", c.Type, c.Type)
+	refuse := refusal("a value is not "+c.Type, c.Type, name)
 	value = fmt.Sprintf("coalesce(TRY_CAST(%[1]s AS %[2]s), CASE WHEN %[1]s IS NOT NULL THEN %[3]s END)", name, c.Type, refuse)
 	if changed := changed(c, name); changed != "" {
 		value = fmt.Sprintf("CASE WHEN %s THEN %s ELSE %s END", changed, refuse, value)
 	}
 	return "VARCHAR", value
+}
+
+// refusal is an error in place of a value of a type. Its message depends on the value that is refused: the engine computes
+// what is constant once even where no row asks for it.
+func refusal(message, kind, value string) string {
+	return fmt.Sprintf("CAST(error(%s || left(CAST(%s AS VARCHAR), 0)) AS %s)", engine.Literal(message), value, kind)
 }
 
 // exact is how far a DOUBLE tells whole numbers apart.
@@ -158,7 +164,7 @@ func (s *textSource) fast(c column, name string) (read, value string) {
 		return "DOUBLE", name
 	case isInteger(c.Type):
 		return "DOUBLE", fmt.Sprintf("CASE WHEN trunc(%[1]s) = %[1]s AND abs(%[1]s) <= %[2]d THEN CAST(%[1]s AS %[3]s) "+
-			"WHEN %[1]s IS NOT NULL THEN CAST(error('a value is not exact') AS %[3]s) END", name, exact, c.Type)
+			"WHEN %[1]s IS NOT NULL THEN %[4]s END", name, exact, c.Type, refusal("a value is not exact", c.Type, name))
 	}
 	return s.guarded(c, name)
 }
