@@ -428,7 +428,7 @@ func (s *textSource) describe(ctx context.Context, chunks []*chunk) (columns []c
 		paths[i] = c.path
 	}
 	// The shape of every object counts, however rare, and objects do not become maps.
-	query := fmt.Sprintf("DESCRIBE SELECT * FROM read_json(%s, format='newline_delimited', hive_partitioning=false, sample_size=-1, union_by_name=true, "+
+	query := fmt.Sprintf("DESCRIBE SELECT * FROM read_json(%s, format='newline_delimited', records='true', hive_partitioning=false, sample_size=-1, union_by_name=true, "+
 		"field_appearance_threshold=0, map_inference_threshold=-1, maximum_object_size=%d)", engine.Literals(paths), widestJSON)
 	look := func(string) error {
 		columns = nil

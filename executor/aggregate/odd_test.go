@@ -76,3 +76,17 @@ func TestTimesThatDoNotFit(t *testing.T) {
 		}
 	}
 }
+
+// The engine takes an empty object for the value of the only column, unless it is told that each line is a row.
+func TestEmptyObjects(t *testing.T) {
+	l := newLake(t)
+	l.put("in/a.jsonl", "{}\n{\"c\": \"x\"}\n{}\n")
+	out, err := l.run(`{"input": {"uri": "LAKE/in/", "format": "jsonl", "columns": {"c": "VARCHAR"}},
+		"measures": {"rows": {"count": "*"}, "values": {"count": "c"}, "least": {"min": "c"}}, "output": {"uri": "LAKE/out/"}}`, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := l.rows(out), []string{"3|1|x"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

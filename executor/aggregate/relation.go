@@ -87,7 +87,7 @@ func (s *textSource) reader(c *chunk, convert converter) string {
 	if len(l) == 0 {
 		l.add("'any': 'VARCHAR'") // rows are counted, and nothing else
 	}
-	return fmt.Sprintf("read_json(%s, format='newline_delimited', auto_detect=false, hive_partitioning=false, maximum_object_size=%d, columns={%s})",
+	return fmt.Sprintf("read_json(%s, format='newline_delimited', records='true', auto_detect=false, hive_partitioning=false, maximum_object_size=%d, columns={%s})",
 		engine.Literal(c.path), widestJSON, l)
 }
 
