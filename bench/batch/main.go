@@ -73,7 +73,6 @@ type settings struct {
 	rows, highRows, flights int64
 	rounds                  int
 	dir                     string
-	keep                    bool
 
 	datasets, formats, cardinalities, threads, peers []string
 }
