@@ -63,7 +63,7 @@ func columnMakers(wild bool) []func() *oracleColumn {
 			return &oracleColumn{kind: "BIGINT", tame: true, make: func(r *rand.Rand) value { return plainValue(fmt.Sprint(r.IntN(20) - 10)) }}
 		},
 		func() *oracleColumn {
-			return &oracleColumn{kind: "BIGINT", make: func(r *rand.Rand) value { return plainValue(fmt.Sprint(r.Int64()/2 - r.Int64()/2)) }}
+			return &oracleColumn{kind: "BIGINT", make: func(r *rand.Rand) value { return plainValue(fmt.Sprint(int64(r.Uint64()) / 4)) }}
 		},
 		func() *oracleColumn {
 			return &oracleColumn{kind: "SMALLINT", tame: true, make: func(r *rand.Rand) value { return plainValue(fmt.Sprint(r.IntN(65536) - 32768)) }}

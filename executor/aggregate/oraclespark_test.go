@@ -10,11 +10,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidemill/tidemill/dev/peers"
 )
+
+var sparkDialect = dialect{
+	micros: "unix_micros(CAST(%s AS INSTANT))", instant: "CAST(timestamp_micros(%s) AS TIMESTAMP_NTZ)", exact: "DECIMAL(38,0)",
+	quantile: "percentile(%s, %v)", first: "min_by(%s, %s)", last: "max_by(%s, %s)", pair: "struct(%s, %s)",
+	types: strings.NewReplacer("AS TIMESTAMPTZ)", "AS TIMESTAMP)", "AS TIMESTAMP)", "AS TIMESTAMP_NTZ)", "AS INSTANT)", "AS TIMESTAMP)"),
+}
 
 // sparkScript answers queries over Parquet files, all in one session: for each folder, query.sql over truth.parquet.
 const sparkScript = `

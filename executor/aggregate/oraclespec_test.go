@@ -21,17 +21,10 @@ type dialect struct {
 	types                       *strings.Replacer
 }
 
-var (
-	duckDialect = dialect{
-		micros: "epoch_us(CAST(%s AS TIMESTAMP))", instant: "make_timestamp(CAST(%s AS BIGINT))", exact: "HUGEINT",
-		quantile: "quantile_cont(%s, %v)", first: "arg_min(%s, %s)", last: "arg_max(%s, %s)", pair: "row(%s, %s)", types: strings.NewReplacer(),
-	}
-	sparkDialect = dialect{
-		micros: "unix_micros(CAST(%s AS INSTANT))", instant: "CAST(timestamp_micros(%s) AS TIMESTAMP_NTZ)", exact: "DECIMAL(38,0)",
-		quantile: "percentile(%s, %v)", first: "min_by(%s, %s)", last: "max_by(%s, %s)", pair: "struct(%s, %s)",
-		types: strings.NewReplacer("AS TIMESTAMPTZ)", "AS TIMESTAMP)", "AS TIMESTAMP)", "AS TIMESTAMP_NTZ)", "AS INSTANT)", "AS TIMESTAMP)"),
-	}
-)
+var duckDialect = dialect{
+	micros: "epoch_us(CAST(%s AS TIMESTAMP))", instant: "make_timestamp(CAST(%s AS BIGINT))", exact: "HUGEINT",
+	quantile: "quantile_cont(%s, %v)", first: "arg_min(%s, %s)", last: "arg_max(%s, %s)", pair: "row(%s, %s)", types: strings.NewReplacer(),
+}
 
 // How a result column is compared.
 const (
