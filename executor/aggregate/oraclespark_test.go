@@ -31,7 +31,7 @@ root = sys.argv[1]
 session = (SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").config("spark.driver.memory", "1g")
            .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1").config("spark.local.dir", root)
            .config("spark.sql.shuffle.partitions", "2").config("spark.sql.session.timeZone", "UTC").config("spark.sql.ansi.enabled", "true")
-           .config("spark.sql.adaptive.enabled", "false").getOrCreate())
+           .config("spark.sql.adaptive.enabled", "false").config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS").getOrCreate())
 session.sparkContext.setLogLevel("OFF")
 for name in sorted(os.listdir(root)):
     folder = os.path.join(root, name)
