@@ -39,6 +39,8 @@ var floors = []string{
 	"api",
 	"executor",
 	"executor/aggregate executor/sql",
+	"executor/source",
+	"executor/lake",
 	"executor/commit executor/input executor/expression executor/result executor/parquet",
 	"executor/engine",
 	"executor/task",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/expression"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/proto"
 )
@@ -13,7 +14,7 @@ import (
 // runCheck judges expressions, for which it needs neither spec nor data.
 func runCheck(ctx context.Context, work *task.Work) (_ []byte, err error) {
 	var in proto.CheckInput
-	if err := decodeInput(work, &in); err != nil {
+	if err := lake.DecodeInput(work.Data, &in); err != nil {
 		return nil, err
 	}
 	session, err := engine.Open(ctx, engine.Config{Dir: work.Dir, Memory: work.Memory, Threads: 1})

@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/result"
+	"github.com/tidemill/tidemill/executor/source"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
 )
@@ -18,7 +20,7 @@ import (
 // runCommit publishes the files of several reduce tasks, which it copies to one prefix of its own.
 func (t *stage) runCommit(ctx context.Context) (_ []byte, err error) {
 	var in proto.AggregateCommitInput
-	if err := decodeInput(t.Work, &in); err != nil {
+	if err := lake.DecodeInput(t.Data, &in); err != nil {
 		return nil, err
 	}
 	p, session, sh, err := t.prepare(ctx, in.PlanURI)
@@ -117,24 +119,11 @@ func (t *stage) move(ctx context.Context, from, to storage.URI, number int, size
 	if err := t.download(ctx, storage.Object{Key: from.Key, Size: size}, path); err != nil {
 		return fmt.Errorf("copy result: %w", err)
 	}
-	return cmp.Or(upload(ctx, t.store, to.Key, path, size), os.Remove(path))
+	return cmp.Or(lake.Upload(ctx, t.store, to.Key, path, size), os.Remove(path))
 }
 
 // download writes an object of the work area to a scratch file.
 func (t *stage) download(ctx context.Context, object storage.Object, path string) error {
-	reader := storage.NewReader(ctx, t.output.Work, object, storage.Range{}, t.readAhead())
+	reader := storage.NewReader(ctx, t.output.Work, object, storage.Range{}, source.ReadAhead(t.Memory))
 	return cmp.Or(save(path, reader), reader.Close())
-}
-
-// runClean closes the run's commit point, or finds that the run has succeeded.
-func (t *stage) runClean(ctx context.Context) ([]byte, error) {
-	var in proto.CleanInput
-	if err := decodeInput(t.Work, &in); err != nil {
-		return nil, err
-	}
-	out, err := t.output.Cancel(ctx, t.Data.Run, t.attempt(), t.Data.RunCreated.UTC())
-	if err != nil {
-		return nil, err
-	}
-	return proto.Encode(&proto.CleanOutput{Committed: out}), nil
 }

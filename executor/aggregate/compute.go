@@ -7,6 +7,8 @@ import (
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
+	"github.com/tidemill/tidemill/executor/source"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
@@ -108,7 +110,7 @@ func (s *shape) partColumns() items {
 // compute makes the table partial out of a split. What it makes may be too much to be kept: then it calls handOn, again
 // and again, with a part of it in the table. If handOn is nil, there is a row for each group in the end, and the tables
 // that settle makes; else some groups may have several rows.
-func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape, source rowSource, split input.Split, counts *input.Counts, handOn func(context.Context) error) error {
+func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape, from source.Rows, split input.Split, counts *input.Counts, handOn func(context.Context) error) error {
 	last := handOn == nil
 	if !last && sh.coarser() {
 		regrouped := handOn
@@ -120,7 +122,7 @@ func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape,
 		}
 	}
 	g := &gathering{stage: t, session: session, shape: sh, most: t.kept(sh), handOn: handOn}
-	err := source.each(ctx, split, counts, func(ctx context.Context, number int, relation string) error {
+	err := from.Each(ctx, split, counts, func(ctx context.Context, number int, relation string) error {
 		return g.add(ctx, number, sh.projection(relation))
 	})
 	if err != nil {
@@ -133,7 +135,7 @@ func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape,
 		err = sh.settle(ctx, session)
 	}
 	if err != nil {
-		return engineFailure("compute", err)
+		return lake.Failure("compute", err)
 	}
 	return nil
 }
@@ -191,10 +193,10 @@ func compensated(arg string) string {
 // called while the table partial is one that exchange could give away again.
 func (t *stage) merge(ctx context.Context, session *engine.Session, sh *shape, read []string, merged func(context.Context) error) error {
 	if err := sh.joinSessions(ctx, session, read); err != nil {
-		return engineFailure("join sessions", err)
+		return lake.Failure("join sessions", err)
 	}
 	if err := t.mergePieces(ctx, session, sh, "partial", read[0]); err != nil {
-		return engineFailure("merge partial results", err)
+		return lake.Failure("merge partial results", err)
 	}
 	if merged != nil {
 		if err := merged(ctx); err != nil {

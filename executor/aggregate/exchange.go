@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidemill/tidemill/executor/aggregate/segment"
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
 )
@@ -95,7 +96,7 @@ func (o *outgoing) write(ctx context.Context) error {
 	for number, relation := range o.shape.exchange(o.split) {
 		rows, err := o.session.Int(ctx, "SELECT count(*) FROM "+relation.table)
 		if err != nil {
-			return engineFailure("count partial results", err)
+			return lake.Failure("count partial results", err)
 		}
 		if number == 0 {
 			o.groups += rows
@@ -156,7 +157,7 @@ func (o *outgoing) writeRelation(ctx context.Context, number int, query string, 
 		return nil
 	})
 	if err != nil {
-		return engineFailure("write partial results", err)
+		return lake.Failure("write partial results", err)
 	}
 	slices.SortStableFunc(files, func(a, b written) int { return cmp.Compare(a.First, b.First) })
 	for _, f := range files {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/source"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
@@ -94,10 +95,10 @@ func (p *parser) bindHaving(s *shape, inputs []column) error {
 		return fmt.Errorf("bind having: %w", err)
 	}
 	err := p.bind(s.having, "result", columns, func(name string) string {
-		detail := unknownColumn(name, columns)
-		if find(inputs, name) >= 0 {
+		detail := source.UnknownColumn(name, columns)
+		if source.Find(inputs, name) >= 0 {
 			detail = fmt.Sprintf("having sees result columns only, and %q is a column of the input: choose input rows with where, or add a measure of it (result columns are %s)",
-				name, strings.Join(columnNames(columns), ", "))
+				name, strings.Join(source.ColumnNames(columns), ", "))
 		}
 		return detail
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/lake"
 )
 
 // gathering is the table pieces while it grows: the partial aggregates of one batch after another. Groups that come again
@@ -35,7 +36,7 @@ func (g *gathering) add(ctx context.Context, number int, rows string) error {
 	g.batches++
 	g.repeated = g.repeated || !single
 	// The batch is in: no error from here on is one of its rows.
-	return engineFailure("merge partial results", g.tidy(ctx))
+	return lake.Failure("merge partial results", g.tidy(ctx))
 }
 
 // tidy keeps the table small.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemill/tidemill/executor/aggregate/segment"
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/source"
 	"github.com/tidemill/tidemill/storage"
 )
 
@@ -263,7 +264,7 @@ func (in *incoming) fetchObject(ctx context.Context, i int, needed segment.Index
 			far = append(far, s)
 		}
 	}
-	ahead := storage.ReadAhead{Chunk: in.stage.readAhead().Chunk / 2, Parallel: 2}
+	ahead := storage.ReadAhead{Chunk: source.ReadAhead(in.stage.Memory).Chunk / 2, Parallel: 2}
 	err := in.objects[i].Copy(ctx, far, ahead, func(s segment.Segment) (io.WriteCloser, error) {
 		k := slices.Index(needed, s)
 		files[k].path = in.path(i, s, number)

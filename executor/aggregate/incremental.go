@@ -16,6 +16,8 @@ import (
 	"github.com/tidemill/tidemill/executor/commit"
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
+	"github.com/tidemill/tidemill/executor/source"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 	"github.com/tidemill/tidemill/proto"
@@ -137,7 +139,7 @@ func (t *stage) planFiles(ctx context.Context, session *engine.Session, sh *shap
 		return nil
 	})
 	if err != nil {
-		return nil, "", engineFailure("compute fingerprint", err)
+		return nil, "", lake.Failure("compute fingerprint", err)
 	}
 	meaning, err := t.meaning()
 	if err != nil {
@@ -150,7 +152,7 @@ func (t *stage) planFiles(ctx context.Context, session *engine.Session, sh *shap
 // planAgain plans for all files.
 func (t *stage) planAgain(ctx context.Context, session *engine.Session, set *input.Set, smallestSplit int64) (*plan, string, error) {
 	if err := dropTables(ctx, session); err != nil {
-		return nil, "", engineFailure("plan again", err)
+		return nil, "", lake.Failure("plan again", err)
 	}
 	sh, err := newShape(ctx, session, t.section)
 	if err != nil {
@@ -181,7 +183,7 @@ func (t *stage) since(ctx context.Context, base *commit.Manifest, set *input.Set
 		if err != nil {
 			return nil, overtaken(fmt.Errorf("read list of input files: %w", err))
 		}
-		reader := storage.NewReader(ctx, t.store, object, storage.Range{}, t.readAhead())
+		reader := storage.NewReader(ctx, t.store, object, storage.Range{}, source.ReadAhead(t.Memory))
 		defer closing(reader, &err)
 		before = reader
 	}
@@ -198,7 +200,7 @@ func (t *stage) uploadInputs(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at list of input files: %w", err)
 	}
-	return upload(ctx, t.output.Work, t.inputsURI().Key, t.inputsPath(), info.Size())
+	return lake.Upload(ctx, t.output.Work, t.inputsURI().Key, t.inputsPath(), info.Size())
 }
 
 // overtaken makes an error that says that the result before is gone one that a new plan may mend.

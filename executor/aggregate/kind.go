@@ -11,6 +11,8 @@ import (
 	"github.com/tidemill/tidemill/executor/commit"
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
+	"github.com/tidemill/tidemill/executor/source"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/jobs/aggregate"
@@ -43,7 +45,7 @@ func (k kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	switch work.Data.Stage {
 	case aggregate.StagePlan:
 		out, err := t.runPlan(ctx, k.smallestSplit)
-		return out, t.placed(err)
+		return out, lake.Placed(err, t.output, pointerOutput)
 	case aggregate.StageMap:
 		return t.runMap(ctx)
 	case aggregate.StageReduce:
@@ -51,7 +53,7 @@ func (k kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 	case aggregate.StageCommit:
 		return t.runCommit(ctx)
 	case jobs.StageClean:
-		return t.runClean(ctx)
+		return lake.Clean(ctx, t.output, t.Data)
 	}
 	return nil, task.Final("", "run stage %q: there is no such stage of kind aggregate", work.Data.Stage)
 }
@@ -59,9 +61,6 @@ func (k kind) Run(ctx context.Context, work *task.Work) ([]byte, error) {
 // published is the output of a stage that commits if an earlier attempt has done so and its answer was lost: what that
 // attempt read may be gone since. It is nil if there is something to do.
 func (t *stage) published(ctx context.Context) ([]byte, error) {
-	if t.Data.Attempt < 2 {
-		return nil, nil
-	}
 	var wrap func(*proto.Output) proto.Marshaler
 	switch t.Data.Stage {
 	case aggregate.StagePlan:
@@ -75,9 +74,9 @@ func (t *stage) published(ctx context.Context) ([]byte, error) {
 	default:
 		return nil, nil
 	}
-	out, err := t.output.Published(ctx, t.Data.Run)
+	out, err := lake.Published(ctx, t.output, t.Data, pointerOutput)
 	if out == nil || err != nil {
-		return nil, t.placed(refused(tooLate(err)))
+		return nil, err
 	}
 	return proto.Encode(wrap(out)), nil
 }
@@ -88,8 +87,8 @@ type stage struct {
 	section *aggregate.Section
 	store   storage.Store // of the output
 	output  *commit.Output
-	parquet *parquetFiles // what the plan has seen of them; nil for other formats and tasks
-	badRows *badRows
+	source  *source.Source // what the plan has looked at; nil in other tasks
+	badRows *source.BadRows
 	leftOut int64 // bad rows of the whole run, in the task that commits
 }
 
@@ -98,55 +97,17 @@ func newStage(ctx context.Context, work *task.Work) (*stage, error) {
 	if !ok {
 		return nil, fmt.Errorf("run stage %q: the spec's section is a %T", work.Data.Stage, work.Spec.Section)
 	}
-	t := &stage{Work: work, section: section}
-	t.badRows = &badRows{spec: section.Input.BadRows, unit: "line", path: filepath.Join(work.Dir, "bad-rows")}
-	if section.Input.Format == "parquet" {
-		t.badRows.unit = "row"
-	}
-	store, uri, err := t.open(ctx, section.Output.URI, section.Output.Connection, "/aggregate/output/")
+	out, err := lake.OpenOutput(ctx, work, section.Output.URI, section.WorkURI, section.Output.Connection, pointerOutput)
 	if err != nil {
 		return nil, err
 	}
-	workStore, workURI, err := t.open(ctx, section.WorkURI, section.Output.Connection, "/aggregate/output/")
-	if err != nil {
-		return nil, err
-	}
-	t.store = store
-	t.output = &commit.Output{Store: store, URI: uri, Work: workStore, WorkURI: workURI, Log: work.Log}
-	return t, nil
-}
-
-// open resolves a connection for a place that the spec names.
-func (t *stage) open(ctx context.Context, text, connection, pointer string) (storage.Store, storage.URI, error) {
-	uri, err := storage.ParseURI(text)
-	if err != nil {
-		return nil, uri, task.Final(pointer+"uri", "%w", err)
-	}
-	store, err := t.Connections.Open(ctx, connection, uri)
-	if errors.Is(err, storage.ErrInvalid) {
-		return nil, uri, task.Final(pointer+"connection", "%w", err)
-	}
-	return store, uri, err
-}
-
-// placed says in terms of the spec that there is no bucket to write to. The input's has been found before.
-func (t *stage) placed(err error) error {
-	var said *task.Failure
-	if !errors.Is(err, storage.ErrNoBucket) || errors.As(err, &said) {
-		return err
-	}
-	places := t.section.Output.URI
-	if t.output.WorkURI.Bucket != t.output.URI.Bucket {
-		places += " or " + t.section.WorkURI
-	}
-	failure := task.Final("/aggregate/output/uri", "the bucket of %s does not exist", places)
-	failure.Kind, failure.Err = "not_found", err
-	return failure
+	badRows := source.NewBadRows(&section.Input, pointerInput, filepath.Join(work.Dir, "bad-rows"))
+	return &stage{Work: work, section: section, store: out.Store, output: out, badRows: badRows}, nil
 }
 
 // openInput reaches the input of the spec.
 func (t *stage) openInput(ctx context.Context) (storage.Store, storage.URI, error) {
-	return t.open(ctx, t.section.Input.Prefix(), t.section.Input.Connection, "/aggregate/input/")
+	return lake.Open(ctx, t.Work, t.section.Input.Prefix(), t.section.Input.Connection, pointerInput)
 }
 
 // prepare opens what map and reduce tasks go by.
@@ -155,7 +116,7 @@ func (t *stage) prepare(ctx context.Context, planURI string) (*plan, *engine.Ses
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if t.Data.Stage == aggregate.StageReduce && slices.ContainsFunc(p.Args, isFloat) {
+	if t.Data.Stage == aggregate.StageReduce && slices.ContainsFunc(p.Args, engine.IsFloat) {
 		t.Threads = 1 // partial sums are added in the order of the splits
 	}
 	session, err := t.startEngine(ctx)
@@ -173,23 +134,28 @@ func (t *stage) prepare(ctx context.Context, planURI string) (*plan, *engine.Ses
 	return p, session, sh, nil
 }
 
-// attempt names this attempt among all of the run's: the directory of what it writes.
-func (t *stage) attempt() string {
-	return fmt.Sprintf("%s.%d.%d", t.Data.Stage, t.Data.Index, t.Data.Attempt)
-}
+// attempt names this attempt among all of the run's.
+func (t *stage) attempt() string { return lake.Attempt(t.Data) }
 
 // workURI is an object or prefix in the run's work area.
 func (t *stage) workURI(elements ...string) storage.URI {
 	return t.output.WorkURI.Join(append([]string{t.Data.Run}, elements...)...)
 }
 
-func mapName(split int, attempt uint32) string {
-	return strconv.Itoa(split) + "-" + strconv.Itoa(int(attempt))
+// newSource opens the input for what an expression of sh uses.
+func (t *stage) newSource(session *engine.Session, sh *shape) *source.Source {
+	config := source.Config{
+		Input: t.section.Input, Pointer: pointerInput, Session: session, Dir: t.Dir, Memory: t.Memory, Disk: t.Data.Disk,
+		Log: t.Log, Report: t.report, BadRows: t.badRows, Uses: sh.uses, Names: sh.names(),
+	}
+	if sh.where != nil {
+		config.Where = sh.where.parsed
+	}
+	return source.New(config)
 }
 
-// readAhead keeps a small share of the task's memory for what is fetched ahead.
-func (t *stage) readAhead() storage.ReadAhead {
-	return storage.ReadAhead{Chunk: min(max(t.Memory/64, 256<<10), 8<<20), Parallel: 4}
+func mapName(split int, attempt uint32) string {
+	return strconv.Itoa(split) + "-" + strconv.Itoa(int(attempt))
 }
 
 // startEngine starts the engine within what the task may use.
@@ -209,12 +175,4 @@ func (t *stage) report(phase string, fraction float64) {
 	if t.Report != nil {
 		t.Report(task.Progress{Fraction: fraction, Phase: phase})
 	}
-}
-
-// decodeInput reads the stage's own message.
-func decodeInput(work *task.Work, m proto.Unmarshaler) error {
-	if err := proto.Decode(work.Data.Input, m); err != nil {
-		return task.Final("", "read input of stage %q: %w", work.Data.Stage, err)
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/result"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/proto"
@@ -40,18 +41,18 @@ func (s *shape) keep(ctx context.Context, session *engine.Session) error {
 func (t *stage) leaveFirst(ctx context.Context, session *engine.Session, sh *shape, folder storage.URI) ([]byte, error) {
 	path := filepath.Join(t.Dir, firstRows)
 	if err := session.Exec(ctx, "COPY (FROM kept"+sh.order()+") TO "+engine.Literal(path)+" ("+intermediate+")"); err != nil {
-		return nil, engineFailure("write first rows", err)
+		return nil, lake.Failure("write first rows", err)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("look at first rows: %w", err)
 	}
-	if err := upload(ctx, t.output.Work, folder.Join(firstRows).Key, path, info.Size()); err != nil {
+	if err := lake.Upload(ctx, t.output.Work, folder.Join(firstRows).Key, path, info.Size()); err != nil {
 		return nil, err
 	}
 	rows, err := session.Int(ctx, "SELECT count(*) FROM kept")
 	if err != nil {
-		return nil, engineFailure("count first rows", err)
+		return nil, lake.Failure("count first rows", err)
 	}
 	out := &proto.AggregateReduceOutput{Bytes: info.Size(), Rows: min(rows, sh.limit), Files: 1}
 	t.Report(task.Progress{Fraction: 1, Phase: "done", OutRows: out.Rows, OutBytes: out.Bytes})
@@ -81,12 +82,12 @@ func (t *stage) mergeFirst(ctx context.Context, session *engine.Session, sh *sha
 	query := fmt.Sprintf("FROM (SELECT %s FROM read_parquet(%s, hive_partitioning=false))%s", l, engine.Literals(paths), sh.order())
 	w := t.finalWriter(session)
 	if err := w.Write(ctx, query, sh.limit); err != nil {
-		return nil, engineFailure("write result", err)
+		return nil, lake.Failure("write result", err)
 	}
 	return finish(ctx, w, true)
 }
 
 // writeKept writes the first of the rows in the table kept as the result.
 func (t *stage) writeKept(ctx context.Context, sh *shape, w *result.Writer) error {
-	return engineFailure("write result", w.Write(ctx, "FROM kept"+sh.order(), sh.limit))
+	return lake.Failure("write result", w.Write(ctx, "FROM kept"+sh.order(), sh.limit))
 }

@@ -3,13 +3,14 @@ package aggregate
 import (
 	"context"
 
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/proto"
 )
 
 func (t *stage) runMap(ctx context.Context) (_ []byte, err error) {
 	var in proto.AggregateMapInput
-	if err := decodeInput(t.Work, &in); err != nil {
+	if err := lake.DecodeInput(t.Data, &in); err != nil {
 		return nil, err
 	}
 	p, session, sh, err := t.prepare(ctx, in.PlanURI)
@@ -24,16 +25,16 @@ func (t *stage) runMap(ctx context.Context) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	source := t.newSource(session, store, base, p, sh)
+	rows := t.newSource(session, sh).Rows(p.set(store, base), p.Columns, p.Names)
 	split := p.Splits[in.Split]
 	out, err := t.newOutgoing(session, sh, p, int(in.Split))
 	if err != nil {
 		return nil, err
 	}
 	defer closing(out, &err)
-	watch := t.watch("computing", split.Bytes(), 0, 0.9)
-	err = t.compute(ctx, session, sh, source, split, &watch.counts, out.write)
-	watch.stop()
+	watch := lake.NewWatch(t.Report, "computing", split.Bytes(), 0, 0.9)
+	err = t.compute(ctx, session, sh, rows, split, &watch.Counts, out.write)
+	watch.Stop()
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +48,6 @@ func (t *stage) runMap(ctx context.Context) (_ []byte, err error) {
 	if done.BadRows, err = t.storeBadRows(ctx, int(in.Split)); err != nil {
 		return nil, err
 	}
-	watch.done("done", 1, done.Groups, done.Bytes)
+	watch.Done("done", 1, done.Groups, done.Bytes)
 	return proto.Encode(done), nil
 }

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"fmt"
 
+	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
@@ -84,7 +85,7 @@ func (s *shape) aggregate(p part) string {
 	case aggregate.Count:
 		return "count(" + arg + ")"
 	case aggregate.Sum:
-		if isFloat(kind) {
+		if engine.IsFloat(kind) {
 			return compensated(arg)
 		} else if kind == "BOOLEAN" {
 			arg = "CAST(" + arg + " AS BIGINT)"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/source"
 	"github.com/tidemill/tidemill/storage"
 )
 
@@ -28,15 +29,10 @@ type plan struct {
 
 // set is the files of the plan.
 func (p *plan) set(store storage.Store, base storage.URI) *input.Set {
-	return &input.Set{Store: store, Base: base, Files: p.Files, Partitions: p.PartitionNames, Folders: p.Folders}
+	return &input.Set{Pointer: pointerInput, Store: store, Base: base, Files: p.Files, Partitions: p.PartitionNames, Folders: p.Folders}
 }
 
-// column is a column of the input.
-type column struct {
-	Name      string `json:"name"`
-	Type      string `json:"type,omitempty"`      // empty: no expression uses it
-	Partition bool   `json:"partition,omitempty"` // it is in the names of folders, not in the files
-}
+type column = source.Column
 
 // mostPlan bounds what is read of a plan: a million files.
 const mostPlan = 512 << 20

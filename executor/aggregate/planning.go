@@ -6,6 +6,8 @@ import (
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
+	"github.com/tidemill/tidemill/executor/source"
 	"github.com/tidemill/tidemill/proto"
 )
 
@@ -24,7 +26,7 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 	if err != nil {
 		return nil, err
 	}
-	set, err := input.List(ctx, store, &t.section.Input, t.listingProgress())
+	set, err := input.List(ctx, store, &t.section.Input, pointerInput, lake.Listing(t.Report))
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +42,7 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 		return nil, err
 	}
 	if len(p.Splits) == 1 {
-		out, err := t.doAll(ctx, session, sh, t.newSource(session, store, base, p, sh), p)
+		out, err := t.doAll(ctx, session, sh, t.source.Rows(p.set(store, base), p.Columns, p.Names), p)
 		if err != nil {
 			return nil, err
 		}
@@ -57,16 +59,17 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 }
 
 func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, set *input.Set, smallestSplit int64) (*plan, error) {
-	folders := t.partitionColumns(set)
-	kept, err := t.prune(ctx, session, sh, set, folders)
+	t.source = t.newSource(session, sh) // which a run of one task goes on with
+	folders := t.source.Folders(set)
+	kept, err := t.source.Prune(ctx, set, folders)
 	if err != nil {
 		return nil, err
 	}
-	columns, names, splits, err := t.lookAtInput(ctx, session, sh, kept, set, smallestSplit)
+	columns, names, splits, err := t.lookAtInput(ctx, kept, set, smallestSplit)
 	if err != nil {
 		return nil, err
 	}
-	columns = slices.DeleteFunc(columns, func(c column) bool { return find(folders, c.Name) >= 0 })
+	columns = slices.DeleteFunc(columns, func(c column) bool { return source.Find(folders, c.Name) >= 0 })
 	columns = append(columns, folders...)
 	if err := sh.bind(ctx, session, columns); err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, se
 
 // lookAtInput finds the columns of the input and cuts what is kept of it. If that is nothing, there are columns all the
 // same.
-func (t *stage) lookAtInput(ctx context.Context, session *engine.Session, sh *shape, kept, set *input.Set, smallestSplit int64) (columns []column, names []string, splits []input.Split, err error) {
+func (t *stage) lookAtInput(ctx context.Context, kept, set *input.Set, smallestSplit int64) (columns []column, names []string, splits []input.Split, err error) {
 	in := t.section.Input
 	target := func(bytes int64) int64 {
 		return input.Target(bytes, t.Spec.Parallelism, smallestSplit, in.SplitSize)
@@ -103,23 +106,21 @@ func (t *stage) lookAtInput(ctx context.Context, session *engine.Session, sh *sh
 	if len(kept.Files) == 0 {
 		looked = set
 	}
-	if in.Format == "parquet" {
-		columns, segments, err := t.planParquet(ctx, session, looked, sh)
-		if len(kept.Files) == 0 {
-			segments = nil
-		}
-		return columns, nil, input.CutGroups(segments, target(input.Split(segments).Bytes())), err
+	columns, names, segments, err := t.source.Look(ctx, looked)
+	if in.Format != "parquet" {
+		return columns, names, input.Cut(kept.Files, target(kept.Bytes()), t.source.Lines()), err
 	}
-	columns, names, err = t.newTextSource(session, looked, &plan{}).findColumns(ctx, sh)
-	lines := in.Format != "csv" || !in.QuotedNewlines || in.Quote == ""
-	return columns, names, input.Cut(kept.Files, target(kept.Bytes()), lines), err
+	if len(kept.Files) == 0 {
+		segments = nil
+	}
+	return columns, nil, input.CutGroups(segments, target(input.Split(segments).Bytes())), err
 }
 
 // doAll is a run of one split: one task.
-func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, source rowSource, p *plan) (*proto.Output, error) {
-	watch := t.watch("computing", p.Splits[0].Bytes(), 0.05, 0.9)
-	err := t.compute(ctx, session, sh, source, p.Splits[0], &watch.counts, nil)
-	watch.stop()
+func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, rows source.Rows, p *plan) (*proto.Output, error) {
+	watch := lake.NewWatch(t.Report, "computing", p.Splits[0].Bytes(), 0.05, 0.9)
+	err := t.compute(ctx, session, sh, rows, p.Splits[0], &watch.Counts, nil)
+	watch.Stop()
 	if err != nil {
 		return nil, err
 	}
@@ -131,13 +132,13 @@ func (t *stage) doAll(ctx context.Context, session *engine.Session, sh *shape, s
 	if err != nil {
 		return nil, err
 	}
-	watch.done("committing", 0.95, f.rows, f.bytes)
+	watch.Done("committing", 0.95, f.rows, f.bytes)
 	if err := t.keepOwnBadRows(ctx); err != nil {
 		return nil, err
 	}
 	out, err := t.publishFiles(ctx, sh, f)
 	if err == nil {
-		watch.done("done", 1, f.rows, f.bytes)
+		watch.Done("done", 1, f.rows, f.bytes)
 	}
 	return out, err
 }

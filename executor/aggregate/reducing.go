@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/result"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/proto"
@@ -15,7 +16,7 @@ import (
 
 func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	var in proto.AggregateReduceInput
-	if err := decodeInput(t.Work, &in); err != nil {
+	if err := lake.DecodeInput(t.Data, &in); err != nil {
 		return nil, err
 	}
 	p, session, sh, err := t.prepare(ctx, in.PlanURI)
@@ -26,7 +27,7 @@ func (t *stage) runReduce(ctx context.Context) (_ []byte, err error) {
 	if len(in.MapAttempts) != len(p.Splits) || in.FirstPartition >= in.LastPartition || int(in.LastPartition) > p.Partitions {
 		return nil, task.Final("", "merge partitions %d to %d of %d splits: the plan has %d and %d", in.FirstPartition, in.LastPartition, len(in.MapAttempts), p.Partitions, len(p.Splits))
 	}
-	if err := t.bearable(in.BadRows); err != nil {
+	if err := t.badRows.Bearable(in.BadRows); err != nil {
 		return nil, err
 	}
 	incoming, err := t.openReduced(ctx, p, sh, &in)
@@ -109,7 +110,7 @@ func (t *stage) reduce(ctx context.Context, session *engine.Session, sh *shape, 
 			return err
 		}
 		if sh.limit > 0 {
-			return engineFailure("choose first rows", errors.Join(sh.keep(merging, session), dropTables(merging, session)))
+			return lake.Failure("choose first rows", errors.Join(sh.keep(merging, session), dropTables(merging, session)))
 		}
 		// What is stored in the background goes on when all has been merged.
 		if err := t.writeResult(ctx, session, sh, w); err != nil {

@@ -3,20 +3,22 @@ package aggregate
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/tidemill/tidemill/executor/commit"
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/result"
-	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 	"github.com/tidemill/tidemill/proto"
 	"github.com/tidemill/tidemill/storage"
 )
 
-const pointerOutput = "/aggregate/output"
+// Pointers into the spec.
+const (
+	pointerInput  = "/aggregate/input"
+	pointerOutput = "/aggregate/output"
+)
 
 // newWriter writes result files below folder.
 func (t *stage) newWriter(session *engine.Session, store storage.Store, folder storage.URI) *result.Writer {
@@ -31,7 +33,7 @@ func (t *stage) writeResult(ctx context.Context, session *engine.Session, sh *sh
 	if err == nil {
 		err = w.Write(ctx, sh.finish(), most)
 	}
-	return engineFailure("write result", err)
+	return lake.Failure("write result", err)
 }
 
 // files are result files below one folder, and their sums.
@@ -45,7 +47,7 @@ type files struct {
 func finish(ctx context.Context, w *result.Writer, empty bool) (*files, error) {
 	list, err := w.Finish(ctx, empty)
 	if err != nil {
-		return nil, engineFailure("write result", err)
+		return nil, lake.Failure("write result", err)
 	}
 	f := &files{}
 	for _, one := range list {
@@ -60,19 +62,6 @@ func (f *files) add(one result.File) {
 	f.bytes += one.Bytes
 }
 
-// upload puts a file of the scratch directory into a store.
-func upload(ctx context.Context, store storage.Store, key, path string, size int64) (err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("upload: %w", err)
-	}
-	defer closing(file, &err)
-	if _, err = store.Put(ctx, key, file, size, storage.Always); err != nil {
-		return fmt.Errorf("upload: %w", err)
-	}
-	return nil
-}
-
 // The only task that writes a result writes its files where they are published, in two steps: writer and publishFiles.
 
 func (t *stage) finalWriter(session *engine.Session) *result.Writer {
@@ -83,26 +72,11 @@ func (t *stage) finalWriter(session *engine.Session) *result.Writer {
 func (t *stage) publishFiles(ctx context.Context, sh *shape, f *files) (*proto.Output, error) {
 	entries := make([]commit.Entry, len(f.list))
 	for i, one := range f.list {
-		entries[i] = t.entry(one)
+		entries[i] = lake.Entry(t.output, t.Data, one, t.section.Output.PartitionBy)
 	}
 	m := t.manifest(sh, entries, f.rows)
 	m.State = f.state
 	return t.publish(ctx, m)
-}
-
-// entry is the manifest's entry of a file of this attempt.
-func (t *stage) entry(f result.File) commit.Entry {
-	e := commit.Entry{
-		URL: t.output.FileURI(t.Data.Run, t.attempt(), f.Name).String(), Mandatory: true,
-		Meta: commit.Meta{ContentLength: f.Bytes, RecordCount: &f.Rows},
-	}
-	if len(f.Values) > 0 {
-		e.Partition = map[string]*string{}
-		for i, name := range t.section.Output.PartitionBy {
-			e.Partition[name] = f.Values[i]
-		}
-	}
-	return e
 }
 
 // schema is the result's columns.
@@ -133,37 +107,12 @@ func (t *stage) checkMode(ctx context.Context, sh *shape) error {
 	if t.section.Output.Mode == aggregate.Replace {
 		return nil
 	}
-	return refused(t.output.Check(ctx, t.manifest(sh, nil, 0)))
+	return lake.Refused(t.output.Check(ctx, t.manifest(sh, nil, 0)), pointerOutput)
 }
 
 // publish makes the files that this attempt has stored the run's result.
 func (t *stage) publish(ctx context.Context, m *commit.Manifest) (*proto.Output, error) {
-	out, err := t.output.Publish(ctx, m)
-	switch {
-	case err == nil:
-		return out, nil
-	case errors.Is(err, commit.ErrCancelled):
-		return nil, tooLate(err)
-	}
-	return nil, task.Unsettled(refused(err)) // it may be the result all the same
-}
-
-// refused makes an error that says that the mode does not let the result be a final one; others stay as they are.
-func refused(err error) error {
-	if !errors.Is(err, commit.ErrExists) && !errors.Is(err, commit.ErrIncompatible) {
-		return err
-	}
-	failure := &task.Failure{Class: proto.CLASS_FINAL, Kind: "conflict", Pointer: pointerOutput + "/mode", Message: err.Error(), Err: err}
-	failure.Unsettled = true // another attempt may have looked before that result was there
-	return failure
-}
-
-// tooLate makes an error that says that the commit point was closed a final one; others stay as they are.
-func tooLate(err error) error {
-	if !errors.Is(err, commit.ErrCancelled) {
-		return err
-	}
-	return &task.Failure{Class: proto.CLASS_FINAL, Kind: "conflict", Message: commit.ErrCancelled.Error(), Err: err}
+	return lake.Publish(ctx, t.output, m, pointerOutput)
 }
 
 // Several reduce tasks write to the work area, each with a list of its files; the commit task copies them.

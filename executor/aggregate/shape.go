@@ -225,6 +225,15 @@ func (s *shape) uses(column string) bool {
 	return false
 }
 
+// names are all that expressions may mean columns by.
+func (s *shape) names() []string {
+	var all []string
+	for _, e := range s.scalars() {
+		all = append(all, e.parsed.Columns...)
+	}
+	return all
+}
+
 // setTypes takes the types that the plan found.
 func (s *shape) setTypes(p *plan) error {
 	if len(p.Keys) != len(s.keys) || len(p.Args) != len(s.args) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
@@ -56,7 +57,7 @@ func (s *shape) gather(ctx context.Context, session *engine.Session, rows string
 	}
 	// The rows have been read: no error from here on is one of them.
 	single, err = s.gatherStaged(ctx, session, insert, memory)
-	return single, engineFailure("compute", err)
+	return single, lake.Failure("compute", err)
 }
 
 // gatherStaged is gather for the rows of the table staging, which it drops.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
@@ -96,16 +97,16 @@ func wants(function, kind string) string {
 	switch function {
 	case aggregate.Sum, aggregate.Avg, aggregate.ApproxQuantile, aggregate.Median, aggregate.Quantile,
 		aggregate.Variance, aggregate.VariancePop, aggregate.Stddev, aggregate.StddevPop:
-		if !isNumber(kind) {
+		if !engine.IsNumber(kind) {
 			return "want a number"
 		}
 	case aggregate.Min, aggregate.Max, aggregate.CountDistinct, aggregate.ArgMin, aggregate.ArgMax:
-		return unkept(kind)
+		return engine.Unkept(kind)
 	case aggregate.ApproxTopK:
-		if isNested(kind) {
+		if engine.IsNested(kind) {
 			return "want values without an inside, take one of its members or cast it to VARCHAR"
 		}
-		return unkept(kind)
+		return engine.Unkept(kind)
 	}
 	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/lake"
 )
 
 // count_distinct, median and quantile need all the different values. Part i of them is rows of their own among the
@@ -60,14 +61,14 @@ func (s *shape) settle(ctx context.Context, session *engine.Session) error {
 			statement = s.rankValues(i)
 		}
 		if err := session.Exec(ctx, statement); err != nil {
-			return engineFailure("compute quantiles and different values", err)
+			return lake.Failure("compute quantiles and different values", err)
 		}
 	}
 	if len(parts) == 0 {
 		return nil
 	}
 	if err := session.Exec(ctx, "DELETE FROM partial WHERE NOT ("+s.groupRows()+")"); err != nil {
-		return engineFailure("compute quantiles and different values", err)
+		return lake.Failure("compute quantiles and different values", err)
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ type File struct {
 type Set struct {
 	Store      storage.Store
 	Base       storage.URI // of any object in the store; its key does not count
+	Pointer    string      // of the input in the spec, such as /aggregate/input
 	Files      []File
 	Partitions []string    // names of the columns that folders such as month=7/ stand for
 	Folders    [][]*string // values of these columns, for each different folder; nil is a missing one
@@ -54,18 +55,15 @@ func (s *Set) Bytes() (total int64) {
 	return total
 }
 
-// pointerURI is where problems with the place of the input point.
-const pointerURI = "/aggregate/input/uri"
-
 // List finds the files of in, in the order of their keys. progress is called now and then, by one goroutine at a time,
-// with the number of files found so far. That there are none, or no such bucket, is a final failure that points at the
-// spec.
-func List(ctx context.Context, store storage.Store, in *aggregate.Input, progress func(files int)) (*Set, error) {
+// with the number of files found so far. That there are none, or no such bucket, is a final failure that points into
+// the spec, where in stands at pointer.
+func List(ctx context.Context, store storage.Store, in *aggregate.Input, pointer string, progress func(files int)) (*Set, error) {
 	prefix, err := storage.ParseURI(in.Prefix())
 	if err != nil {
-		return nil, task.Final(pointerURI, "list input: %w", err)
+		return nil, task.Final(pointer+"/uri", "list input: %w", err)
 	}
-	set := &Set{Store: store, Base: prefix}
+	set := &Set{Store: store, Base: prefix, Pointer: pointer}
 	if in.Prefix() == in.URI && !strings.HasSuffix(in.URI, "/") {
 		err = set.single(ctx, in, prefix.Key)
 	} else {
@@ -73,19 +71,19 @@ func List(ctx context.Context, store storage.Store, in *aggregate.Input, progres
 	}
 	switch {
 	case errors.Is(err, storage.ErrNoBucket):
-		return nil, notFound("the bucket of %s does not exist", in.URI)
+		return nil, notFound(pointer, "the bucket of %s does not exist", in.URI)
 	case errors.Is(err, storage.ErrNotFound):
-		return nil, notFound("there is no object %s; a prefix ends in a slash", in.URI)
+		return nil, notFound(pointer, "there is no object %s; a prefix ends in a slash", in.URI)
 	case err != nil:
 		return nil, err
 	case len(set.Files) == 0:
-		return nil, notFound("there are no objects at %s (names that begin with _ or . do not count)", in.URI)
+		return nil, notFound(pointer, "there are no objects at %s (names that begin with _ or . do not count)", in.URI)
 	}
 	return set, nil
 }
 
-func notFound(format string, args ...any) *task.Failure {
-	failure := task.Final(pointerURI, format, args...)
+func notFound(pointer, format string, args ...any) *task.Failure {
+	failure := task.Final(pointer+"/uri", format, args...)
 	failure.Kind = "not_found"
 	return failure
 }

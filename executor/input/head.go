@@ -24,7 +24,7 @@ func (s *Set) Header(ctx context.Context, dialect Dialect) ([]string, error) {
 		}
 		return fields, err
 	}
-	return nil, task.Final(pointerURI, "no object at %s has a row, not even a header", s.Base)
+	return nil, task.Final(s.Pointer+"/uri", "no object at %s has a row, not even a header", s.Base)
 }
 
 func (s *Set) header(ctx context.Context, file int, dialect Dialect) (_ []string, err error) {

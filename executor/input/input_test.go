@@ -45,7 +45,7 @@ func lay(t testing.TB, objects map[string]string) storage.Store {
 
 func list(t testing.TB, store storage.Store, uri string) *Set {
 	t.Helper()
-	set, err := List(t.Context(), store, &aggregate.Input{URI: uri, Compression: "auto"}, func(int) {})
+	set, err := List(t.Context(), store, &aggregate.Input{URI: uri, Compression: "auto"}, "/aggregate/input", func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,10 +110,10 @@ func TestList(t *testing.T) {
 		{"file:///data/c.csv", "there is no object file:///data/c.csv"},
 		{"file:///data/sub", "there is no object file:///data/sub; a prefix ends in a slash"},
 	} {
-		set, err := List(t.Context(), store, &aggregate.Input{URI: test.uri, Compression: "auto"}, func(int) {})
+		set, err := List(t.Context(), store, &aggregate.Input{URI: test.uri, Compression: "auto"}, "/aggregate/input", func(int) {})
 		if err != nil {
 			var failure *task.Failure
-			if !errors.As(err, &failure) || failure.Pointer != pointerURI || failure.Kind != "not_found" || !strings.Contains(failure.Message, test.want) {
+			if !errors.As(err, &failure) || failure.Pointer != "/aggregate/input/uri" || failure.Kind != "not_found" || !strings.Contains(failure.Message, test.want) {
 				t.Errorf("%s: got %v, want %q", test.uri, err, test.want)
 			}
 			continue

@@ -100,7 +100,7 @@ func TestListingOfAMillionKeys(t *testing.T) {
 				runtime.GC()
 				runtime.ReadMemStats(&before)
 				began, said := time.Now(), 0
-				set, err := List(t.Context(), store, &aggregate.Input{URI: "s3://bucket/lake/t/", Compression: "auto", HivePartitions: true},
+				set, err := List(t.Context(), store, &aggregate.Input{URI: "s3://bucket/lake/t/", Compression: "auto", HivePartitions: true}, "/aggregate/input",
 					func(n int) { said = max(said, n) })
 				if err != nil {
 					t.Fatal(err)
@@ -162,7 +162,7 @@ func TestListingThatFails(t *testing.T) {
 	for _, call := range []int64{1, 2, 5, 20} {
 		synctest.Test(t, func(t *testing.T) {
 			store := &pagedStore{keys: makeKeys("numbers", 50_000), page: page, delay: time.Second, fails: call}
-			_, err := List(t.Context(), store, &aggregate.Input{URI: "s3://bucket/lake/t/"}, func(int) {})
+			_, err := List(t.Context(), store, &aggregate.Input{URI: "s3://bucket/lake/t/"}, "/aggregate/input", func(int) {})
 			if !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("call %d: got %v", call, err)
 			}
@@ -175,7 +175,7 @@ func TestPartitions(t *testing.T) {
 		"year=2024/month=07/a.csv": "1", "year=2024/month=07/b.csv": "1", "year=2024/month=__HIVE_DEFAULT_PARTITION__/a.csv": "1",
 		"year=2025/sub/city=K%C3%B6ln%2F1/a.csv": "1", "year=2025/Month=8/a.csv": "1", "plain/a.csv": "1", "=x/a.csv": "1", "year=%zz/a.csv": "1",
 	})
-	set, err := List(t.Context(), store, &aggregate.Input{URI: "file:///data/", Compression: "auto", HivePartitions: true}, func(int) {})
+	set, err := List(t.Context(), store, &aggregate.Input{URI: "file:///data/", Compression: "auto", HivePartitions: true}, "/aggregate/input", func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestPartitions(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 	}
 	for _, uri := range []string{"file:///data/year=2024/month=07/", "file:///data/year=2024/month=07/a.csv", "file:///data/plain/"} {
-		set, err := List(t.Context(), store, &aggregate.Input{URI: uri, Compression: "auto", HivePartitions: true}, func(int) {})
+		set, err := List(t.Context(), store, &aggregate.Input{URI: uri, Compression: "auto", HivePartitions: true}, "/aggregate/input", func(int) {})
 		if err != nil || len(set.Partitions) > 0 || set.Constants(0) != nil {
 			t.Errorf("%s: got %v, %v", uri, set.Partitions, err)
 		}

@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
 )
 
 // sift takes the bad rows out of a batch, and says whether there were any: those that are malformed, which we judge, and
@@ -125,7 +126,7 @@ func (s *sieve) fields(row input.Row) (values []driver.Value, reason string) {
 	for _, c := range s.columns {
 		i := s.chunk.layout.field(c)
 		switch {
-		case i < 0, !row.Quoted[i] && (row.Fields[i] == "" || slices.Contains(s.section.Input.NullValues, row.Fields[i])):
+		case i < 0, !row.Quoted[i] && (row.Fields[i] == "" || slices.Contains(s.Input.NullValues, row.Fields[i])):
 			values = append(values, nil)
 		case !utf8.ValidString(row.Fields[i]):
 			return nil, fmt.Sprintf("column %q is not UTF-8", c.Name)
@@ -170,10 +171,10 @@ func (s *sieve) judgeValues() error {
 	for i := range table {
 		table[i] += " VARCHAR"
 	}
-	if err := s.session.Exec(s.ctx, "CREATE OR REPLACE TEMP TABLE suspects (n BIGINT, "+table.String()+")"); err != nil {
-		return engineFailure("judge rows", err)
+	if err := s.Session.Exec(s.ctx, "CREATE OR REPLACE TEMP TABLE suspects (n BIGINT, "+table.String()+")"); err != nil {
+		return lake.Failure("judge rows", err)
 	}
-	err := s.session.Append(s.ctx, "suspects", func(add func(values ...driver.Value) error) error {
+	err := s.Session.Append(s.ctx, "suspects", func(add func(values ...driver.Value) error) error {
 		for i, r := range s.rows {
 			if r.reason != "" {
 				continue
@@ -185,9 +186,9 @@ func (s *sieve) judgeValues() error {
 		return nil
 	})
 	if err == nil {
-		err = s.session.Query(s.ctx, s.verdicts(), s.verdict)
+		err = s.Session.Query(s.ctx, s.verdicts(), s.verdict)
 	}
-	return engineFailure("judge rows", errors.Join(err, s.session.Exec(s.ctx, "DROP TABLE suspects")))
+	return lake.Failure("judge rows", errors.Join(err, s.Session.Exec(s.ctx, "DROP TABLE suspects")))
 }
 
 // Verdicts other than the number of a column.
@@ -249,7 +250,7 @@ func (s *sieve) verdicts() string {
 }
 
 // misfit is the condition that a text is not a value of a column's type.
-func misfit(c column, name string) string {
+func misfit(c Column, name string) string {
 	condition := fmt.Sprintf("%[1]s IS NOT NULL AND TRY_CAST(%[1]s AS %[2]s) IS NULL", name, c.Type)
 	if changed := changed(c, name); changed != "" {
 		condition = "(" + changed + ") OR " + condition

@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"context"
@@ -88,7 +88,7 @@ func (s *spool) Bad(line int64, reason string, text []byte) error {
 // Write implements input.Sink.
 func (s *spool) Write(rows []byte, line int64) error {
 	if s.file == nil {
-		path := filepath.Join(s.source.Dir, fmt.Sprintf("rows-%d", s.number))
+		path := filepath.Join(s.source.Dir, fmt.Sprintf("%srows-%d", s.source.Prefix, s.number))
 		file, err := os.Create(path)
 		if err != nil {
 			return fmt.Errorf("write scratch file: %w", err)

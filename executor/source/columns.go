@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"context"
@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/tidemill/tidemill/executor/engine"
-	"github.com/tidemill/tidemill/executor/expression"
 	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs"
@@ -27,17 +25,15 @@ const (
 	mostHeaders    = 512      // if a column is missing in those
 )
 
-const pointerColumns = "/aggregate/input/columns"
-
 // findColumns names the columns of CSV and JSON lines and fixes the types of those that are used: the declared ones, and
-// for the rest the narrowest type that holds all values in the heads of some files. names is plan.Names.
-func (s *textSource) findColumns(ctx context.Context, sh *shape) (columns []column, names []string, err error) {
+// for the rest the narrowest type that holds all values in the heads of some files. names is what Rows wants.
+func (s *textSource) findColumns(ctx context.Context) (columns []Column, names []string, err error) {
 	if s.rows.Dialect.CSV {
-		if names, err = s.csvNames(ctx, sh); err != nil {
+		if names, err = s.csvNames(ctx); err != nil {
 			return nil, nil, err
 		}
 		for _, name := range names {
-			columns = append(columns, column{Name: name})
+			columns = append(columns, Column{Name: name})
 		}
 		columns, err = s.declare(columns, s.rows.Set.Partitions, false)
 	}
@@ -49,9 +45,9 @@ func (s *textSource) findColumns(ctx context.Context, sh *shape) (columns []colu
 		return nil, nil, err
 	}
 	if s.rows.Dialect.CSV {
-		columns, err = s.csvTypes(ctx, sh, columns, head)
+		columns, err = s.csvTypes(ctx, columns, head)
 	} else {
-		columns, err = s.jsonColumns(ctx, sh, head)
+		columns, err = s.jsonColumns(ctx, head)
 	}
 	return columns, names, errors.Join(err, head.remove())
 }
@@ -73,7 +69,7 @@ func (s *textSource) sample(ctx context.Context) (*batch, error) {
 }
 
 // csvNames are the names in the headers of files, or those of the fields of files without.
-func (s *textSource) csvNames(ctx context.Context, sh *shape) ([]string, error) {
+func (s *textSource) csvNames(ctx context.Context) ([]string, error) {
 	set := s.rows.Set
 	if !s.rows.Header {
 		first, err := set.Header(ctx, s.rows.Dialect)
@@ -92,7 +88,7 @@ func (s *textSource) csvNames(ctx context.Context, sh *shape) ([]string, error) 
 		if names, err = namesIn(set, headers); err != nil {
 			return nil, err
 		}
-		if len(headers) == len(set.Files) || !sh.lacks(names, s.section.Input.Columns, set.Partitions) {
+		if len(headers) == len(set.Files) || !s.lacks(names, set.Partitions) {
 			break
 		}
 	}
@@ -126,25 +122,14 @@ func namesIn(set *input.Set, headers map[int][]string) ([]string, error) {
 	return names, nil
 }
 
-// lacks says whether an expression may name a column, or one is declared, that is none of names and others.
-func (s *shape) lacks(names []string, declared aggregate.Columns, others []string) bool {
+// lacks says whether a name of a used column, or of a declared one, is none of names and others.
+func (t *Source) lacks(names, others []string) bool {
 	known := map[string]bool{}
 	for _, name := range slices.Concat(names, others) {
 		known[strings.ToLower(name)] = true
 	}
-	for _, c := range declared {
-		if !known[strings.ToLower(c.Name)] {
-			return true
-		}
-	}
-	for _, e := range s.scalars() {
-		for _, name := range e.parsed.Columns {
-			if !known[strings.ToLower(name)] {
-				return true
-			}
-		}
-	}
-	return false
+	unknown := func(name string) bool { return !known[strings.ToLower(name)] }
+	return slices.ContainsFunc(t.Input.Columns, func(c aggregate.Column) bool { return unknown(c.Name) }) || slices.ContainsFunc(t.Names, unknown)
 }
 
 // fieldNames are the names of the fields of files without header: the declared ones, if they are others than column0, ….
@@ -157,7 +142,7 @@ func (s *textSource) fieldNames(first []string) ([]string, error) {
 		return slices.ContainsFunc(s.rows.Set.Partitions, func(p string) bool { return strings.EqualFold(p, name) })
 	}
 	var declared []string
-	for _, c := range s.section.Input.Columns {
+	for _, c := range s.Input.Columns {
 		if !partition(c.Name) {
 			declared = append(declared, c.Name)
 		}
@@ -166,7 +151,7 @@ func (s *textSource) fieldNames(first []string) ([]string, error) {
 		return names, nil
 	}
 	if len(declared) != len(names) { // without header, columns that have other names name all of them
-		return nil, task.Final(pointerColumns, "%d columns are declared, but the first row of %s has %d, and there is no header", len(declared), s.rows.Set.URI(0), len(names))
+		return nil, task.Final(s.at("columns"), "%d columns are declared, but the first row of %s has %d, and there is no header", len(declared), s.rows.Set.URI(0), len(names))
 	}
 	return declared, nil
 }
@@ -190,29 +175,30 @@ func uniqueNames(header []string) []string {
 	return names
 }
 
-func find(columns []column, name string) int {
-	return slices.IndexFunc(columns, func(c column) bool { return strings.EqualFold(c.Name, name) })
+func Find(columns []Column, name string) int {
+	return slices.IndexFunc(columns, func(c Column) bool { return strings.EqualFold(c.Name, name) })
 }
 
 // declare sets the declared types, and adds columns that are only declared if that may be.
-func (t *stage) declare(columns []column, partitions []string, mayAdd bool) ([]column, error) {
-	for _, c := range t.section.Input.Columns {
-		i := find(columns, c.Name)
+func (t *Source) declare(columns []Column, partitions []string, mayAdd bool) ([]Column, error) {
+	for _, c := range t.Input.Columns {
+		i := Find(columns, c.Name)
 		switch {
 		case slices.ContainsFunc(partitions, func(name string) bool { return strings.EqualFold(name, c.Name) }):
 			// it is in the names of folders
 		case i >= 0:
 			columns[i].Type = c.Type
 		case mayAdd:
-			columns = append(columns, column{Name: c.Name, Type: c.Type})
+			columns = append(columns, Column{Name: c.Name, Type: c.Type})
 		default:
-			return nil, task.Final(jobs.JoinPointer(pointerColumns, c.Name), "%s", unknownColumn(c.Name, columns))
+			return nil, task.Final(jobs.JoinPointer(t.at("columns"), c.Name), "%s", UnknownColumn(c.Name, columns))
 		}
 	}
 	return columns, nil
 }
 
-func columnNames(columns []column) []string {
+// ColumnNames are the names of some columns.
+func ColumnNames(columns []Column) []string {
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = c.Name
@@ -220,8 +206,9 @@ func columnNames(columns []column) []string {
 	return names
 }
 
-func unknownColumn(name string, columns []column) string {
-	names := columnNames(columns)
+// UnknownColumn says, for people, that there is no such column.
+func UnknownColumn(name string, columns []Column) string {
+	names := ColumnNames(columns)
 	text := fmt.Sprintf("unknown column %q", name)
 	if near := jobs.Suggest(name, names); near != "" {
 		text += fmt.Sprintf("; did you mean %q?", near)
@@ -233,23 +220,23 @@ func unknownColumn(name string, columns []column) string {
 	return text + fmt.Sprintf(" (columns are %s)", strings.Join(names, ", "))
 }
 
-func (s *textSource) csvTypes(ctx context.Context, sh *shape, columns []column, head *batch) ([]column, error) {
-	unknown := s.unfixed(columns, sh)
+func (s *textSource) csvTypes(ctx context.Context, columns []Column, head *batch) ([]Column, error) {
+	unknown := s.unfixed(columns)
 	guesses, err := s.guess(ctx, head, unknown)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range unknown {
-		columns[find(columns, name)].Type = guesses[name].csv()
+		columns[Find(columns, name)].Type = guesses[name].csv()
 	}
 	return columns, nil
 }
 
 // unfixed are the columns that are used and have no type yet.
-func (s *textSource) unfixed(columns []column, sh *shape) []string {
+func (s *textSource) unfixed(columns []Column) []string {
 	var names []string
 	for _, c := range columns {
-		if c.Type == "" && sh.uses(c.Name) && !slices.ContainsFunc(s.rows.Set.Partitions, func(name string) bool { return strings.EqualFold(name, c.Name) }) {
+		if c.Type == "" && s.Uses(c.Name) && !slices.ContainsFunc(s.rows.Set.Partitions, func(name string) bool { return strings.EqualFold(name, c.Name) }) {
 			names = append(names, c.Name)
 		}
 	}
@@ -290,14 +277,14 @@ func (s *textSource) guess(ctx context.Context, head *batch, names []string) (ma
 	if len(names) == 0 {
 		return nil, nil
 	}
-	columns := make([]column, len(names))
+	columns := make([]Column, len(names))
 	for i, name := range names {
-		columns[i] = column{Name: name, Type: "VARCHAR"}
+		columns[i] = Column{Name: name, Type: "VARCHAR"}
 	}
 	reader := s.looking(columns)
 	all := map[string]values{}
 	err := reader.consume(ctx, head, func(relation string) (err error) {
-		all, err = guess(ctx, s.session, "("+relation+")", names)
+		all, err = guess(ctx, s.Session, "("+relation+")", names)
 		return err
 	})
 	return all, err
@@ -381,12 +368,12 @@ func (v values) text() string {
 }
 
 // jsonColumns finds the members of the sampled objects.
-func (s *textSource) jsonColumns(ctx context.Context, sh *shape, head *batch) ([]column, error) {
+func (s *textSource) jsonColumns(ctx context.Context, head *batch) ([]Column, error) {
 	sampled, err := s.describe(ctx, head.chunks)
 	if err != nil {
 		return nil, err
 	}
-	columns := make([]column, len(sampled))
+	columns := make([]Column, len(sampled))
 	for i, c := range sampled {
 		columns[i].Name = c.Name
 	}
@@ -395,8 +382,8 @@ func (s *textSource) jsonColumns(ctx context.Context, sh *shape, head *batch) ([
 	}
 	var texts []string
 	var mixed []int
-	for _, name := range s.unfixed(columns, sh) {
-		i := find(columns, name)
+	for _, name := range s.unfixed(columns) {
+		i := Find(columns, name)
 		switch columns[i].Type = sampled[i].Type; columns[i].Type {
 		case "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "UUID":
 			columns[i].Type = "VARCHAR"
@@ -413,13 +400,13 @@ func (s *textSource) jsonColumns(ctx context.Context, sh *shape, head *batch) ([
 		return nil, err
 	}
 	for _, name := range texts {
-		columns[find(columns, name)].Type = guesses[name].text()
+		columns[Find(columns, name)].Type = guesses[name].text()
 	}
 	return columns, nil
 }
 
 // describe finds the members of the objects in chunks, with the types that hold their values in all of them.
-func (s *textSource) describe(ctx context.Context, chunks []*chunk) (columns []column, err error) {
+func (s *textSource) describe(ctx context.Context, chunks []*chunk) (columns []Column, err error) {
 	if len(chunks) == 0 {
 		return nil, nil
 	}
@@ -432,13 +419,13 @@ func (s *textSource) describe(ctx context.Context, chunks []*chunk) (columns []c
 		"field_appearance_threshold=0, map_inference_threshold=-1, maximum_object_size=%d)", engine.Literals(paths), widestJSON)
 	look := func(string) error {
 		columns = nil
-		return s.session.Query(ctx, query, func(row []driver.Value) error {
+		return s.Session.Query(ctx, query, func(row []driver.Value) error {
 			name, okName := row[0].(string)
 			kind, okKind := row[1].(string)
 			if !okName || !okKind {
 				return fmt.Errorf("describe sample: got %T and %T", row[0], row[1])
 			}
-			columns = append(columns, column{Name: name, Type: kind})
+			columns = append(columns, Column{Name: name, Type: kind})
 			return nil
 		})
 	}
@@ -447,7 +434,7 @@ func (s *textSource) describe(ctx context.Context, chunks []*chunk) (columns []c
 
 // conflict looks among columns whose values no one type holds for one that has a type in each file, but not the same: a
 // change of the files that is better settled than guessed. What is mixed in one file is read as JSON.
-func (s *textSource) conflict(ctx context.Context, head *batch, columns []column, mixed []int) error {
+func (s *textSource) conflict(ctx context.Context, head *batch, columns []Column, mixed []int) error {
 	if len(mixed) == 0 {
 		return nil
 	}
@@ -459,115 +446,18 @@ func (s *textSource) conflict(ctx context.Context, head *batch, columns []column
 			return err
 		}
 		for _, i := range mixed {
-			at := slices.IndexFunc(some, func(c column) bool { return c.Name == columns[i].Name })
+			at := slices.IndexFunc(some, func(c Column) bool { return c.Name == columns[i].Name })
 			if at < 0 || some[at].Type == "JSON" {
 				continue
 			}
 			if first[i] == nil {
 				first[i], types[i] = c, some[at].Type
-			} else if kind := some[at].Type; kind != types[i] && (isNested(kind) || isNested(types[i]) || isNumber(kind) != isNumber(types[i])) {
+			} else if kind := some[at].Type; kind != types[i] && (engine.IsNested(kind) || engine.IsNested(types[i]) || engine.IsNumber(kind) != engine.IsNumber(types[i])) {
 				uri := func(c *chunk) string { return s.rows.Set.URI(c.origin[0].segment.File) }
-				return task.Final(jobs.JoinPointer(pointerColumns, columns[i].Name), "column %q is %s in %s and %s in %s; declare its type in %s to have the values cast",
-					columns[i].Name, types[i], uri(first[i]), kind, uri(c), pointerColumns)
+				return task.Final(jobs.JoinPointer(s.at("columns"), columns[i].Name), "column %q is %s in %s and %s in %s; declare its type in %s to have the values cast",
+					columns[i].Name, types[i], uri(first[i]), kind, uri(c), s.at("columns"))
 			}
 		}
-	}
-	return nil
-}
-
-// notFound is how the engine says that a column does not exist.
-var notFound = regexp.MustCompile(`^Referenced column "(.*)" not found in FROM clause`)
-
-// bind finds the type of each expression over columns of the given types. Problems are final failures that point at
-// the expressions.
-func (s *shape) bind(ctx context.Context, session *engine.Session, columns []column) error {
-	definitions := []string{}
-	for _, c := range columns {
-		kind := c.Type
-		if kind == "" {
-			kind = "VARCHAR"
-		}
-		definitions = append(definitions, engine.Name(c.Name)+" "+kind)
-	}
-	if len(definitions) == 0 {
-		definitions = []string{`" " BOOLEAN`} // a table must have a column, and a column a name
-	}
-	if err := session.Exec(ctx, "CREATE TEMP TABLE input ("+strings.Join(definitions, ", ")+")"); err != nil {
-		return fmt.Errorf("bind expressions: %w", err)
-	}
-	p := parser{ctx: ctx, session: session}
-	for _, e := range s.scalars() {
-		if err := p.bind(e, "input", columns, func(name string) string { return unknownColumn(name, columns) }); err != nil {
-			return err
-		}
-	}
-	if s.where != nil && s.where.kind != "" && s.where.kind != "BOOLEAN" {
-		p.problem(s.where.pointer, "it is %s, want BOOLEAN: a condition", s.where.kind)
-	}
-	if s.time != nil && s.time.kind != "" && !slices.Contains(times, s.time.kind) {
-		p.problem(s.time.pointer, "it is %s, want TIMESTAMP, TIMESTAMPTZ or DATE: when a row happened", s.time.kind)
-	}
-	for _, key := range s.keys {
-		if detail := unkept(key.kind); detail != "" {
-			p.problem(key.pointer, "cannot group by %s: %s", key.kind, detail)
-		}
-	}
-	p.checkMeasures(s)
-	if err := p.bindHaving(s, columns); err != nil {
-		return err
-	}
-	return p.failure()
-}
-
-// checkMeasures says which functions cannot take their arguments.
-func (p *parser) checkMeasures(s *shape) {
-	for _, arg := range s.args {
-		if arg.only != nil && arg.only.kind != "" && arg.only.kind != "BOOLEAN" {
-			p.problem(arg.only.pointer, "it is %s, want BOOLEAN: a condition", arg.only.kind)
-		}
-	}
-	for _, m := range s.measures {
-		first := s.parts[m.parts[0]]
-		check := func(arg int, field string) {
-			if arg < 0 || s.args[arg].kind == "" {
-				return
-			}
-			if detail := wants(m.Func, s.args[arg].kind); detail != "" {
-				p.problem(jobs.JoinPointer("/"+aggregate.Name, "measures", m.Name, field), "cannot compute %s of %s: %s", m.Func, s.args[arg].kind, detail)
-			}
-		}
-		check(first.arg, m.Func)
-		if m.By != "" {
-			check(first.by, "by")
-		}
-	}
-}
-
-// bind finds the type of one expression over a table with those columns; unknown says what is wrong with a name that is none
-// of theirs.
-func (p *parser) bind(e *scalar, table string, columns []column, unknown func(name string) string) error {
-	for _, name := range e.parsed.Columns {
-		if expression.Clock(name) && find(columns, name) < 0 {
-			p.problem(e.pointer, "%s", expression.Refusal(name, 0))
-			return nil
-		}
-	}
-	err := p.session.Query(p.ctx, "DESCRIBE SELECT "+e.parsed.SQL()+" AS x FROM "+table, func(row []driver.Value) error {
-		kind, ok := row[1].(string)
-		if !ok {
-			return fmt.Errorf("bind expression: got %T for its type", row[1])
-		}
-		e.kind = kind
-		return nil
-	})
-	var said *engine.Error
-	if !errors.As(err, &said) || said.Reason == engine.Unexpected || said.Reason == engine.Memory {
-		return err
-	}
-	if m := notFound.FindStringSubmatch(said.Message); m != nil {
-		p.problem(e.pointer, "%s", unknown(m[1]))
-	} else {
-		p.problem(e.pointer, "%s", said.Message)
 	}
 	return nil
 }

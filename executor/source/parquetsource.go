@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/parquet"
 	"github.com/tidemill/tidemill/executor/task"
 )
@@ -20,13 +21,13 @@ import (
 // parquetSource is an input of Parquet files. A batch is some row groups, as scratch files of the columns that are used.
 type parquetSource struct {
 	*parquetFiles
-	columns []column // that are used
+	columns []Column // that are used
 }
 
-func (t *stage) newParquetSource(session *engine.Session, set *input.Set, p *plan, sh *shape) *parquetSource {
-	columns := slices.DeleteFunc(slices.Clone(p.Columns), func(c column) bool { return c.Type == "" || !sh.uses(c.Name) })
+func (t *Source) newParquetSource(set *input.Set, columns []Column) *parquetSource {
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c Column) bool { return c.Type == "" || !t.Uses(c.Name) })
 	if t.parquet == nil {
-		t.parquet = t.newParquetFiles(session, set, sh)
+		t.parquet = t.newParquetFiles(set)
 	}
 	return &parquetSource{parquetFiles: t.parquet, columns: columns}
 }
@@ -48,8 +49,8 @@ type rowGroups struct {
 	path   string // of the scratch file
 }
 
-// each fetches the next batch while one is consumed.
-func (s *parquetSource) each(ctx context.Context, split input.Split, counts *input.Counts, consume func(ctx context.Context, number int, relation string) error) error {
+// Each implements [Rows]. It fetches the next batch while one is consumed.
+func (s *parquetSource) Each(ctx context.Context, split input.Split, counts *input.Counts, consume func(ctx context.Context, number int, relation string) error) error {
 	s.counts = counts
 	split, err := s.resolve(ctx, split)
 	if err != nil {
@@ -71,7 +72,7 @@ func (s *parquetSource) each(ctx context.Context, split input.Split, counts *inp
 			number++
 		}
 		if number == 0 && ctx.Err() == nil {
-			return engineFailure("compute", consume(ctx, 0, "SELECT "+s.items(nil, nil).String()+" WHERE false"))
+			return lake.Failure("compute", consume(ctx, 0, "SELECT "+s.items(nil, nil).String()+" WHERE false"))
 		}
 		return nil
 	})
@@ -109,8 +110,8 @@ func (s *parquetSource) resolve(ctx context.Context, split input.Split) (input.S
 }
 
 // look finds the row groups of some files that may matter, in order.
-func (p *parquetFiles) look(ctx context.Context, files []int, columns []column) ([]rowGroup, error) {
-	filter := newFilter(p.shape, p.set.Partitions)
+func (p *parquetFiles) look(ctx context.Context, files []int, columns []Column) ([]rowGroup, error) {
+	filter := newFilter(p.Where, p.set.Partitions)
 	found := map[int][]rowGroup{}
 	err := p.lookAt(ctx, files, func(file int, footer *parquet.Footer, l *layout) error {
 		found[file] = filter.rowGroups(file, footer, l)
@@ -213,10 +214,10 @@ func (b *parquetBatch) add(file int, footer *parquet.Footer, group int, bytes in
 // task's disk. A row group may be more.
 func (p *parquetFiles) batchBytes() int64 {
 	const most = 32 << 20
-	if p.Data.Disk == 0 {
+	if p.Disk == 0 {
 		return most
 	}
-	return min(max(p.Data.Disk/16, 1<<20), most)
+	return min(max(p.Disk/16, 1<<20), most)
 }
 
 // fetch writes the scratch files of a batch; none if no column is used.
@@ -230,7 +231,7 @@ func (s *parquetSource) fetch(ctx context.Context, b *parquetBatch) error {
 	for i := range b.parts {
 		part := &b.parts[i]
 		s.files++
-		part.path = filepath.Join(s.Dir, fmt.Sprintf("rows-%d.parquet", s.files))
+		part.path = filepath.Join(s.Dir, fmt.Sprintf("%srows-%d.parquet", s.Prefix, s.files))
 		group.Go(func() error {
 			err := part.footer.Fetch(ctx, s.set.Store, s.object(part.file), part.groups, b.layout.keep, part.path, ahead, &s.counts.Bytes)
 			if err != nil {
@@ -276,7 +277,7 @@ func (s *parquetSource) consume(ctx context.Context, b *parquetBatch, number int
 	}
 	err = compute(ctx, number, "SELECT "+s.items(b, s.guarded).String()+" FROM "+from)
 	if !mayBeData(err) {
-		return engineFailure("compute", err)
+		return lake.Failure("compute", err)
 	}
 	if damaged := s.readable(ctx, b); damaged != nil {
 		return damaged
@@ -297,7 +298,7 @@ func (s *parquetSource) fits(b *parquetBatch) error {
 }
 
 // items are the used columns of a batch with their types. Those that it lacks are missing.
-func (s *parquetSource) items(b *parquetBatch, convert func(c column, from, name string) string) items {
+func (s *parquetSource) items(b *parquetBatch, convert func(c Column, from, name string) string) items {
 	var l items
 	for _, c := range s.columns {
 		value := "NULL"
@@ -313,7 +314,7 @@ func (s *parquetSource) items(b *parquetBatch, convert func(c column, from, name
 }
 
 // value is a column's value in a batch.
-func (s *parquetSource) value(b *parquetBatch, c column, convert func(c column, from, name string) string) string {
+func (s *parquetSource) value(b *parquetBatch, c Column, convert func(c Column, from, name string) string) string {
 	for i, name := range s.set.Partitions {
 		if !strings.EqualFold(name, c.Name) {
 			continue
@@ -331,7 +332,7 @@ func (s *parquetSource) value(b *parquetBatch, c column, convert func(c column, 
 }
 
 // guarded is a column converted to its declared type. A value that does not fit is an error.
-func (s *parquetSource) guarded(c column, from, name string) string {
+func (s *parquetSource) guarded(c Column, from, name string) string {
 	if from == c.Type || widens(from, c.Type) {
 		return name
 	}
@@ -339,7 +340,7 @@ func (s *parquetSource) guarded(c column, from, name string) string {
 }
 
 // lenient is guarded, for rows that fit.
-func lenient(c column, from, name string) string {
+func lenient(c Column, from, name string) string {
 	if from == c.Type || widens(from, c.Type) {
 		return name
 	}
@@ -348,10 +349,10 @@ func lenient(c column, from, name string) string {
 
 // unfit is the condition that a value does not become one of the column's type, or would lose a part: a fraction, a time
 // of day.
-func unfit(c column, from, name string) string {
+func unfit(c Column, from, name string) string {
 	condition := fmt.Sprintf("%[1]s IS NOT NULL AND TRY_CAST(%[1]s AS %[2]s) IS NULL", name, c.Type)
 	switch {
-	case isInteger(c.Type) && (isFloat(from) || decimal.MatchString(from)):
+	case engine.IsInteger(c.Type) && (engine.IsFloat(from) || isDecimal(from)):
 		condition += fmt.Sprintf(" OR %[1]s <> trunc(%[1]s)", name)
 	case c.Type == "DATE" && (slices.Contains(timestamps, from) || from == "TIMESTAMP WITH TIME ZONE"):
 		condition += fmt.Sprintf(" OR %[1]s <> TRY_CAST(%[1]s AS DATE)", name)
@@ -381,7 +382,7 @@ func (s *parquetSource) readable(ctx context.Context, b *parquetBatch) error {
 				l.add("count(%s)", parquet.Name(i))
 			}
 		}
-		if err := s.session.Exec(ctx, "SELECT "+l.String()+" FROM "+readParquet(part.path)); err != nil {
+		if err := s.Session.Exec(ctx, "SELECT "+l.String()+" FROM "+readParquet(part.path)); err != nil {
 			return s.unreadable(part.file, part.path, err)
 		}
 	}

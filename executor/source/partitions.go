@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"context"
@@ -13,18 +13,19 @@ import (
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/expression"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs"
 )
 
 // Columns in the names of folders such as month=7/: their types, and which folders need not be read.
 
-// partitionColumns are the columns that folders stand for, with their types: the declared ones, or what all values are.
-func (t *stage) partitionColumns(set *input.Set) []column {
-	var columns []column
+// Folders are the columns that folders stand for, with their types: the declared ones, or what all values are.
+func (t *Source) Folders(set *input.Set) []Column {
+	var columns []Column
 	for i, name := range set.Partitions {
-		c := column{Name: name, Type: partitionType(set.Folders, i), Partition: true}
-		for _, declared := range t.section.Input.Columns {
+		c := Column{Name: name, Type: partitionType(set.Folders, i), Partition: true}
+		for _, declared := range t.Input.Columns {
 			if strings.EqualFold(declared.Name, name) {
 				c.Type = declared.Type
 			}
@@ -55,25 +56,25 @@ func partitionType(folders [][]*string, i int) string {
 	return "VARCHAR"
 }
 
-// prune leaves out the files of folders in which no row can pass the filter: a condition on partition columns alone, of
+// Prune leaves out the files of folders in which no row can pass the filter: a condition on partition columns alone, of
 // those that AND joins, does not hold there. A value that does not fit its column's declared type is a final failure.
-func (t *stage) prune(ctx context.Context, session *engine.Session, sh *shape, set *input.Set, columns []column) (_ *input.Set, err error) {
+func (t *Source) Prune(ctx context.Context, set *input.Set, columns []Column) (_ *input.Set, err error) {
 	if len(columns) == 0 {
 		return set, nil
 	}
-	if err := loadFolders(ctx, session, set, columns); err != nil {
-		return nil, engineFailure("look at folders", err)
+	if err := loadFolders(ctx, t.Session, set, columns); err != nil {
+		return nil, lake.Failure("look at folders", err)
 	}
 	defer func() {
-		err = errors.Join(err, engineFailure("look at folders", session.Exec(ctx, "DROP TABLE folders")))
+		err = errors.Join(err, lake.Failure("look at folders", t.Session.Exec(ctx, "DROP TABLE folders")))
 	}()
-	if err := t.checkFolders(ctx, session, set, columns); err != nil {
+	if err := t.checkFolders(ctx, set, columns); err != nil {
 		return nil, err
 	}
-	if sh.where == nil {
+	if t.Where == nil {
 		return set, nil
 	}
-	terms, err := sh.where.parsed.Terms(ctx, session)
+	terms, err := t.Where.Terms(ctx, t.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (t *stage) prune(ctx context.Context, session *engine.Session, sh *shape, s
 			continue
 		}
 		query := fmt.Sprintf("SELECT n FROM (SELECT n, %s FROM folders) AS input WHERE %s IS NOT TRUE", values, term.SQL())
-		err := session.Query(ctx, query, func(row []driver.Value) error {
+		err := t.Session.Query(ctx, query, func(row []driver.Value) error {
 			n, ok := row[0].(int64)
 			if !ok {
 				return fmt.Errorf("look at folders: got %T", row[0])
@@ -100,7 +101,7 @@ func (t *stage) prune(ctx context.Context, session *engine.Session, sh *shape, s
 			continue // it shows when the expression is bound, or the rows are read
 		}
 		if err != nil {
-			return nil, engineFailure("look at folders", err)
+			return nil, lake.Failure("look at folders", err)
 		}
 	}
 	if len(without) == 0 {
@@ -112,9 +113,9 @@ func (t *stage) prune(ctx context.Context, session *engine.Session, sh *shape, s
 }
 
 // within says whether an expression uses partition columns, and no others.
-func within(e *expression.Expression, columns []column) bool {
+func within(e *expression.Expression, columns []Column) bool {
 	for _, name := range e.Columns {
-		if find(columns, name) < 0 {
+		if Find(columns, name) < 0 {
 			return false
 		}
 	}
@@ -122,7 +123,7 @@ func within(e *expression.Expression, columns []column) bool {
 }
 
 // loadFolders makes a table of the values of all folders, as text.
-func loadFolders(ctx context.Context, session *engine.Session, set *input.Set, columns []column) error {
+func loadFolders(ctx context.Context, session *engine.Session, set *input.Set, columns []Column) error {
 	table := names("v", len(columns))
 	for i := range table {
 		table[i] += " VARCHAR"
@@ -149,22 +150,22 @@ func loadFolders(ctx context.Context, session *engine.Session, set *input.Set, c
 }
 
 // checkFolders makes sure that all values fit their columns.
-func (t *stage) checkFolders(ctx context.Context, session *engine.Session, set *input.Set, columns []column) error {
+func (t *Source) checkFolders(ctx context.Context, set *input.Set, columns []Column) error {
 	for i, c := range columns {
 		if c.Type == "VARCHAR" {
 			continue
 		}
 		folder := int64(-1)
-		err := session.Query(ctx, fmt.Sprintf("SELECT n FROM folders WHERE %s ORDER BY n LIMIT 1", misfit(c, fmt.Sprintf("v%d", i))), func(row []driver.Value) (err error) {
+		err := t.Session.Query(ctx, fmt.Sprintf("SELECT n FROM folders WHERE %s ORDER BY n LIMIT 1", misfit(c, fmt.Sprintf("v%d", i))), func(row []driver.Value) (err error) {
 			folder, _ = row[0].(int64)
 			return nil
 		})
 		if err != nil {
-			return engineFailure("look at folders", err)
+			return lake.Failure("look at folders", err)
 		}
 		if folder >= 0 {
 			file := slices.IndexFunc(set.Files, func(f input.File) bool { return f.Folder == int(folder) })
-			return task.Final(jobs.JoinPointer(pointerColumns, c.Name), "%s: the folder's %s, %q, is not %s", set.URI(file), c.Name, *set.Folders[folder][i], c.Type)
+			return task.Final(jobs.JoinPointer(t.at("columns"), c.Name), "%s: the folder's %s, %q, is not %s", set.URI(file), c.Name, *set.Folders[folder][i], c.Type)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"context"
@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"github.com/tidemill/tidemill/executor/engine"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/parquet"
 )
 
 // withoutBadRows computes a batch that the engine has refused for said, without the rows that have a value which does not
 // fit its column's declared type.
 func (s *parquetSource) withoutBadRows(ctx context.Context, b *parquetBatch, number int, said error, compute func(ctx context.Context, number int, relation string) error) error {
-	var doubtful []column
+	var doubtful []Column
 	var conditions []string
 	for _, c := range s.columns {
 		if i := b.layout.find(c.Name); i >= 0 && b.layout.keep[i] && !widens(b.layout.types[i], c.Type) {
@@ -22,7 +23,7 @@ func (s *parquetSource) withoutBadRows(ctx context.Context, b *parquetBatch, num
 		}
 	}
 	if len(doubtful) == 0 {
-		return engineFailure("compute", said)
+		return lake.Failure("compute", said)
 	}
 	found := false
 	for _, part := range b.parts {
@@ -33,17 +34,17 @@ func (s *parquetSource) withoutBadRows(ctx context.Context, b *parquetBatch, num
 		found = found || some
 	}
 	if !found {
-		return engineFailure("compute", said) // an expression that cannot be computed
+		return lake.Failure("compute", said) // an expression that cannot be computed
 	}
 	good := fmt.Sprintf("SELECT %s FROM %s WHERE NOT (%s)", s.items(b, lenient), readParquet(b.paths()...), strings.Join(conditions, " OR "))
-	return engineFailure("compute", compute(ctx, number, good))
+	return lake.Failure("compute", compute(ctx, number, good))
 }
 
 // badPage is how many bad rows are in memory at a time.
 const badPage = 1000
 
 // report hands the bad rows of one file on, and says whether there were any.
-func (s *parquetSource) report(ctx context.Context, b *parquetBatch, part rowGroups, doubtful []column, conditions []string) (found bool, err error) {
+func (s *parquetSource) report(ctx context.Context, b *parquetBatch, part rowGroups, doubtful []Column, conditions []string) (found bool, err error) {
 	values, text := items{"file_row_number"}, items{}
 	for i, c := range doubtful {
 		values.add("CASE WHEN %s THEN CAST(%s AS VARCHAR) END", conditions[i], parquet.Name(b.layout.find(c.Name)))
@@ -58,7 +59,7 @@ func (s *parquetSource) report(ctx context.Context, b *parquetBatch, part rowGro
 		page = 0
 		query := fmt.Sprintf("SELECT %s, CAST(to_json({%s}) AS VARCHAR) FROM read_parquet(%s, hive_partitioning=false, file_row_number=true) WHERE file_row_number >= %d AND (%s) ORDER BY file_row_number LIMIT %d",
 			values, text, engine.Literal(part.path), next, strings.Join(conditions, " OR "), badPage)
-		err := s.session.Query(ctx, query, func(row []driver.Value) error {
+		err := s.Session.Query(ctx, query, func(row []driver.Value) error {
 			at, okAt := row[0].(int64)
 			text, okText := row[len(row)-1].(string)
 			if !okAt || !okText {
@@ -76,7 +77,7 @@ func (s *parquetSource) report(ctx context.Context, b *parquetBatch, part rowGro
 			return s.bad(part.file, part.row(at), reason, text)
 		})
 		if err != nil {
-			return found, engineFailure("look for bad rows", err)
+			return found, lake.Failure("look for bad rows", err)
 		}
 	}
 	return found, nil
@@ -96,5 +97,5 @@ func (r rowGroups) row(n int64) int64 {
 
 // bad takes a row that does not count. The error is a *task.Failure if it must not be.
 func (s *parquetSource) bad(file int, row int64, reason, text string) error {
-	return s.badRows.add(badRow{File: s.set.URI(file), Row: row, Reason: reason, Text: text})
+	return s.BadRows.add(badRow{File: s.set.URI(file), Row: row, Reason: reason, Text: text})
 }

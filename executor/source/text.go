@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
@@ -24,11 +25,10 @@ const (
 
 // textSource is an input of CSV or JSON lines.
 type textSource struct {
-	*stage
-	session *engine.Session
+	*Source
 	rows    *input.Rows
 	names   []string    // of the fields of CSV files without header
-	columns []column    // that are read
+	columns []Column    // that are read
 	quiet   bool        // bad rows are left out and not counted
 	careful atomic.Bool // values of JSON are read as text: see fast
 
@@ -36,19 +36,18 @@ type textSource struct {
 	lines map[input.Segment]int64 // lines before segments, of those that had a bad row
 }
 
-func (t *stage) newTextSource(session *engine.Session, set *input.Set, p *plan) *textSource {
-	s := &textSource{stage: t, session: session, rows: newRows(set, t.section), columns: p.Columns, lines: map[input.Segment]int64{}}
+func (t *Source) newTextSource(set *input.Set, columns []Column, names []string) *textSource {
+	s := &textSource{Source: t, rows: newRows(set, t.Input), columns: columns, lines: map[input.Segment]int64{}}
 	s.rows.Ahead = t.readAhead()
 	if s.rows.Header {
-		s.rows.Known = p.Names
+		s.rows.Known = names
 	} else {
-		s.names = p.Names
+		s.names = names
 	}
 	return s
 }
 
-func newRows(set *input.Set, section *aggregate.Section) *input.Rows {
-	in := section.Input
+func newRows(set *input.Set, in aggregate.Input) *input.Rows {
 	rows := &input.Rows{Set: set, Widest: widestJSON}
 	if in.Format == "csv" {
 		rows.Widest, rows.Header = widestCSV, in.Header
@@ -64,9 +63,9 @@ func newRows(set *input.Set, section *aggregate.Section) *input.Rows {
 }
 
 // looking is a source of the same rows that only looks at them.
-func (s *textSource) looking(columns []column) *textSource {
-	lenient := s.section.Input.BadRows != (aggregate.BadRows{})
-	return &textSource{stage: s.stage, session: s.session, rows: s.rows, names: s.names, columns: columns, quiet: lenient, lines: map[input.Segment]int64{}}
+func (s *textSource) looking(columns []Column) *textSource {
+	lenient := s.Input.BadRows != (aggregate.BadRows{})
+	return &textSource{Source: s.Source, rows: s.rows, names: s.names, columns: columns, quiet: lenient, lines: map[input.Segment]int64{}}
 }
 
 // textLayout is what rows have in common that are read as one.
@@ -85,10 +84,10 @@ func (s *textSource) layout(file int, header []string) *textLayout {
 	if header != nil {
 		l.names = uniqueNames(header)
 	}
-	l.whole = &input.Whole{Dialect: s.rows.Dialect, Nulls: s.section.Input.NullValues, Columns: make([]bool, len(l.names))}
+	l.whole = &input.Whole{Dialect: s.rows.Dialect, Nulls: s.Input.NullValues, Columns: make([]bool, len(l.names))}
 	some := false
 	for _, c := range s.columns {
-		if i := l.field(c); i >= 0 && isInteger(c.Type) {
+		if i := l.field(c); i >= 0 && engine.IsInteger(c.Type) {
 			l.whole.Columns[i], some = true, true
 		}
 	}
@@ -99,7 +98,7 @@ func (s *textSource) layout(file int, header []string) *textLayout {
 }
 
 // field is the number of a column's field in rows of CSV, or negative if they have none.
-func (l *textLayout) field(c column) int {
+func (l *textLayout) field(c Column) int {
 	if c.Partition {
 		return -1
 	}
@@ -120,18 +119,18 @@ func (s *textSource) same(a, b *textLayout) bool {
 }
 
 // partition is which of the input's partition columns a column is, or negative.
-func (s *textSource) partition(c column) int {
+func (s *textSource) partition(c Column) int {
 	if !c.Partition {
 		return -1
 	}
 	return slices.IndexFunc(s.rows.Set.Partitions, func(name string) bool { return strings.EqualFold(name, c.Name) })
 }
 
-// each downloads the next batch while one is consumed, as files of no more than s.batch, so that a split may be larger
+// Each implements [Rows]. It downloads the next batch while one is consumed, as files of no more than s.batch, so that a split may be larger
 // than the disk. Bad rows are left out if the spec lets them be; else the first is a *task.Failure that says where it is.
 // After an error that is about data, consume is called again with the same number and without the rows that were bad: it
 // must have left nothing behind.
-func (s *textSource) each(ctx context.Context, split input.Split, counts *input.Counts, consume func(ctx context.Context, number int, relation string) error) error {
+func (s *textSource) Each(ctx context.Context, split input.Split, counts *input.Counts, consume func(ctx context.Context, number int, relation string) error) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	ready := make(chan *batch)
 	group.Go(func() error {
@@ -167,16 +166,16 @@ func (s *textSource) consume(ctx context.Context, b *batch, compute func(relatio
 		err = compute(s.relation(b, s.guarded))
 	}
 	if !dataError(err) {
-		return engineFailure("compute", err)
+		return lake.Failure("compute", err)
 	}
 	found, siftErr := s.sift(ctx, b)
 	if siftErr != nil {
 		return siftErr
 	}
 	if !found && !errors.Is(err, errDoubtful) {
-		return engineFailure("compute", err) // an expression that cannot be computed
+		return lake.Failure("compute", err) // an expression that cannot be computed
 	}
-	return engineFailure("compute", compute(s.relation(b, s.guarded)))
+	return lake.Failure("compute", compute(s.relation(b, s.guarded)))
 }
 
 // errDoubtful stands for an error about data that the engine would not have noticed.
@@ -195,10 +194,10 @@ func dataError(err error) bool {
 // batch is how much of a split lies on disk at a time, in bytes: two of them are a small part of the task's disk.
 func (s *textSource) batch() int64 {
 	const most = 64 << 20
-	if s.Data.Disk == 0 {
+	if s.Disk == 0 {
 		return most
 	}
-	return min(max(s.Data.Disk/16, 1<<20), most)
+	return min(max(s.Disk/16, 1<<20), most)
 }
 
 // bad takes a row that is left out. The error is a *task.Failure if it must not be.
@@ -217,5 +216,5 @@ func (s *textSource) bad(ctx context.Context, from origin, reason string, text [
 		before = first - 1
 		s.lines[from.segment] = before
 	}
-	return s.badRows.add(badRow{File: s.rows.Set.URI(from.segment.File), Row: before + from.line, Reason: reason, Text: string(text)})
+	return s.BadRows.add(badRow{File: s.rows.Set.URI(from.segment.File), Row: before + from.line, Reason: reason, Text: string(text)})
 }

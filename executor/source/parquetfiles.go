@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/parquet"
 	"github.com/tidemill/tidemill/executor/task"
 	"github.com/tidemill/tidemill/storage"
@@ -22,12 +23,10 @@ import (
 
 // parquetFiles is what one task knows of an input of Parquet files.
 type parquetFiles struct {
-	*stage
-	session *engine.Session // of one goroutine at a time
-	set     *input.Set
-	shape   *shape
-	counts  *input.Counts
-	files   int // scratch files so far
+	*Source
+	set    *input.Set
+	counts *input.Counts
+	files  int // scratch files so far
 
 	mu      sync.Mutex // guards what follows
 	layouts map[string]*layout
@@ -51,9 +50,9 @@ func (l *layout) find(name string) int {
 // mostKept bounds the footers that are kept, in bytes of their own.
 const mostKept = 16 << 20
 
-func (t *stage) newParquetFiles(session *engine.Session, set *input.Set, sh *shape) *parquetFiles {
+func (t *Source) newParquetFiles(set *input.Set) *parquetFiles {
 	return &parquetFiles{
-		stage: t, session: session, set: set, shape: sh, counts: &input.Counts{},
+		Source: t, set: set, counts: &input.Counts{},
 		layouts: map[string]*layout{}, footers: map[int]*parquet.Footer{},
 	}
 }
@@ -110,7 +109,7 @@ func (p *parquetFiles) layout(file int, footer *parquet.Footer) *layout {
 	l.names = uniqueNames(l.names)
 	for i, name := range l.names {
 		partition := slices.ContainsFunc(p.set.Partitions, func(other string) bool { return strings.EqualFold(other, name) })
-		l.keep[i] = !partition && p.shape.uses(name)
+		l.keep[i] = !partition && p.Uses(name)
 	}
 	p.layouts[footer.Schema] = l
 	return l
@@ -119,7 +118,7 @@ func (p *parquetFiles) layout(file int, footer *parquet.Footer) *layout {
 // types asks the engine which types it gives to the used columns of a layout. path is a scratch file of a file that has it.
 func (p *parquetFiles) types(ctx context.Context, l *layout, file int, path string) error {
 	types := make([]string, len(l.names))
-	err := p.session.Query(ctx, "DESCRIBE SELECT * FROM "+readParquet(path), func(row []driver.Value) error {
+	err := p.Session.Query(ctx, "DESCRIBE SELECT * FROM "+readParquet(path), func(row []driver.Value) error {
 		name, okName := row[0].(string)
 		kind, okKind := row[1].(string)
 		for i := range l.names {
@@ -141,7 +140,7 @@ func (p *parquetFiles) types(ctx context.Context, l *layout, file int, path stri
 func (p *parquetFiles) unreadable(file int, path string, err error) error {
 	var said *engine.Error
 	if !errors.As(err, &said) || said.Reason == engine.Memory || said.Reason == engine.Cancelled {
-		return engineFailure("read "+p.set.URI(file), err)
+		return lake.Failure("read "+p.set.URI(file), err)
 	}
 	message := strings.ReplaceAll(said.Message, path, "the file")
 	failure := task.Final("", "object %s cannot be read: %s", p.set.URI(file), message)
@@ -184,7 +183,7 @@ func (p *parquetFiles) lookAt(ctx context.Context, files []int, visit func(file 
 
 // describe finds the types of a layout by a file without rows.
 func (p *parquetFiles) describe(ctx context.Context, file int, footer *parquet.Footer, l *layout) error {
-	path := filepath.Join(p.Dir, "schema")
+	path := filepath.Join(p.Dir, p.Prefix+"schema")
 	if err := footer.Fetch(ctx, p.set.Store, p.object(file), nil, l.keep, path, storage.ReadAhead{}, &p.counts.Bytes); err != nil {
 		return err
 	}
@@ -193,17 +192,17 @@ func (p *parquetFiles) describe(ctx context.Context, file int, footer *parquet.F
 
 // columns are those of some layouts together, in the order of their files. Those that are used have a type: the declared
 // one, or the one that holds the values of all files.
-func (p *parquetFiles) columns(layouts []*layout) ([]column, error) {
-	var columns []column
+func (p *parquetFiles) columns(layouts []*layout) ([]Column, error) {
+	var columns []Column
 	for _, l := range layouts {
 		for _, name := range l.names {
-			if find(columns, name) < 0 {
-				columns = append(columns, column{Name: name})
+			if Find(columns, name) < 0 {
+				columns = append(columns, Column{Name: name})
 			}
 		}
 	}
 	for i, c := range columns {
-		if !p.declared(c.Name) && p.shape.uses(c.Name) {
+		if !p.declared(c.Name) && p.Uses(c.Name) {
 			kind, err := p.unified(c.Name, layouts)
 			if err != nil {
 				return nil, err
@@ -238,6 +237,6 @@ func (p *parquetFiles) unified(name string, layouts []*layout) (string, error) {
 }
 
 func (p *parquetFiles) conflict(name, a string, fileA int, b string, fileB int) error {
-	return task.Final(pointerColumns, "column %q is %s in %s and %s in %s; declare its type under %s",
-		name, a, p.set.URI(fileA), b, p.set.URI(fileB), pointerColumns)
+	return task.Final(p.at("columns"), "column %q is %s in %s and %s in %s; declare its type under %s",
+		name, a, p.set.URI(fileA), b, p.set.URI(fileB), p.at("columns"))
 }

@@ -1,10 +1,12 @@
-package aggregate
+package source
 
 import (
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tidemill/tidemill/executor/engine"
 )
 
 // Types of one column in several files become one that keeps the values of all of them: see unify.
@@ -26,11 +28,11 @@ func unify(a, b string) (kind string, ok bool) {
 		case strings.HasSuffix(first, "[]") && strings.HasSuffix(second, "[]"):
 			kind, ok = unify(strings.TrimSuffix(first, "[]"), strings.TrimSuffix(second, "[]"))
 			return kind + "[]", ok
-		case isInteger(first) && isInteger(second):
+		case engine.IsInteger(first) && engine.IsInteger(second):
 			return unifyIntegers(first, second), first != "UHUGEINT" && second != "UHUGEINT"
-		case isFloat(first) && (isFloat(second) || isInteger(second) || decimal.MatchString(second)):
+		case engine.IsFloat(first) && (engine.IsFloat(second) || engine.IsInteger(second) || isDecimal(second)):
 			return "DOUBLE", true
-		case decimal.MatchString(first) && (isInteger(second) || decimal.MatchString(second)):
+		case isDecimal(first) && (engine.IsInteger(second) || isDecimal(second)):
 			return unifyDecimals(first, second)
 		case slices.Contains(timestamps, first) && (second == "DATE" || slices.Contains(timestamps, second)):
 			return "TIMESTAMP", true
@@ -42,7 +44,7 @@ func unify(a, b string) (kind string, ok bool) {
 }
 
 func unifyIntegers(a, b string) string {
-	if slices.Contains(longs, a) && slices.Contains(longs, b) {
+	if engine.IsLong(a) && engine.IsLong(b) {
 		return "BIGINT"
 	}
 	return "HUGEINT"

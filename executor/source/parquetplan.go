@@ -1,10 +1,9 @@
-package aggregate
+package source
 
 import (
 	"context"
 	"slices"
 
-	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/executor/parquet"
 )
@@ -18,20 +17,20 @@ var (
 
 // planParquet finds the columns and row groups of an input of Parquet files. What is read of a file that was not looked
 // at is guessed from the others.
-func (t *stage) planParquet(ctx context.Context, session *engine.Session, set *input.Set, sh *shape) ([]column, []input.Segment, error) {
+func (t *Source) planParquet(ctx context.Context, set *input.Set) ([]Column, []input.Segment, error) {
 	files := input.Spread(len(set.Files), len(set.Files))
 	if len(files) > mostFooters {
 		files = input.Spread(len(set.Files), someFooters)
 	}
-	t.parquet = t.newParquetFiles(session, set, sh) // which a run of one task goes on with
+	t.parquet = t.newParquetFiles(set) // which a run of one task goes on with
 	p := t.parquet
-	filter := newFilter(sh, set.Partitions)
+	filter := newFilter(t.Where, set.Partitions)
 	looked := make(map[int][]rowGroup, len(files))
 	done := 0
 	err := p.lookAt(ctx, files, func(file int, footer *parquet.Footer, l *layout) error {
 		looked[file] = filter.rowGroups(file, footer, l)
 		if done++; done%1000 == 0 {
-			t.report("reading footers", 0.05*float64(done)/float64(len(files)))
+			t.Report("reading footers", 0.05*float64(done)/float64(len(files)))
 		}
 		return nil
 	})

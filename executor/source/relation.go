@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"bytes"
@@ -21,22 +21,22 @@ import (
 // A row that one way takes, every way takes, with the same values.
 
 // converter gives the type in which the engine reads a column, and the SQL of its value, of that name.
-type converter func(c column, name string) (read, value string)
+type converter func(c Column, name string) (read, value string)
 
 // relation is the columns with their types, as a query over the rows of a batch.
 func (s *textSource) relation(b *batch, convert converter) string {
 	if len(b.chunks) == 0 {
-		return "SELECT " + s.items(convert, func(column) string { return "" }) + " LIMIT 0"
+		return "SELECT " + s.items(convert, func(Column) string { return "" }) + " LIMIT 0"
 	}
 	arms := make([]string, len(b.chunks))
 	for i, c := range b.chunks {
-		arms[i] = "SELECT " + s.items(convert, func(col column) string { return s.source(col, c.layout) }) + " FROM " + s.reader(c, convert)
+		arms[i] = "SELECT " + s.items(convert, func(col Column) string { return s.source(col, c.layout) }) + " FROM " + s.reader(c, convert)
 	}
 	return strings.Join(arms, " UNION ALL ")
 }
 
 // items are the columns' values. source names where they come from: empty if there are none.
-func (s *textSource) items(convert converter, source func(column) string) string {
+func (s *textSource) items(convert converter, source func(Column) string) string {
 	var l items
 	for _, c := range s.columns {
 		value := "CAST(NULL AS " + c.Type + ")"
@@ -54,7 +54,7 @@ func (s *textSource) items(convert converter, source func(column) string) string
 }
 
 // source is the SQL of a column as the reader of a layout gives it: empty if the rows have no such column.
-func (s *textSource) source(c column, l *textLayout) string {
+func (s *textSource) source(c Column, l *textLayout) string {
 	if c.Partition {
 		if i := s.partition(c); i >= 0 && l.constants[i] != nil {
 			return engine.Literal(*l.constants[i])
@@ -105,7 +105,7 @@ func (s *textSource) csvReader(c *chunk, convert converter) string {
 		}
 		l.add("'%s': %s", fieldName(i), engine.Literal(kind))
 	}
-	in := s.section.Input
+	in := s.Input
 	nulls := append(slices.Clone(in.NullValues), "")
 	widest := min(widestCSV, c.size+1)
 	return fmt.Sprintf("read_csv(%s, auto_detect=false, hive_partitioning=false, header=false, delim=%s, quote=%s, escape=%s, nullstr=%s, allow_quoted_nulls=false, "+
@@ -122,16 +122,16 @@ func (s *textSource) bufferSize() int64 { return min(max(s.Memory/16, 2*widestCS
 
 // native says that the engine converts a column's values while it reads, and that this is as good as guarded: those of
 // JSON that have an inside, and the plain numbers of CSV, whose fractions input.Whole looks for.
-func (s *textSource) native(c column) bool {
+func (s *textSource) native(c Column) bool {
 	if s.rows.Dialect.CSV {
-		return isInteger(c.Type) || isFloat(c.Type)
+		return engine.IsInteger(c.Type) || engine.IsFloat(c.Type)
 	}
-	return isNested(c.Type) || c.Type == "JSON"
+	return engine.IsNested(c.Type) || c.Type == "JSON"
 }
 
 // guarded converts from text if the engine has not done it. Its own conversions would round 2.5 to 3 and lose parts of
 // times, without a word. A value that does not fit is an error.
-func (s *textSource) guarded(c column, name string) (read, value string) {
+func (s *textSource) guarded(c Column, name string) (read, value string) {
 	switch {
 	case s.native(c):
 		return c.Type, name
@@ -157,12 +157,12 @@ const exact = 1<<53 - 1
 
 // fast is guarded, except that numbers of JSON are read as DOUBLE: those that are no exact whole numbers are errors, after
 // which they are read as text. Truth, which the engine takes for 0 and 1, is found by doubtful.
-func (s *textSource) fast(c column, name string) (read, value string) {
+func (s *textSource) fast(c Column, name string) (read, value string) {
 	switch {
 	case s.rows.Dialect.CSV:
 	case c.Type == "DOUBLE":
 		return "DOUBLE", name
-	case isInteger(c.Type):
+	case engine.IsInteger(c.Type):
 		return "DOUBLE", fmt.Sprintf("CASE WHEN trunc(%[1]s) = %[1]s AND abs(%[1]s) <= %[2]d THEN CAST(%[1]s AS %[3]s) "+
 			"WHEN %[1]s IS NOT NULL THEN %[4]s END", name, exact, c.Type, refusal("a value is not exact", c.Type, name))
 	}
@@ -170,14 +170,14 @@ func (s *textSource) fast(c column, name string) (read, value string) {
 }
 
 // changed is the condition that a conversion from text would leave a part of a value out; empty if none does.
-func changed(c column, name string) string {
+func changed(c Column, name string) string {
 	switch {
 	case c.Type == "DATE": // the time of day
 		return fmt.Sprintf("strlen(%[1]s) > 10 AND TRY_CAST(%[1]s AS TIMESTAMP) <> TRY_CAST(%[1]s AS DATE)", name)
 	case c.Type == "TIMESTAMP": // the distance from UTC, which stands behind a colon
 		return fmt.Sprintf("strlen(%[1]s) > 16 AND (contains(%[1]s, '+') OR contains(substr(%[1]s, instr(%[1]s, ':')), '-')) AND "+
 			"regexp_matches(%[1]s, '%[2]s') AND NOT regexp_matches(%[1]s, '[-+]00(:?00)?$')", name, offset)
-	case isInteger(c.Type): // the fraction; short values are the most, and the length costs nothing
+	case engine.IsInteger(c.Type): // the fraction; short values are the most, and the length costs nothing
 		return fmt.Sprintf("strlen(%[1]s) > 1 AND (contains(%[1]s, '.') AND NOT ends_with(rtrim(%[1]s, '0'), '.') "+
 			"OR strlen(%[1]s) > 3 AND (contains(%[1]s, 'e-') OR contains(%[1]s, 'E-')))", name)
 	}
@@ -200,7 +200,7 @@ func (s *textSource) truth(rows []byte, word string) bool {
 			return false
 		}
 		name, ok := input.MemberBefore(rows[:at+i])
-		if ok && slices.ContainsFunc(s.columns, func(c column) bool { return (isInteger(c.Type) || c.Type == "DOUBLE") && mayBe(name, c.Name) }) {
+		if ok && slices.ContainsFunc(s.columns, func(c Column) bool { return (engine.IsInteger(c.Type) || c.Type == "DOUBLE") && mayBe(name, c.Name) }) {
 			return true
 		}
 		at += i + len(word)

@@ -1,4 +1,4 @@
-package aggregate
+package source
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/expression"
 	"github.com/tidemill/tidemill/executor/input"
+	"github.com/tidemill/tidemill/executor/lake"
 	"github.com/tidemill/tidemill/executor/parquet"
 )
 
@@ -32,12 +33,12 @@ type filter struct {
 }
 
 // newFilter leaves out those of partition columns, of which no footer knows.
-func newFilter(sh *shape, partitions []string) *filter {
+func newFilter(where *expression.Expression, partitions []string) *filter {
 	f := &filter{}
-	if sh.where == nil {
+	if where == nil {
 		return f
 	}
-	for _, c := range sh.where.parsed.Comparisons {
+	for _, c := range where.Comparisons {
 		if slices.ContainsFunc(partitions, func(name string) bool { return strings.EqualFold(name, c.Column) }) {
 			continue
 		}
@@ -74,7 +75,7 @@ func (f *filter) rowGroups(file int, footer *parquet.Footer, l *layout) []rowGro
 }
 
 // possible are those of the row groups in which some row may pass the filter. columns are the input's.
-func (p *parquetFiles) possible(ctx context.Context, f *filter, groups []rowGroup, columns []column) (_ []rowGroup, err error) {
+func (p *parquetFiles) possible(ctx context.Context, f *filter, groups []rowGroup, columns []Column) (_ []rowGroup, err error) {
 	if len(f.comparisons) == 0 || len(groups) == 0 {
 		return groups, nil
 	}
@@ -85,10 +86,10 @@ func (p *parquetFiles) possible(ctx context.Context, f *filter, groups []rowGrou
 		}
 	}
 	if err := p.loadBounds(ctx, f, groups, layouts); err != nil {
-		return nil, engineFailure("look at row groups", err)
+		return nil, lake.Failure("look at row groups", err)
 	}
 	defer func() {
-		err = errors.Join(err, engineFailure("look at row groups", p.session.Exec(ctx, "DROP TABLE bounds")))
+		err = errors.Join(err, lake.Failure("look at row groups", p.Session.Exec(ctx, "DROP TABLE bounds")))
 	}()
 	without := map[int64]bool{}
 	for n, l := range layouts {
@@ -98,7 +99,7 @@ func (p *parquetFiles) possible(ctx context.Context, f *filter, groups []rowGrou
 				continue
 			}
 			query := fmt.Sprintf("SELECT n FROM bounds WHERE layout = %d AND (%s) IS FALSE", n, condition)
-			err := p.session.Query(ctx, query, func(row []driver.Value) error {
+			err := p.Session.Query(ctx, query, func(row []driver.Value) error {
 				number, ok := row[0].(int64)
 				if !ok {
 					return fmt.Errorf("look at row groups: got %T", row[0])
@@ -111,7 +112,7 @@ func (p *parquetFiles) possible(ctx context.Context, f *filter, groups []rowGrou
 				continue // it shows when the filter is bound, or the rows are read
 			}
 			if err != nil {
-				return nil, engineFailure("look at row groups", err)
+				return nil, lake.Failure("look at row groups", err)
 			}
 		}
 	}
@@ -130,10 +131,10 @@ func (p *parquetFiles) loadBounds(ctx context.Context, f *filter, groups []rowGr
 	for i := range f.columns {
 		definitions.add("low%d VARCHAR, high%d VARCHAR, nulls%d BIGINT", i, i, i)
 	}
-	if err := p.session.Exec(ctx, "CREATE TEMP TABLE bounds ("+definitions.String()+")"); err != nil {
+	if err := p.Session.Exec(ctx, "CREATE TEMP TABLE bounds ("+definitions.String()+")"); err != nil {
 		return err
 	}
-	return p.session.Append(ctx, "bounds", func(add func(...driver.Value) error) error {
+	return p.Session.Append(ctx, "bounds", func(add func(...driver.Value) error) error {
 		for n, group := range groups {
 			row := []driver.Value{int64(n), int64(slices.Index(layouts, group.layout)), group.rows}
 			for _, b := range group.bounds {
@@ -159,7 +160,7 @@ func textOrNull(text *string) driver.Value {
 
 // condition is false over a row of the table bounds if the comparison can hold for no row of that group. Limits that are
 // not known are missing there and make it neither true nor false. It is empty if nothing can be said.
-func (f *filter) condition(c expression.Comparison, l *layout, columns []column) string {
+func (f *filter) condition(c expression.Comparison, l *layout, columns []Column) string {
 	i := f.index(c.Column)
 	some := fmt.Sprintf("coalesce(nulls%d < total, true)", i) // values that are not missing
 	switch c.Op {
@@ -168,7 +169,7 @@ func (f *filter) condition(c expression.Comparison, l *layout, columns []column)
 	case "IS NOT NULL":
 		return some
 	}
-	at, in := find(columns, c.Column), l.find(c.Column)
+	at, in := Find(columns, c.Column), l.find(c.Column)
 	if at < 0 {
 		return ""
 	}
@@ -187,7 +188,7 @@ func (f *filter) condition(c expression.Comparison, l *layout, columns []column)
 		if !comparableTypes(to, value.Type) {
 			return ""
 		}
-		either = append(either, mayHold(c.Op, limit("low"), limit("high"), value.SQL, isFloat(to)))
+		either = append(either, mayHold(c.Op, limit("low"), limit("high"), value.SQL, engine.IsFloat(to)))
 	}
 	return some + " AND (" + strings.Join(either, " OR ") + ")"
 }
@@ -214,8 +215,8 @@ func mayHold(op, low, high, constant string, nan bool) string {
 // is kept.
 func comparableTypes(column, constant string) bool {
 	switch {
-	case isInteger(column), isFloat(column), decimal.MatchString(column):
-		return isInteger(constant) || isFloat(constant) || constant == "DECIMAL"
+	case engine.IsInteger(column), engine.IsFloat(column), isDecimal(column):
+		return engine.IsInteger(constant) || engine.IsFloat(constant) || constant == "DECIMAL"
 	case column == "DATE", column == "TIMESTAMP WITH TIME ZONE", slices.Contains(timestamps, column):
 		return constant == "VARCHAR" || constant == "DATE" || strings.HasPrefix(constant, "TIMESTAMP")
 	}
