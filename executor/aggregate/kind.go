@@ -142,11 +142,14 @@ func (t *stage) workURI(elements ...string) storage.URI {
 	return t.output.WorkURI.Join(append([]string{t.Data.Run}, elements...)...)
 }
 
+// footers are fewer in tests.
+var footers = source.UsualFooters
+
 // newSource opens the input for what an expression of sh uses.
 func (t *stage) newSource(session *engine.Session, sh *shape) *source.Source {
 	config := source.Config{
 		Input: t.section.Input, Pointer: pointerInput, Session: session, Dir: t.Dir, Memory: t.Memory, Disk: t.Data.Disk,
-		Log: t.Log, Report: t.report, BadRows: t.badRows, Uses: sh.uses, Names: sh.names(),
+		Log: t.Log, Report: t.report, BadRows: t.badRows, Footers: footers, Uses: sh.uses, Names: sh.names(),
 	}
 	if sh.where != nil {
 		config.Where = sh.where.parsed

@@ -8,19 +8,19 @@ import (
 	"github.com/tidemill/tidemill/executor/parquet"
 )
 
-// Of more files than mostFooters the plan reads only the footers of someFooters, spread over all of them. What the others
-// have to say the tasks find out. Tests set less.
-var (
-	mostFooters = 10_000
-	someFooters = 1_000
-)
+// Footers is how many footers of Parquet files are looked at: of more files than Most only Some, spread over all of them.
+// What the others have to say shows when they are read.
+type Footers struct{ Most, Some int }
+
+// UsualFooters are few enough to be read in seconds.
+var UsualFooters = Footers{Most: 10_000, Some: 1_000}
 
 // planParquet finds the columns and row groups of an input of Parquet files. What is read of a file that was not looked
 // at is guessed from the others.
 func (t *Source) planParquet(ctx context.Context, set *input.Set) ([]Column, []input.Segment, error) {
 	files := input.Spread(len(set.Files), len(set.Files))
-	if len(files) > mostFooters {
-		files = input.Spread(len(set.Files), someFooters)
+	if len(files) > t.Footers.Most {
+		files = input.Spread(len(set.Files), t.Footers.Some)
 	}
 	t.parquet = t.newParquetFiles(set) // which a run of one task goes on with
 	p := t.parquet

@@ -25,6 +25,7 @@ type Config struct {
 	Log     *slog.Logger
 	Report  func(phase string, fraction float64) // how far looking at the input is; the fraction is small
 	BadRows *BadRows
+	Footers Footers
 
 	// Uses says whether a column is used: only these are read.
 	Uses func(column string) bool
