@@ -156,6 +156,30 @@ func (o *Output) Describe(m *Manifest) *proto.Output {
 	return o.output(m, o.manifestURI(m.Run).String())
 }
 
+// Of is the manifest of a run's result, as long as that is kept; manifest is its URI if the caller knows it. The error
+// matches [storage.ErrNotFound] if there is none.
+func (o *Output) Of(ctx context.Context, run, manifest string) (*Manifest, error) {
+	r := Result{Run: run, Manifest: manifest}
+	if manifest == "" {
+		r.Manifest = o.manifestURI(run).String()
+		latest, _, err := o.readLatest(ctx, o.latestKey())
+		if err != nil {
+			return nil, err
+		}
+		if kept := latest.find(run); kept != nil {
+			r = *kept
+		}
+	}
+	m, err := o.readResult(ctx, r)
+	if err == nil && m.Cancelled {
+		return nil, fmt.Errorf("read result of run %q, which was cancelled: %w", run, storage.ErrNotFound)
+	}
+	return m, err
+}
+
+// FilesFormat is that of the files; empty if there are none.
+func (m *Manifest) FilesFormat() string { return m.format() }
+
 // output is what a run's own manifest means to the scheduler: what the run has written. manifest names the result.
 func (o *Output) output(m *Manifest, manifest string) *proto.Output {
 	out := &proto.Output{

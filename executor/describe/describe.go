@@ -12,7 +12,7 @@ import (
 const block = `tidemill-executor-description:{` +
 	`"os":"` + runtime.GOOS + `","arch":"` + runtime.GOARCH + `",` +
 	`"protocol":{"min":1,"max":2},` +
-	`"kinds":["aggregate"],` +
+	`"kinds":["aggregate","sql"],` +
 	`"features":[` + features + `]};`
 
 // stamp is the version with its marker, set by the linker: see dev/build. Without one, this build cannot be registered.

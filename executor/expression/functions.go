@@ -86,8 +86,9 @@ func Clock(name string) bool {
 
 // Catalog is the names of the engine's functions.
 type Catalog struct {
-	scalar []string // scalar functions and macros, sorted
-	table  []string // table functions, sorted
+	scalar    []string // scalar functions and macros, sorted
+	aggregate []string // aggregate functions, sorted
+	table     []string // table functions, sorted
 }
 
 // ReadCatalog asks the engine, which takes some 30 ms.
@@ -98,6 +99,8 @@ func ReadCatalog(ctx context.Context, s *engine.Session) (*Catalog, error) {
 		switch kind {
 		case "scalar", "macro":
 			c.scalar = append(c.scalar, name)
+		case "aggregate":
+			c.aggregate = append(c.aggregate, name)
 		case "table", "table_macro":
 			c.table = append(c.table, name)
 		}
@@ -121,6 +124,23 @@ func (c *Catalog) Unknown(e *Expression) error {
 			return problem("function %q is a table function: only scalar functions are allowed", name)
 		}
 		if near := jobs.Suggest(lower, c.scalar); near != "" {
+			return problem("unknown function %q; did you mean %q?", name, near)
+		}
+		return problem("unknown function %q", name)
+	}
+	return nil
+}
+
+// UnknownIn is a [*Problem] if a statement calls a function that the engine does not have.
+func (c *Catalog) UnknownIn(st *Statement) error {
+	for _, name := range st.Functions {
+		lower := strings.ToLower(name)
+		_, scalar := slices.BinarySearch(c.scalar, lower)
+		_, aggregate := slices.BinarySearch(c.aggregate, lower)
+		if scalar || aggregate || slices.Contains(aggregates, lower) || slices.Contains(tableFunctions, lower) || slices.Contains(rowFunctions, lower) {
+			continue
+		}
+		if near := jobs.Suggest(lower, slices.Concat(c.scalar, c.aggregate)); near != "" {
 			return problem("unknown function %q; did you mean %q?", name, near)
 		}
 		return problem("unknown function %q", name)

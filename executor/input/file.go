@@ -137,3 +137,8 @@ func hidden(path string) bool {
 	}
 	return false
 }
+
+// NewFile is an object as a file; its compression goes by its name.
+func NewFile(object storage.Object) File {
+	return newFile(&aggregate.Input{Compression: "auto"}, object)
+}

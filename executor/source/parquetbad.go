@@ -14,14 +14,7 @@ import (
 // withoutBadRows computes a batch that the engine has refused for said, without the rows that have a value which does not
 // fit its column's declared type.
 func (s *parquetSource) withoutBadRows(ctx context.Context, b *parquetBatch, number int, said error, compute func(ctx context.Context, number int, relation string) error) error {
-	var doubtful []Column
-	var conditions []string
-	for _, c := range s.columns {
-		if i := b.layout.find(c.Name); i >= 0 && b.layout.keep[i] && !widens(b.layout.types[i], c.Type) {
-			doubtful = append(doubtful, c)
-			conditions = append(conditions, unfit(c, b.layout.types[i], parquet.Name(i)))
-		}
-	}
+	doubtful, conditions := s.doubtful(b)
 	if len(doubtful) == 0 {
 		return lake.Failure("compute", said)
 	}
@@ -38,6 +31,17 @@ func (s *parquetSource) withoutBadRows(ctx context.Context, b *parquetBatch, num
 	}
 	good := fmt.Sprintf("SELECT %s FROM %s WHERE NOT (%s)", s.items(b, lenient), readParquet(b.paths()...), strings.Join(conditions, " OR "))
 	return lake.Failure("compute", compute(ctx, number, good))
+}
+
+// doubtful are the columns of a batch with values that may not fit, and the conditions that they do not.
+func (s *parquetSource) doubtful(b *parquetBatch) (columns []Column, conditions []string) {
+	for _, c := range s.columns {
+		if i := b.layout.find(c.Name); i >= 0 && b.layout.keep[i] && !widens(b.layout.types[i], c.Type) {
+			columns = append(columns, c)
+			conditions = append(conditions, unfit(c, b.layout.types[i], parquet.Name(i)))
+		}
+	}
+	return columns, conditions
 }
 
 // badPage is how many bad rows are in memory at a time.

@@ -262,20 +262,10 @@ func (b *parquetBatch) remove() (err error) {
 // consume computes a batch and removes it.
 func (s *parquetSource) consume(ctx context.Context, b *parquetBatch, number int, compute func(ctx context.Context, number int, relation string) error) (err error) {
 	defer func() { err = errors.Join(err, b.remove()) }()
-	paths := b.paths()
-	if len(paths) > 0 && b.layout.types == nil {
-		if err := s.types(ctx, b.layout, b.parts[0].file, paths[0]); err != nil {
-			return err
-		}
-	}
-	if err := s.fits(b); err != nil {
+	if err := s.settle(ctx, b); err != nil {
 		return err
 	}
-	from := fmt.Sprintf("range(%d)", b.rows) // nothing but their number is used
-	if len(paths) > 0 {
-		from = readParquet(paths...)
-	}
-	err = compute(ctx, number, "SELECT "+s.items(b, s.guarded).String()+" FROM "+from)
+	err = compute(ctx, number, s.relation(b))
 	if !mayBeData(err) {
 		return lake.Failure("compute", err)
 	}
@@ -283,6 +273,25 @@ func (s *parquetSource) consume(ctx context.Context, b *parquetBatch, number int
 		return damaged
 	}
 	return s.withoutBadRows(ctx, b, number, err, compute)
+}
+
+// settle finds the types of a batch that was fetched.
+func (s *parquetSource) settle(ctx context.Context, b *parquetBatch) error {
+	if paths := b.paths(); len(paths) > 0 && b.layout.types == nil {
+		if err := s.types(ctx, b.layout, b.parts[0].file, paths[0]); err != nil {
+			return err
+		}
+	}
+	return s.fits(b)
+}
+
+// relation is the rows of a batch as a query.
+func (s *parquetSource) relation(b *parquetBatch) string {
+	from := fmt.Sprintf("range(%d)", b.rows) // nothing but their number is used
+	if paths := b.paths(); len(paths) > 0 {
+		from = readParquet(paths...)
+	}
+	return "SELECT " + s.items(b, s.guarded).String() + " FROM " + from
 }
 
 // fits makes sure that each column has a type that becomes the plan's: a file may have one that the plan has not seen.

@@ -5,9 +5,10 @@ package kinds
 import (
 	"github.com/tidemill/tidemill/jobs"
 	"github.com/tidemill/tidemill/jobs/aggregate"
+	"github.com/tidemill/tidemill/jobs/sql"
 )
 
 // All are the kinds that this build knows.
 func All() jobs.Kinds {
-	return jobs.Kinds{aggregate.Kind{}}
+	return jobs.Kinds{aggregate.Kind{}, sql.Kind{}}
 }
