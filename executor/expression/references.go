@@ -143,8 +143,9 @@ func (w *statementWalker) useAll(bases []map[string]any, seen scope, name string
 		found = true
 		w.useWhole(base, seen)
 	}
-	if !found { // a subquery, or a table of a query around this one
+	if !found { // a subquery, a table of a query around this one, or a column with fields
 		w.single = addOnce(w.single, name)
+		w.statement.Columns = addOnce(w.statement.Columns, name)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // Statement is one SELECT over named tables that was found to be sound.
 type Statement struct {
 	Text      string
-	Tables    []Table  // that it reads, each once, in the order of their first appearance
+	Tables    []Table  // that it reads, each once
 	Columns   []string // what may be column names in it, each once, as written
 	Functions []string // names of the functions that it calls, each once; operators are not among them
 	Aliases   []string // names that it gives to what it selects
@@ -157,6 +157,9 @@ var (
 	tableFunctions = []string{"range", "generate_series", "unnest"}
 )
 
+// recursive are the parts of a node with a cte_name that see that name: what is repeated, or comes after it.
+var recursive = []string{"right", "child"}
+
 // scope is the names of the CTEs that can be seen, in small letters.
 type scope map[string]bool
 
@@ -185,9 +188,6 @@ func (w *statementWalker) visit(v any, seen scope, depth int) (err error) {
 				return err
 			}
 		}
-		if name, ok := v["cte_name"].(string); ok { // WITH RECURSIVE, or MATERIALIZED
-			seen = seen.with(name)
-		}
 		if err := w.node(v, seen); err != nil {
 			return err
 		}
@@ -195,7 +195,11 @@ func (w *statementWalker) visit(v any, seen scope, depth int) (err error) {
 			if key == "cte_map" {
 				continue
 			}
-			if err := w.visit(v[key], seen, depth+1); err != nil {
+			below := seen
+			if name, ok := v["cte_name"].(string); ok && slices.Contains(recursive, key) {
+				below = seen.with(name)
+			}
+			if err := w.visit(v[key], below, depth+1); err != nil {
 				return err
 			}
 		}

@@ -161,6 +161,10 @@ func textOrNull(text *string) driver.Value {
 // condition is false over a row of the table bounds if the comparison can hold for no row of that group. Limits that are
 // not known are missing there and make it neither true nor false. It is empty if nothing can be said.
 func (f *filter) condition(c expression.Comparison, l *layout, columns []Column) string {
+	at, in := Find(columns, c.Column), l.find(c.Column)
+	if at < 0 {
+		return "" // of another table, if it is anything
+	}
 	i := f.index(c.Column)
 	some := fmt.Sprintf("coalesce(nulls%d < total, true)", i) // values that are not missing
 	switch c.Op {
@@ -168,10 +172,6 @@ func (f *filter) condition(c expression.Comparison, l *layout, columns []Column)
 		return fmt.Sprintf("coalesce(nulls%d > 0, true)", i)
 	case "IS NOT NULL":
 		return some
-	}
-	at, in := Find(columns, c.Column), l.find(c.Column)
-	if at < 0 {
-		return ""
 	}
 	if in < 0 {
 		return some
