@@ -1,6 +1,7 @@
 package aggregate_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -88,5 +89,29 @@ func TestEmptyObjects(t *testing.T) {
 	}
 	if got, want := l.rows(out), []string{"3|1|x"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// What is no object among objects does not hide their columns.
+func TestLinesThatAreNoObjects(t *testing.T) {
+	for _, test := range []struct{ file, column, strict, lenient string }{
+		{"{\"a\": 1}\n5\n", "a", "line 2: it is not a JSON object", "1, 1 bad"},
+		{"[1]\n{\"a\": 1}\n", "a", "line 1: it is not a JSON object", "1, 1 bad"},
+		{"{\"a\": 1}\n5\n", "json", "line 2: it is not a JSON object", `unknown column "json" (columns are a)`},
+		{"5\n", "a", "line 1: it is not a JSON object", `unknown column "a" (the input has none)`},
+		{"{}\n", "json", `unknown column "json" (the input has none)`, `unknown column "json" (the input has none)`},
+	} {
+		for badRows, want := range map[string]string{"": test.strict, `, "bad_rows": {"max": 5}`: test.lenient} {
+			l := newLake(t)
+			l.put("in/a.jsonl", test.file)
+			out, err := l.run(fmt.Sprintf(`{"input": {"uri": "LAKE/in/", "format": "jsonl"%s}, "measures": {"n": {"count": %q}}, "output": {"uri": "LAKE/out/"}}`, badRows, test.column), 1)
+			got := fmt.Sprint(err)
+			if err == nil {
+				got = fmt.Sprintf("%s, %d bad", strings.Join(l.rows(out), ";"), out.BadRows)
+			}
+			if !strings.Contains(got, want) {
+				t.Errorf("%q, %s%s: got %q, want %q", test.file, test.column, badRows, got, want)
+			}
+		}
 	}
 }

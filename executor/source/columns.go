@@ -214,6 +214,9 @@ func UnknownColumn(name string, columns []Column) string {
 		text += fmt.Sprintf("; did you mean %q?", near)
 	}
 	const most = 40
+	if len(names) == 0 {
+		return text + " (the input has none)"
+	}
 	if len(names) > most {
 		names = append(names[:most:most], "…")
 	}
@@ -417,9 +420,10 @@ func (s *textSource) describe(ctx context.Context, chunks []*chunk) (columns []C
 	// The shape of every object counts, however rare, and objects do not become maps.
 	query := fmt.Sprintf("DESCRIBE SELECT * FROM read_json(%s, format='newline_delimited', records='true', hive_partitioning=false, sample_size=-1, union_by_name=true, "+
 		"field_appearance_threshold=0, map_inference_threshold=-1, maximum_object_size=%d)", engine.Literals(paths), widestJSON)
+	others := false // that are no objects
 	look := func(string) error {
 		columns = nil
-		return s.Session.Query(ctx, query, func(row []driver.Value) error {
+		err := s.Session.Query(ctx, query, func(row []driver.Value) error {
 			name, okName := row[0].(string)
 			kind, okKind := row[1].(string)
 			if !okName || !okKind {
@@ -428,8 +432,17 @@ func (s *textSource) describe(ctx context.Context, chunks []*chunk) (columns []C
 			columns = append(columns, Column{Name: name, Type: kind})
 			return nil
 		})
+		var said *engine.Error
+		if others = errors.As(err, &said) && strings.Contains(said.Message, "expected records"); others {
+			return errDoubtful // about rows, though it says so before it reads any
+		}
+		return err
 	}
-	return columns, s.looking(nil).consume(ctx, &batch{chunks: chunks}, look)
+	err = s.looking(nil).consume(ctx, &batch{chunks: chunks}, look)
+	if others && errors.Is(err, errDoubtful) {
+		return nil, nil // what was no object is out, and nothing is left
+	}
+	return columns, err
 }
 
 // conflict looks among columns whose values no one type holds for one that has a type in each file, but not the same: a
