@@ -15,6 +15,7 @@
 // one side had resident at one time, looked at 50 times a second.
 //
 // Results are compared: the number of rows, and a hash over all rows in any order, with averages rounded to six digits
-// behind the point. A peer that cannot read a format says so. The peers are fetched into a virtual environment (python3 -m
-// venv) in the user's cache directory at the first run.
+// behind the point (not at halves, where averages of hundredths often lie and the last bit would decide). A peer that
+// cannot read a format says so. The peers are fetched into a virtual environment (python3 -m venv) in the user's cache
+// directory at the first run.
 package main
