@@ -19,6 +19,13 @@ import (
 // finishTime is how long a task process may live on after it has reported its result.
 const finishTime = 5 * time.Second
 
+// silenceMost is for how long nothing may come from a task process, which says at least every process.SilenceMost that it
+// lives. It was stopped then, or is out of the machine's reach; on another one the task may go on.
+const silenceMost = 30 * time.Second
+
+// silenceTicks is how often silence is looked at until it counts.
+const silenceTicks = 30
+
 // attempt is one task while it runs. Its goroutine starts the process, watches it, and tells what happens.
 type attempt struct {
 	id    string // Mesos task ID
@@ -56,11 +63,12 @@ type (
 
 // attemptEnvironment is what attempts share.
 type attemptEnvironment struct {
-	file        string   // the executable of task processes
-	environ     []string // of task processes
-	sandbox     string   // as this process sees it
-	directory   string   // as the agent sees it
-	connections string   // file
+	file        string        // the executable of task processes
+	environ     []string      // of task processes
+	sandbox     string        // as this process sees it
+	directory   string        // as the agent sees it
+	connections string        // file
+	silence     time.Duration // silenceMost
 	uploader    *uploader
 	uploads     context.Context // ends when uploads must
 	log         *slog.Logger
@@ -127,7 +135,7 @@ func (a *attempt) perform(env *attemptEnvironment) (outcome, error) {
 	if seen.reported == nil {
 		seen.lastLine = lastLine(stderr)
 	}
-	seen.memory, seen.timeout = a.data.Memory, a.data.Timeout
+	seen.memory, seen.timeout, seen.silence = a.data.Memory, a.data.Timeout, env.silence
 	return conclude(seen), nil
 }
 
@@ -153,6 +161,9 @@ func (a *attempt) watch(p *process.Process, env *attemptEnvironment) (seen endin
 	if a.data.Timeout > 0 {
 		timeout = time.After(a.data.Timeout)
 	}
+	listen := time.NewTicker(env.silence / silenceTicks)
+	defer listen.Stop()
+	silent := 0 // ticks in a row: while this process itself is stopped none come
 	handOver := a.handOver
 	stop := func(request stopRequest) {
 		if seen.stopped == notStopped {
@@ -166,6 +177,7 @@ func (a *attempt) watch(p *process.Process, env *attemptEnvironment) (seen endin
 	for {
 		select {
 		case report, ok := <-p.Reports():
+			silent = 0
 			switch {
 			case !ok:
 				kill := time.AfterFunc(finishTime, p.Kill) // it has no more to say, and should be gone
@@ -186,6 +198,10 @@ func (a *attempt) watch(p *process.Process, env *attemptEnvironment) (seen endin
 		case <-handOver:
 			handOver = nil
 			p.HandOver()
+		case <-listen.C:
+			if silent++; silent > silenceTicks && seen.reported == nil {
+				stop(stopRequest{reason: fellSilent})
+			}
 		case <-timeout:
 			timeout = nil
 			stop(stopRequest{reason: timedOut, grace: a.grace})

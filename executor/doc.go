@@ -15,6 +15,7 @@
 //   - every update is sent again until the agent acknowledges it, and a task's updates in their order;
 //   - a task has exactly one terminal update, its last;
 //   - a task that is told to hand over is told once, and ends at its next checkpoint or as it would have otherwise;
+//   - a task process that gives no sign of life for half a minute is killed, and its attempt is lost, which charges nobody;
 //   - a task process never outlives its executor, whatever ends that;
 //   - without the agent the tasks go on as long as the framework's checkpointing and the agent's recovery timeout allow.
 package executor

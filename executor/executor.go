@@ -82,6 +82,7 @@ func New(config Config) *Executor {
 		file: config.File, environ: withoutToken(config.Environ),
 		sandbox: config.Environment.Sandbox, directory: config.Environment.Directory,
 		uploader: &uploader{kinds: config.Kinds.Jobs},
+		silence:  silenceMost,
 		log:      config.Log, tell: e.tell,
 	}
 	e.shared.uploads, e.endUploads = context.WithCancel(context.Background())

@@ -19,6 +19,7 @@ const (
 	notStopped stopReason = iota
 	killed                // by a KILL
 	timedOut              // the attempt's own timeout
+	fellSilent            // its process gave no sign of life any more
 	shutDown              // the executor ends: SHUTDOWN, or no agent any more
 )
 
@@ -35,6 +36,7 @@ type ending struct {
 	reported *proto.TaskResult // nil: it ended without one
 	stopped  stopReason
 	timeout  time.Duration // the attempt's, of which timedOut speaks
+	silence  time.Duration // of which fellSilent speaks
 	memory   int64         // bytes that the task asked for
 	lastLine string        // the line of its standard error that says most
 }
@@ -67,6 +69,9 @@ func conclude(e ending) outcome {
 	case e.stopped == timedOut:
 		result.Failure = &proto.Failure{Class: proto.CLASS_PASSING, Kind: "timeout",
 			Message: fmt.Sprintf("not done within the timeout of %s", e.timeout)}
+	case e.stopped == fellSilent:
+		result.Failure = &proto.Failure{Class: proto.CLASS_OURS, Kind: "lost",
+			Message: fmt.Sprintf("its process gave no sign of life for %s", e.silence)}
 	case e.reported == nil:
 		result.Failure = crash(e)
 	}

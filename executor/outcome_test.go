@@ -36,6 +36,8 @@ func TestConclude(t *testing.T) {
 		"killed hard":                {ending{stopped: killed, exit: process.Exit{Signal: syscall.SIGKILL}}, mesos.TASK_KILLED, proto.CLASS_OURS, "killed", "killed on request"},
 		"shut down":                  {ending{stopped: shutDown}, mesos.TASK_KILLED, proto.CLASS_OURS, "lost", "the executor was shut down"},
 		"timeout":                    {ending{reported: failed(), stopped: timedOut, timeout: time.Minute}, mesos.TASK_FAILED, proto.CLASS_PASSING, "timeout", "not done within the timeout of 1m0s"},
+		"silent":                     {ending{stopped: fellSilent, silence: 30 * time.Second, exit: process.Exit{Signal: syscall.SIGKILL}}, mesos.TASK_FAILED, proto.CLASS_OURS, "lost", "its process gave no sign of life for 30s"},
+		"finished, though silent":    {ending{reported: finished(), stopped: fellSilent}, mesos.TASK_FINISHED, 0, "", "finished"},
 		"out of memory":              {ending{exit: process.Exit{OutOfMemory: true, Signal: syscall.SIGKILL, PeakMemory: 600 << 20}}, mesos.TASK_FAILED, proto.CLASS_PASSING, "out_of_memory", "used 600 MiB of memory, more than the 512 MiB asked for"},
 		"killed by the kernel":       {ending{exit: process.Exit{Signal: syscall.SIGKILL, PeakMemory: 500 << 20}}, mesos.TASK_FAILED, proto.CLASS_PASSING, "out_of_memory", "used 500 MiB of memory"},
 		"killed from outside":        {ending{exit: process.Exit{Signal: syscall.SIGKILL, PeakMemory: 50 << 20}}, mesos.TASK_FAILED, proto.CLASS_OURS, "killed", "ended from outside by SIGKILL (killed)"},

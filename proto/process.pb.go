@@ -137,7 +137,7 @@ func (m *Assignment) GetConnectionsFile() string {
 	return ""
 }
 
-// Report is a message of a task process; one of its fields is set.
+// Report is a message of a task process; one of its fields is set, or none: the process lives.
 type Report struct {
 	Started  bool          `protobuf:"varint,1,opt,name=started,proto3" json:"started,omitempty"`
 	Progress *TaskProgress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`

@@ -4,7 +4,7 @@
 //
 // Between the two are two pipes, with messages of proto/process.proto, each behind its length. Descriptor 3 of the
 // task process brings the assignment, then orders, and stays open: when it closes, the executor is gone, and the task process ends itself.
-// Descriptor 4 takes its reports. Standard output and error are the task's log files.
+// Descriptor 4 takes its reports, an empty one at the latest after [SilenceMost]: what sends none for long does not run. Standard output and error are the task's log files.
 //
 // A task process leads a process group of its own, which is killed as a whole. It obeys SIGTERM by ending the task's context.
 // It dies with its executor in three ways, of which one is enough: by the parent-death signal, by the closed pipe, and

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,13 +92,19 @@ func configure(dir, script string) Config {
 // untilStarted waits for the first report.
 func (s *started) untilStarted() {
 	s.t.Helper()
-	select {
-	case report := <-s.Reports():
-		if !report.Started {
-			s.t.Fatalf("got first report %+v, want started", report)
+	timeout := time.After(deadline)
+	for {
+		select {
+		case report := <-s.Reports():
+			switch {
+			case report.Started:
+				return
+			case !reflect.DeepEqual(report, proto.Report{}):
+				s.t.Fatalf("got report %+v, want started", report)
+			}
+		case <-timeout:
+			s.t.Fatal("the process did not start its work")
 		}
-	case <-time.After(deadline):
-		s.t.Fatal("the process did not start its work")
 	}
 }
 
@@ -159,6 +166,28 @@ func TestTaskFinishes(t *testing.T) {
 	}
 	if got := s.text(s.stderr); !strings.Contains(got, "msg=careful") || !strings.Contains(got, "task=r.run.0.1") {
 		t.Errorf("got standard error %q", got)
+	}
+}
+
+func TestIdleTaskGivesSignsOfLife(t *testing.T) {
+	goOn := filepath.Join(t.TempDir(), "go-on")
+	s := start(t, "await "+goOn, nil)
+	s.untilStarted()
+	for range 2 {
+		select {
+		case report := <-s.Reports():
+			if !reflect.DeepEqual(report, proto.Report{}) {
+				t.Errorf("got %+v, want an empty report", report)
+			}
+		case <-time.After(deadline):
+			t.Fatal("the process is silent")
+		}
+	}
+	if err := os.WriteFile(goOn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if result, _ := s.wait(); result == nil || result.Failure != nil {
+		t.Errorf("got %+v", result)
 	}
 }
 

@@ -36,11 +36,15 @@ func (k Kinds) lookup(name string) task.Kind {
 	return nil
 }
 
+// SilenceMost is the longest time between two reports of a task process that works, on a machine with time to spare.
+const SilenceMost = 2 * time.Second
+
 const (
 	engineShare    = 0.70     // of the task's memory
 	goShare        = 0.20     // soft limit of Go's own heap; the rest is for stacks, code and what is in transit
 	leastGoMemory  = 32 << 20 // bytes; below, collecting garbage would take all the time
 	reportInterval = 250 * time.Millisecond
+	lifeInterval   = SilenceMost / 2
 	maxOutput      = 64 << 10 // bytes: outputs are stored by the scheduler and go through Mesos' memory
 	maxPhase       = 100      // bytes
 )
@@ -203,20 +207,29 @@ func (r *reporter) progress(p task.Progress) {
 	r.latest, r.fresh = p, true
 }
 
-// during sends progress while f runs.
+// during sends progress while f runs, and signs of life without.
 func (r *reporter) during(f func() *proto.TaskResult) *proto.TaskResult {
 	done := make(chan struct{})
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		ticker := time.NewTicker(reportInterval)
 		defer ticker.Stop()
+		said := time.Now()
 		for {
 			select {
 			case <-done:
 				return
 			case <-ticker.C:
 			}
-			if err := r.sendProgress(); err != nil {
+			report := r.freshProgress()
+			if report == nil && time.Since(said) < lifeInterval {
+				continue
+			}
+			said = time.Now()
+			if report == nil {
+				report = &proto.Report{} // it lives
+			}
+			if err := r.send(report); err != nil {
 				fmt.Fprintf(os.Stderr, "tidemill-executor: report progress: %v\n", err)
 				return
 			}
@@ -228,7 +241,8 @@ func (r *reporter) during(f func() *proto.TaskResult) *proto.TaskResult {
 	return result
 }
 
-func (r *reporter) sendProgress() error {
+// freshProgress is what was not sent yet; nil: nothing.
+func (r *reporter) freshProgress() *proto.Report {
 	r.mu.Lock()
 	fraction, phase, fresh := r.latest.Fraction, r.latest.Phase, r.fresh
 	r.fresh = false
@@ -239,9 +253,9 @@ func (r *reporter) sendProgress() error {
 	if math.IsNaN(fraction) {
 		fraction = 0
 	}
-	return r.send(&proto.Report{Progress: &proto.TaskProgress{
+	return &proto.Report{Progress: &proto.TaskProgress{
 		Fraction: min(max(fraction, 0), 1), Phase: phase[:min(len(phase), maxPhase)], Counters: r.counters(),
-	}})
+	}}
 }
 
 // counters are those of the latest progress and of this process so far.
