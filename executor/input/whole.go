@@ -15,7 +15,41 @@ type Whole struct {
 
 // Broken says whether whole rows have such a value.
 func (w *Whole) Broken(rows []byte) bool {
-	return mayHaveFraction(rows) && w.find(rows)
+	quoted := w.Dialect.Quote != 0 && bytes.IndexByte(rows, w.Dialect.Quote) >= 0
+	if quoted {
+		return mayHaveFraction(rows) && w.find(rows)
+	}
+	return slices.ContainsFunc(marks, func(mark []byte) bool { return w.findMarked(rows, mark) })
+}
+
+// marks are what a value with a fraction has, one of them at least.
+var marks = [][]byte{[]byte("."), []byte("e-"), []byte("E-")}
+
+// findMarked is find for rows without quotes, looking only at values that have the mark.
+func (w *Whole) findMarked(rows, mark []byte) bool {
+	from, column := 0, 0 // how far columns are counted
+	for at := 0; ; at += len(mark) {
+		next := bytes.Index(rows[at:], mark)
+		if next < 0 {
+			return false
+		}
+		at += next
+		for {
+			end := bytes.IndexByte(rows[from:at], '\n')
+			if end < 0 {
+				break
+			}
+			from, column = from+end+1, 0
+		}
+		column += bytes.Count(rows[from:at], []byte{w.Dialect.Delimiter})
+		from = at
+		if column < len(w.Columns) && w.Columns[column] {
+			begin := 1 + max(bytes.LastIndexByte(rows[:at], w.Dialect.Delimiter), bytes.LastIndexByte(rows[:at], '\n'))
+			if text, _ := field(rows, begin, w.Dialect); hasFraction(text) && !slices.Contains(w.Nulls, string(text)) {
+				return true
+			}
+		}
+	}
 }
 
 func mayHaveFraction(text []byte) bool {
