@@ -9,10 +9,11 @@ import (
 	"io"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
+
+	"github.com/tidemill/tidemill/executor/input/gunzip"
 )
 
 // codec is one compression.
@@ -30,8 +31,7 @@ var codecs = map[string]codec{
 		suffixes: []string{".gz", ".gzip"},
 		begins:   magic("\x1f\x8b"),
 		open: func(stored io.Reader) (io.Reader, func(), error) {
-			decoder, err := gzip.NewReader(stored)
-			// Close only repeats what the last Read said, or would have said had there been one.
+			decoder, err := gunzip.NewReader(stored)
 			return decoder, nil, err
 		},
 	},
