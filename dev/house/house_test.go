@@ -42,7 +42,7 @@ var floors = []string{
 	"executor/source",
 	"executor/lake",
 	"executor/commit executor/input executor/expression executor/result executor/parquet",
-	"executor/engine executor/input/gunzip",
+	"executor/engine",
 	"executor/task",
 	"scheduler/loop scheduler/mesos scheduler/store scheduler/lease scheduler/metrics scheduler/artifacts scheduler/archive",
 	"scheduler/zookeeper",

@@ -9,11 +9,10 @@ import (
 	"io"
 	"strings"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-
-	"github.com/tidemill/tidemill/executor/input/gunzip"
 )
 
 // codec is one compression.
@@ -31,7 +30,8 @@ var codecs = map[string]codec{
 		suffixes: []string{".gz", ".gzip"},
 		begins:   magic("\x1f\x8b"),
 		open: func(stored io.Reader) (io.Reader, func(), error) {
-			decoder, err := gunzip.NewReader(stored)
+			decoder, err := gzip.NewReader(stored)
+			// Close only repeats what the last Read said, or would have said had there been one.
 			return decoder, nil, err
 		},
 	},
