@@ -99,13 +99,17 @@ func parseBlock(marked string) (proto.Description, error) {
 	if err := b.check(); err != nil {
 		return proto.Description{}, fmt.Errorf("read executor description: %w", err)
 	}
-	slices.Sort(b.Kinds)
-	slices.Sort(b.Features)
 	return proto.Description{
 		OS: b.OS, Arch: b.Arch,
 		ProtocolMin: b.Protocol.Min, ProtocolMax: b.Protocol.Max,
-		Kinds: slices.Compact(b.Kinds), Features: slices.Compact(b.Features),
+		Kinds: distinct(b.Kinds), Features: distinct(b.Features),
 	}, nil
+}
+
+// distinct sorts names; a list of none is nil, whether it was there or not.
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return append([]string(nil), slices.Compact(names)...)
 }
 
 func (b *block) check() error {
