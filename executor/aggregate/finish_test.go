@@ -2,6 +2,7 @@ package aggregate_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,13 +26,18 @@ func TestBadTimesAndConditions(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := newLake(t)
+			l.kind = aggregate.NewCutting(1)
 			l.put("in/1.csv", "a,b,ts\nx,1,2024-01-01 10:00:00\n")
+			l.put("in/2.csv", "a,b,ts\ny,2,2024-01-01 10:00:00\n")
 			having := ""
 			if test.having != "" {
 				having = fmt.Sprintf(`"having": %q, `, test.having)
 			}
 			f := l.mustFail(fmt.Sprintf(`{"input": {"uri": "LAKE/in/", "format": "csv"}, "time": {"expr": %q}, "window": {"tumbling": "1h"}, "group_by": [{"name": "a"}],
-				"measures": {"n": {"count": "*"}, "hi": {"max": "b"}}, %s"output": {"uri": "LAKE/out/"}}`, test.time, having), 1)
+				"measures": {"n": {"count": "*"}, "hi": {"max": "b"}}, %s"output": {"uri": "LAKE/out/"}}`, test.time, having), 2)
+			if want := []string{"plan 1"}; !slices.Equal(l.stages, want) {
+				t.Errorf("it failed after stages %v, want %v", l.stages, want)
+			}
 			if f.Pointer != test.pointer || f.Class != proto.CLASS_FINAL || !strings.Contains(f.Message, test.want) {
 				t.Errorf("got %s at %q: %s\nwant %s", f.Class, f.Pointer, f.Message, test.want)
 			}

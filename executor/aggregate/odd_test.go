@@ -35,6 +35,9 @@ func TestOddValues(t *testing.T) {
 		{"times", map[string]string{"1.csv": "d,t\n2013-01-01,2013-01-01 10:00:00\n", "2.csv": "d,t\n2013-01-02 00:00:00,2013-01-01T10:00:01.5+00:00\n"},
 			`{"input": {"uri": "LAKE/in/", "format": "csv", "columns": {"d": "DATE", "t": "TIMESTAMP"}}, "measures": {"d": {"max": "d"}, "t": {"max": "t"}, "i": {"max": "epoch_us(t - d)"}}, ` + out,
 			[]string{"2013-01-02|2013-01-01 10:00:01.5|36000000000"}},
+		{"dates", map[string]string{"1.csv": "d,e\n300000-01-01,9999-12-31\n-300000-01-01, 2013-01-01 \n", "2.csv": "d,e\n2013/1/02,infinity\n0044-03-15 (BC),2013-01-01T00:00:00Z\n"},
+			`{"input": {"uri": "LAKE/in/", "format": "csv", "columns": {"d": "DATE", "e": "DATE"}}, "measures": {"from": {"min": "d"}, "to": {"max": "d"}, "e": {"min": "e"}}, ` + out,
+			[]string{"300001-01-01 (BC)|300000-01-01|2013-01-01"}},
 	} {
 		for _, parallelism := range []int{1, 2} {
 			t.Run(test.name, func(t *testing.T) {
@@ -65,6 +68,9 @@ func TestOddValues(t *testing.T) {
 func TestTimesThatDoNotFit(t *testing.T) {
 	for value, want := range map[string]string{
 		"2013-01-01|2013-01-01 23:59:59":               `"2013-01-01 23:59:59" is not DATE`,
+		"2013-01-02|2013-01-01 tide":                   `"2013-01-01 tide" is not DATE`,
+		"2013-01-03|2013-1-1x":                         `"2013-1-1x" is not DATE`,
+		"2013-01-04|300000-01-01 10:00":                `"300000-01-01 10:00" is not DATE`,
 		"2013-01-01 10:00:00|2013-01-01T10:00:00.5+02": `"2013-01-01T10:00:00.5+02" is not TIMESTAMP`,
 		"2013-01-01 10:00|2013-01-01 10:00-0530":       `"2013-01-01 10:00-0530" is not TIMESTAMP`,
 	} {

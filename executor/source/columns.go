@@ -269,7 +269,7 @@ var (
 		`bool_and(TRY_CAST(%[1]s AS HUGEINT) IS NOT NULL AND ` + whole + `)`,
 		`bool_and(TRY_CAST(%[1]s AS DOUBLE) IS NOT NULL)`,
 		`bool_and(lower(%[1]s) IN ('true', 'false'))`,
-		`bool_and(length(%[1]s) <= 10 AND TRY_CAST(%[1]s AS DATE) IS NOT NULL)`,
+		`bool_and(length(%[1]s) <= 10 AND TRY_CAST(%[1]s AS DATE) IS NOT NULL AND NOT regexp_matches(%[1]s, '[0-9][^0-9 ]+$'))`,
 		`bool_and(TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL)`,
 		`bool_or(CASE WHEN TRY_CAST(%[1]s AS TIMESTAMP) IS NOT NULL THEN regexp_matches(%[1]s, '` + offset + `') END)`,
 	}

@@ -169,11 +169,15 @@ func (s *textSource) fast(c Column, name string) (read, value string) {
 	return s.guarded(c, name)
 }
 
+// plainDate matches a date and nothing else.
+const plainDate = `^ *-?[0-9]+([-/ \\][0-9]+){2}( \(BC\))? *$`
+
 // changed is the condition that a conversion from text would leave a part of a value out; empty if none does.
 func changed(c Column, name string) string {
 	switch {
-	case c.Type == "DATE": // the time of day
-		return fmt.Sprintf("strlen(%[1]s) > 10 AND TRY_CAST(%[1]s AS TIMESTAMP) <> TRY_CAST(%[1]s AS DATE)", name)
+	case c.Type == "DATE": // the time of day, or what is none; years that no TIMESTAMP has stand alone
+		return fmt.Sprintf("(strlen(%[1]s) > 10 OR right(%[1]s, 1) NOT BETWEEN '0' AND '9') AND "+
+			"coalesce(TRY_CAST(%[1]s AS TIMESTAMP) <> TRY_CAST(TRY_CAST(%[1]s AS DATE) AS TIMESTAMP), NOT regexp_matches(%[1]s, '%[2]s'))", name, plainDate)
 	case c.Type == "TIMESTAMP": // the distance from UTC, which stands behind a colon
 		return fmt.Sprintf("strlen(%[1]s) > 16 AND (contains(%[1]s, '+') OR contains(substr(%[1]s, instr(%[1]s, ':')), '-')) AND "+
 			"regexp_matches(%[1]s, '%[2]s') AND NOT regexp_matches(%[1]s, '[-+]00(:?00)?$')", name, offset)
