@@ -23,27 +23,12 @@ import (
 //
 // Parts that are values have rows of their own in pieces, finest and partial, with the same keys: see values.go.
 
-// items is a comma-separated list.
-type items []string
-
-func (l *items) add(format string, args ...any) { *l = append(*l, fmt.Sprintf(format, args...)) }
-func (l items) String() string                  { return strings.Join(l, ", ") }
-
-// names is prefix0, prefix1, …
-func names(prefix string, n int) items {
-	var l items
-	for i := range n {
-		l.add("%s%d", prefix, i)
-	}
-	return l
-}
-
 // groupBy is the clause for the group keys; without any there is one group, even of no rows.
 func (s *shape) groupBy() string {
 	if len(s.keys) == 0 {
 		return ""
 	}
-	return " GROUP BY " + names("k", len(s.keys)).String()
+	return " GROUP BY " + engine.Numbered("k", len(s.keys)).String()
 }
 
 // sameGroup is the condition that two relations' rows are of one group.
@@ -57,25 +42,25 @@ func (s *shape) sameGroup(a, b string) string {
 
 // projection is the keys and arguments of the rows that pass the filter, and are in a window if there are windows.
 func (s *shape) projection(relation string) string {
-	var l items
+	var l engine.List
 	for i, key := range s.keys {
 		switch {
 		case key.parsed != nil:
-			l.add("CAST(%s AS %s) AS k%d", key.parsed.SQL(), stored(key.kind), i)
+			l.Add("CAST(%s AS %s) AS k%d", key.parsed.SQL(), stored(key.kind), i)
 		case key.name == aggregate.GroupingSet:
-			l.add("CAST(0 AS INTEGER) AS k%d", i)
+			l.Add("CAST(0 AS INTEGER) AS k%d", i)
 		}
 	}
 	for i, arg := range s.args {
 		if arg.parsed != nil {
-			l.add("CAST(%s AS %s) AS a%d", arg.sql(), summable(arg.kind), i)
+			l.Add("CAST(%s AS %s) AS a%d", arg.sql(), summable(arg.kind), i)
 		}
 	}
 	if s.time != nil {
-		l.add("%s AS t", micros(s.time.parsed.SQL(), s.time.kind))
+		l.Add("%s AS t", micros(s.time.parsed.SQL(), s.time.kind))
 	}
 	if len(l) == 0 {
-		l.add("true AS present")
+		l.Add("true AS present")
 	}
 	query := "SELECT " + l.String() + " FROM (" + relation + ") AS input"
 	if s.where != nil {
@@ -90,18 +75,18 @@ func (s *shape) projection(relation string) string {
 // partials is the query for partial aggregates of rows with keys and arguments: a row for each group. Parts that come in
 // rows of their own are missing.
 func (s *shape) partials(rows string) string {
-	l := append(names("k", len(s.keys)), s.partColumns()...)
+	l := append(engine.Numbered("k", len(s.keys)), s.partColumns()...)
 	return "SELECT " + l.String() + " FROM " + rows + s.groupBy()
 }
 
 // partColumns is the SQL that makes the parts of a group.
-func (s *shape) partColumns() items {
-	var l items
+func (s *shape) partColumns() engine.List {
+	var l engine.List
 	for i, p := range s.parts {
 		if p.extra() {
-			l.add("max(CAST(NULL AS %s)) AS p%d", s.partType(p), i)
+			l.Add("max(CAST(NULL AS %s)) AS p%d", s.partType(p), i)
 		} else {
-			l.add("%s AS p%d", s.aggregate(p), i)
+			l.Add("%s AS p%d", s.aggregate(p), i)
 		}
 	}
 	return l
@@ -144,12 +129,12 @@ func (t *stage) compute(ctx context.Context, session *engine.Session, sh *shape,
 // Floating-point numbers are added in the order in which one thread comes across them: sorting them inside the aggregate
 // would keep all of them in memory.
 func (s *shape) merged(pieces string) string {
-	l := names("k", len(s.keys))
+	l := engine.Numbered("k", len(s.keys))
 	for i, p := range s.parts {
 		if p.function == partValues {
-			l.add("max(CAST(NULL AS BIGINT)) AS p%d", i)
+			l.Add("max(CAST(NULL AS BIGINT)) AS p%d", i)
 		} else {
-			l.add("%s AS p%d", s.combine(i), i)
+			l.Add("%s AS p%d", s.combine(i), i)
 		}
 	}
 	means, values := s.means(), s.valueParts()
@@ -172,13 +157,13 @@ func (s *shape) withMeans(means []int, pieces string) string {
 	if len(means) == 0 {
 		return pieces
 	}
-	l := names("k", len(s.keys))
+	l := engine.Numbered("k", len(s.keys))
 	for _, i := range means {
-		l.add("%s AS m%d", s.combinedMean(i), i)
+		l.Add("%s AS m%d", s.combinedMean(i), i)
 	}
-	var columns items
+	var columns engine.List
 	for _, i := range means {
-		columns.add("means.m%d", i)
+		columns.Add("means.m%d", i)
 	}
 	return fmt.Sprintf("(SELECT pieces.*, %s FROM %s AS pieces JOIN (SELECT %s FROM %s%s) AS means ON %s)",
 		columns, pieces, l, pieces, s.groupBy(), s.sameGroup("pieces", "means"))

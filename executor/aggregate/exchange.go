@@ -46,8 +46,8 @@ func (s *shape) exchange(split int) []exchanged {
 }
 
 // exchangeKeys are the keys that decide where a group is merged: whatever may be of one session comes together.
-func (s *shape) exchangeKeys() items {
-	keys := names("k", len(s.keys))
+func (s *shape) exchangeKeys() engine.List {
+	keys := engine.Numbered("k", len(s.keys))
 	if s.window.Session != 0 {
 		return keys[1:]
 	}

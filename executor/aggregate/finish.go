@@ -38,9 +38,9 @@ func (s *shape) columns() (all []resultColumn, keys int) {
 // finish is the query for the result's rows, over the tables, in their order.
 func (s *shape) finish() string {
 	columns, _ := s.columns()
-	var l items
+	var l engine.List
 	for _, c := range columns {
-		l.add("%s AS %s", c.value, engine.Name(c.name))
+		l.Add("%s AS %s", c.value, engine.Name(c.name))
 	}
 	query := "SELECT " + l.String() + " FROM partial" + s.joins()
 	if s.having != nil {
@@ -52,7 +52,7 @@ func (s *shape) finish() string {
 // order is how result rows are put in order, and how many are kept of them: by the columns that the spec names, then, so
 // that the order does not depend on chance, by the keys.
 func (s *shape) order() string {
-	var l items
+	var l engine.List
 	for _, o := range s.orderBy {
 		direction, nulls := "ASC", "LAST"
 		if o.Descending {
@@ -61,12 +61,12 @@ func (s *shape) order() string {
 		if o.NullsFirst {
 			nulls = "FIRST"
 		}
-		l.add("%s %s NULLS %s", engine.Name(o.Name), direction, nulls)
+		l.Add("%s %s NULLS %s", engine.Name(o.Name), direction, nulls)
 	}
 	columns, keys := s.columns()
 	for _, c := range columns[:keys] {
 		if !slices.ContainsFunc(s.orderBy, func(o aggregate.Order) bool { return o.Name == c.name }) {
-			l.add("%s NULLS LAST", engine.Name(c.name))
+			l.Add("%s NULLS LAST", engine.Name(c.name))
 		}
 	}
 	var order string
@@ -85,11 +85,11 @@ func (p *parser) bindHaving(s *shape, inputs []column) error {
 		return p.err
 	}
 	var columns []column
-	var definitions items
+	var definitions engine.List
 	all, _ := s.columns()
 	for _, c := range all {
 		columns = append(columns, column{Name: c.name, Type: c.kind})
-		definitions.add("%s %s", engine.Name(c.name), c.kind)
+		definitions.Add("%s %s", engine.Name(c.name), c.kind)
 	}
 	if err := p.session.Exec(p.ctx, "CREATE TEMP TABLE result ("+definitions.String()+")"); err != nil {
 		return fmt.Errorf("bind having: %w", err)

@@ -74,10 +74,10 @@ func (t *stage) mergeFirst(ctx context.Context, session *engine.Session, sh *sha
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("read first rows: %w", err)
 	}
-	var l items
+	var l engine.List
 	columns, _ := sh.columns()
 	for _, c := range columns {
-		l.add("CAST(%[1]s AS %[2]s) AS %[1]s", engine.Name(c.name), c.kind)
+		l.Add("CAST(%[1]s AS %[2]s) AS %[1]s", engine.Name(c.name), c.kind)
 	}
 	query := fmt.Sprintf("FROM (SELECT %s FROM read_parquet(%s, hive_partitioning=false))%s", l, engine.Literals(paths), sh.order())
 	w := t.finalWriter(session)

@@ -34,18 +34,18 @@ func (s *shape) coarser() bool {
 
 // spread is the query for a relation's rows in all the groups of the result that they are in, but for sessions.
 func (s *shape) spread(relation string) string {
-	var replaced items
+	var replaced engine.List
 	from := relation + " AS finest"
 	if s.window.Overlap() > 1 {
-		replaced.add("finest.k0 - earlier.by AS k0")
+		replaced.Add("finest.k0 - earlier.by AS k0")
 		from += fmt.Sprintf(" CROSS JOIN (SELECT range * %d AS by FROM range(%d)) AS earlier", s.window.Step(), s.window.Overlap())
 	}
 	if len(s.sets) > 0 {
 		for i := range s.groups() {
 			k := s.firstGroup() + i
-			replaced.add("CASE WHEN grouping.has%[1]d THEN finest.k%[1]d END AS k%[1]d", k)
+			replaced.Add("CASE WHEN grouping.has%[1]d THEN finest.k%[1]d END AS k%[1]d", k)
 		}
-		replaced.add("grouping.number AS k%d", len(s.keys)-1)
+		replaced.Add("grouping.number AS k%d", len(s.keys)-1)
 		from += " CROSS JOIN " + s.setTable()
 	}
 	if len(replaced) == 0 {
@@ -56,17 +56,17 @@ func (s *shape) spread(relation string) string {
 
 // setTable is the grouping sets as rows.
 func (s *shape) setTable() string {
-	columns := items{"number"}
+	columns := engine.List{"number"}
 	for i := range s.groups() {
-		columns.add("has%d", s.firstGroup()+i)
+		columns.Add("has%d", s.firstGroup()+i)
 	}
-	var rows items
+	var rows engine.List
 	for number, has := range s.sets {
-		row := items{fmt.Sprintf("CAST(%d AS INTEGER)", number)}
+		row := engine.List{fmt.Sprintf("CAST(%d AS INTEGER)", number)}
 		for _, h := range has {
-			row.add("%t", h)
+			row.Add("%t", h)
 		}
-		rows.add("(%s)", row)
+		rows.Add("(%s)", row)
 	}
 	return fmt.Sprintf("(VALUES %s) AS grouping(%s)", rows, columns)
 }
@@ -77,24 +77,24 @@ func (s *shape) nothing() string {
 	if s.window.Windowed() {
 		return ""
 	}
-	var rows items
+	var rows engine.List
 	parts := s.partColumns()
 	for i, arg := range s.args {
-		rows.add("CAST(NULL AS %s) AS a%d", summable(arg.kind), i)
+		rows.Add("CAST(NULL AS %s) AS a%d", summable(arg.kind), i)
 	}
 	if len(rows) == 0 {
-		rows.add("true AS present")
+		rows.Add("true AS present")
 	}
 	var queries []string
 	for number, has := range s.sets {
 		if slices.Contains(has, true) {
 			continue
 		}
-		var l items
+		var l engine.List
 		for i := range s.groups() {
-			l.add("CAST(NULL AS %s) AS k%d", stored(s.keys[i].kind), i)
+			l.Add("CAST(NULL AS %s) AS k%d", stored(s.keys[i].kind), i)
 		}
-		l.add("CAST(%d AS INTEGER) AS k%d", number, len(s.keys)-1)
+		l.Add("CAST(%d AS INTEGER) AS k%d", number, len(s.keys)-1)
 		queries = append(queries, "SELECT "+strings.Join(slices.Concat(l, parts), ", ")+" FROM (SELECT "+rows.String()+" WHERE false)")
 	}
 	return strings.Join(queries, " UNION ALL BY NAME ")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/jobs/aggregate"
 )
 
@@ -53,7 +54,7 @@ func (p part) accuracy() string {
 // buildTop is the query for rows of keys and part i, the most frequent values, of rows with arguments.
 func (s *shape) buildTop(i int, rows string) string {
 	p := s.parts[i]
-	keys := names("k", len(s.keys))
+	keys := engine.Numbered("k", len(s.keys))
 	suffix, as := hashed(s.args[p.arg].kind)
 	counted := append(keys[:len(keys):len(keys)], fmt.Sprintf("CAST(a%d AS %s) AS v", p.arg, as), "count(*) AS n")
 	if suffix == "double" { // as text, like all that is no long

@@ -98,12 +98,12 @@ func (s *shape) gatherStaged(ctx context.Context, session *engine.Session, inser
 func (s *shape) measureStaging(ctx context.Context, session *engine.Session) (e extent, err error) {
 	groups := "CAST(1 AS BIGINT)"
 	if len(s.keys) > 0 {
-		groups = fmt.Sprintf("approx_count_distinct(hash(%s))", names("k", len(s.keys)))
+		groups = fmt.Sprintf("approx_count_distinct(hash(%s))", engine.Numbered("k", len(s.keys)))
 	}
-	l := items{"count(*)", groups}
+	l := engine.List{"count(*)", groups}
 	for _, p := range s.parts {
 		if p.function == aggregate.ApproxTopK && s.args[p.arg].kind == "VARCHAR" {
-			l.add("CAST(coalesce(avg(strlen(a%d)), 0) AS BIGINT)", p.arg)
+			l.Add("CAST(coalesce(avg(strlen(a%d)), 0) AS BIGINT)", p.arg)
 		}
 	}
 	err = session.Query(ctx, "SELECT "+l.String()+" FROM staging", func(values []driver.Value) error {
@@ -126,37 +126,37 @@ func (s *shape) measureStaging(ctx context.Context, session *engine.Session) (e 
 }
 
 // pieceColumns defines the columns of partial aggregates.
-func (s *shape) pieceColumns() items {
-	l := items{"split INTEGER"}
+func (s *shape) pieceColumns() engine.List {
+	l := engine.List{"split INTEGER"}
 	for i, key := range s.keys {
-		l.add("k%d %s", i, stored(key.kind))
+		l.Add("k%d %s", i, stored(key.kind))
 	}
 	for i, p := range s.parts {
-		l.add("p%d %s", i, s.partType(p))
+		l.Add("p%d %s", i, s.partType(p))
 		if p.function == partValues {
-			l.add("v%d %s", i, stored(s.args[p.arg].kind))
+			l.Add("v%d %s", i, stored(s.args[p.arg].kind))
 		}
 	}
 	return l
 }
 
 // partialColumns are the columns of the table partial.
-func (s *shape) partialColumns() items {
-	l := names("k", len(s.keys))
+func (s *shape) partialColumns() engine.List {
+	l := engine.Numbered("k", len(s.keys))
 	for i, p := range s.parts {
-		l.add("p%d", i)
+		l.Add("p%d", i)
 		if p.function == partValues {
-			l.add("v%d", i)
+			l.Add("v%d", i)
 		}
 	}
 	return l
 }
 
 // rowKeys are the columns that tell apart what is one row once it is merged.
-func (s *shape) rowKeys() items {
-	l := names("k", len(s.keys))
+func (s *shape) rowKeys() engine.List {
+	l := engine.Numbered("k", len(s.keys))
 	for _, i := range s.valueParts() {
-		l.add("v%d", i)
+		l.Add("v%d", i)
 	}
 	return l
 }
@@ -197,7 +197,7 @@ func (t *stage) mergePieces(ctx context.Context, session *engine.Session, s *sha
 			into = "INSERT INTO " + table + " BY NAME "
 		}
 		if partitions > 1 {
-			part = fmt.Sprintf("(FROM %s WHERE hash(%s) %% %d = %d)", pieces, names("k", len(s.keys)), partitions, i)
+			part = fmt.Sprintf("(FROM %s WHERE hash(%s) %% %d = %d)", pieces, engine.Numbered("k", len(s.keys)), partitions, i)
 		}
 		if err := session.Exec(ctx, into+"SELECT 0 AS split, * FROM ("+s.merged(part)+")"); err != nil {
 			return err
@@ -209,10 +209,10 @@ func (t *stage) mergePieces(ctx context.Context, session *engine.Session, s *sha
 // listBytes is about how much memory it takes to merge a table of partial aggregates with lists.
 func (s *shape) listBytes(ctx context.Context, session *engine.Session, pieces string) (bytes int64, err error) {
 	const perRow, perList = 128, 192 // of a hash table, and of a list of one
-	l := items{fmt.Sprintf("count(*) * %d", perRow)}
+	l := engine.List{fmt.Sprintf("count(*) * %d", perRow)}
 	for i, p := range s.parts {
 		if p.sketch() {
-			l.add("CAST(coalesce(sum(octet_length(p%[1]d) * 2 + %[2]d), 0) AS BIGINT)", i, perList)
+			l.Add("CAST(coalesce(sum(octet_length(p%[1]d) * 2 + %[2]d), 0) AS BIGINT)", i, perList)
 		}
 	}
 	err = session.Query(ctx, "SELECT "+l.String()+" FROM "+pieces, func(values []driver.Value) error {

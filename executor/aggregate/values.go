@@ -17,16 +17,16 @@ import (
 // buildValues is the query for the rows of part i, of rows with arguments.
 func (s *shape) buildValues(i int, rows string) string {
 	p := s.parts[i]
-	l := names("k", len(s.keys))
+	l := engine.Numbered("k", len(s.keys))
 	by := append(l[:len(l):len(l)], fmt.Sprintf("v%d", i))
-	l.add("CAST(a%d AS %s) AS v%d", p.arg, stored(s.args[p.arg].kind), i)
-	l.add("count(*) AS p%d", i)
+	l.Add("CAST(a%d AS %s) AS v%d", p.arg, stored(s.args[p.arg].kind), i)
+	l.Add("count(*) AS p%d", i)
 	return fmt.Sprintf("SELECT %s FROM %s WHERE a%d IS NOT NULL GROUP BY %s", l, rows, p.arg, by)
 }
 
 // mergeValues is the query that merges the rows of part i.
 func (s *shape) mergeValues(i int, pieces string) string {
-	l := append(names("k", len(s.keys)), fmt.Sprintf("v%d", i))
+	l := append(engine.Numbered("k", len(s.keys)), fmt.Sprintf("v%d", i))
 	return fmt.Sprintf("SELECT %[1]s, CAST(sum(p%[2]d) AS BIGINT) AS p%[2]d FROM %[3]s WHERE p%[2]d IS NOT NULL GROUP BY %[1]s", l, i, pieces)
 }
 
@@ -74,14 +74,14 @@ func (s *shape) settle(ctx context.Context, session *engine.Session) error {
 }
 
 func (s *shape) countValues(i int) string {
-	l := append(names("k", len(s.keys)), "count(*) AS different")
+	l := append(engine.Numbered("k", len(s.keys)), "count(*) AS different")
 	return fmt.Sprintf("SELECT %s FROM partial WHERE p%d IS NOT NULL%s", l, i, s.groupBy())
 }
 
 // rankValues is the statements that make the table result of part i with quantiles. The rank r of n values lies at
 // position r (n-1), counted from 0; between two positions, it is interpolated.
 func (s *shape) rankValues(i int) string {
-	keys := names("k", len(s.keys))
+	keys := engine.Numbered("k", len(s.keys))
 	order := append(keys[:len(keys):len(keys)], "v")
 	for k := range order {
 		order[k] += " NULLS LAST"
@@ -98,13 +98,13 @@ func (s *shape) rankValues(i int) string {
 		at := func(end string) string {
 			return fmt.Sprintf("max(v) FILTER (WHERE e - n <= b + %[1]s(%[2]s) AND b + %[1]s(%[2]s) < e)", end, position)
 		}
-		l.add("%s AS low%d", at("floor"), number)
-		l.add("%s AS high%d", at("ceil"), number)
-		l.add("any_value(%[1]s - floor(%[1]s)) AS share%[2]d", position, number)
+		l.Add("%s AS low%d", at("floor"), number)
+		l.Add("%s AS high%d", at("ceil"), number)
+		l.Add("any_value(%[1]s - floor(%[1]s)) AS share%[2]d", position, number)
 	}
 	results := append(keys[:len(keys):len(keys)], "different")
 	for number := range s.ranks(i) {
-		results.add("CASE WHEN share%[1]d = 0 OR low%[1]d = high%[1]d THEN low%[1]d ELSE low%[1]d * (1 - share%[1]d) + high%[1]d * share%[1]d END AS q%[1]d", number)
+		results.Add("CASE WHEN share%[1]d = 0 OR low%[1]d = high%[1]d THEN low%[1]d ELSE low%[1]d * (1 - share%[1]d) + high%[1]d * share%[1]d END AS q%[1]d", number)
 	}
 	group := ""
 	if len(keys) > 0 {
@@ -115,8 +115,8 @@ func (s *shape) rankValues(i int) string {
 		ends, totals, s.groupBy(), i, results, l, s.sameGroup("ends", "totals"), group)
 }
 
-func prefixed(prefix string, l items) items {
-	all := make(items, len(l))
+func prefixed(prefix string, l engine.List) engine.List {
+	all := make(engine.List, len(l))
 	for i, item := range l {
 		all[i] = prefix + item
 	}

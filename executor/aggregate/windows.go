@@ -35,11 +35,11 @@ func micros(sql, kind string) string {
 
 // pane is the query for rows in panes, of rows with a column t; those that are in none are left out.
 func (s *shape) pane(rows string) string {
-	var l items
-	l.add("t - (t %% %[1]d + %[1]d) %% %[1]d AS k0", s.window.Step())
+	var l engine.List
+	l.Add("t - (t %% %[1]d + %[1]d) %% %[1]d AS k0", s.window.Step())
 	for i, arg := range s.args {
 		if arg.parsed == nil {
-			l.add("t AS a%d", i)
+			l.Add("t AS a%d", i)
 		}
 	}
 	first, last := s.window.Times()
@@ -72,7 +72,7 @@ func (s *shape) joinSessions(ctx context.Context, session *engine.Session, relat
 
 // sessions is the query for the start of the session of each group of pieces.
 func (s *shape) sessions(pieces string) string {
-	keys := names("k", len(s.keys))
+	keys := engine.Numbered("k", len(s.keys))
 	over := "ORDER BY low, k0 ROWS BETWEEN UNBOUNDED PRECEDING AND "
 	if others := keys[1:]; len(others) > 0 {
 		over = "PARTITION BY " + others.String() + " " + over

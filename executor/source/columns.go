@@ -322,10 +322,10 @@ func answer(ctx context.Context, session *engine.Session, read string, names, qu
 	if len(names) == 0 {
 		return nil, nil
 	}
-	var l items
+	var l engine.List
 	for _, name := range names {
 		for _, question := range questions {
-			l.add(question+" FILTER (WHERE %[1]s IS NOT NULL)", engine.Name(name))
+			l.Add(question+" FILTER (WHERE %[1]s IS NOT NULL)", engine.Name(name))
 		}
 	}
 	all := map[string][]bool{}

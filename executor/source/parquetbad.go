@@ -49,13 +49,13 @@ const badPage = 1000
 
 // report hands the bad rows of one file on, and says whether there were any.
 func (s *parquetSource) report(ctx context.Context, b *parquetBatch, part rowGroups, doubtful []Column, conditions []string) (found bool, err error) {
-	values, text := items{"file_row_number"}, items{}
+	values, text := engine.List{"file_row_number"}, engine.List{}
 	for i, c := range doubtful {
-		values.add("CASE WHEN %s THEN CAST(%s AS VARCHAR) END", conditions[i], parquet.Name(b.layout.find(c.Name)))
+		values.Add("CASE WHEN %s THEN CAST(%s AS VARCHAR) END", conditions[i], parquet.Name(b.layout.find(c.Name)))
 	}
 	for i, keep := range b.layout.keep {
 		if keep {
-			text.add("%s: %s", engine.Literal(b.layout.names[i]), parquet.Name(i))
+			text.Add("%s: %s", engine.Literal(b.layout.names[i]), parquet.Name(i))
 		}
 	}
 	next := int64(0) // row to look at

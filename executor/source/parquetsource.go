@@ -307,17 +307,17 @@ func (s *parquetSource) fits(b *parquetBatch) error {
 }
 
 // items are the used columns of a batch with their types. Those that it lacks are missing.
-func (s *parquetSource) items(b *parquetBatch, convert func(c Column, from, name string) string) items {
-	var l items
+func (s *parquetSource) items(b *parquetBatch, convert func(c Column, from, name string) string) engine.List {
+	var l engine.List
 	for _, c := range s.columns {
 		value := "NULL"
 		if b != nil {
 			value = s.value(b, c, convert)
 		}
-		l.add("CAST(%s AS %s) AS %s", value, c.Type, engine.Name(c.Name))
+		l.Add("CAST(%s AS %s) AS %s", value, c.Type, engine.Name(c.Name))
 	}
 	if len(l) == 0 {
-		l.add("true AS present")
+		l.Add("true AS present")
 	}
 	return l
 }
@@ -385,10 +385,10 @@ func (s *parquetSource) readable(ctx context.Context, b *parquetBatch) error {
 		if part.path == "" {
 			continue
 		}
-		var l items
+		var l engine.List
 		for i, keep := range b.layout.keep {
 			if keep {
-				l.add("count(%s)", parquet.Name(i))
+				l.Add("count(%s)", parquet.Name(i))
 			}
 		}
 		if err := s.Session.Exec(ctx, "SELECT "+l.String()+" FROM "+readParquet(part.path)); err != nil {

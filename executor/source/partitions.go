@@ -78,9 +78,9 @@ func (t *Source) Prune(ctx context.Context, set *input.Set, columns []Column) (_
 	if err != nil {
 		return nil, err
 	}
-	var values items
+	var values engine.List
 	for i, c := range columns {
-		values.add("CAST(v%d AS %s) AS %s", i, c.Type, engine.Name(c.Name))
+		values.Add("CAST(v%d AS %s) AS %s", i, c.Type, engine.Name(c.Name))
 	}
 	without := map[int]bool{}
 	for _, term := range terms {
@@ -124,7 +124,7 @@ func within(e *expression.Expression, columns []Column) bool {
 
 // loadFolders makes a table of the values of all folders, as text.
 func loadFolders(ctx context.Context, session *engine.Session, set *input.Set, columns []Column) error {
-	table := names("v", len(columns))
+	table := engine.Numbered("v", len(columns))
 	for i := range table {
 		table[i] += " VARCHAR"
 	}

@@ -37,7 +37,7 @@ func (s *textSource) relation(b *batch, convert converter) string {
 
 // items are the columns' values. source names where they come from: empty if there are none.
 func (s *textSource) items(convert converter, source func(Column) string) string {
-	var l items
+	var l engine.List
 	for _, c := range s.columns {
 		value := "CAST(NULL AS " + c.Type + ")"
 		if name := source(c); c.Partition && name != "" {
@@ -45,7 +45,7 @@ func (s *textSource) items(convert converter, source func(Column) string) string
 		} else if name != "" {
 			_, value = convert(c, name)
 		}
-		l.add("%s AS %s", value, engine.Name(c.Name))
+		l.Add("%s AS %s", value, engine.Name(c.Name))
 	}
 	if len(l) == 0 {
 		return "true AS present"
@@ -77,15 +77,15 @@ func (s *textSource) reader(c *chunk, convert converter) string {
 	if s.rows.Dialect.CSV {
 		return s.csvReader(c, convert)
 	}
-	var l items
+	var l engine.List
 	for _, col := range s.columns {
 		if !col.Partition {
 			read, _ := convert(col, "")
-			l.add("%s: %s", engine.Literal(col.Name), engine.Literal(read))
+			l.Add("%s: %s", engine.Literal(col.Name), engine.Literal(read))
 		}
 	}
 	if len(l) == 0 {
-		l.add("'any': 'VARCHAR'") // rows are counted, and nothing else
+		l.Add("'any': 'VARCHAR'") // rows are counted, and nothing else
 	}
 	return fmt.Sprintf("read_json(%s, format='newline_delimited', records='true', auto_detect=false, hive_partitioning=false, maximum_object_size=%d, columns={%s})",
 		engine.Literal(c.path), widestJSON, l)
@@ -98,12 +98,12 @@ func (s *textSource) csvReader(c *chunk, convert converter) string {
 			kinds[i], _ = convert(col, "")
 		}
 	}
-	var l items
+	var l engine.List
 	for i, kind := range kinds {
 		if kind == "" {
 			kind = "VARCHAR"
 		}
-		l.add("'%s': %s", fieldName(i), engine.Literal(kind))
+		l.Add("'%s': %s", fieldName(i), engine.Literal(kind))
 	}
 	in := s.Input
 	nulls := append(slices.Clone(in.NullValues), "")

@@ -127,9 +127,9 @@ func (p *parquetFiles) possible(ctx context.Context, f *filter, groups []rowGrou
 
 // loadBounds makes a table of what the footers say, with limits as text.
 func (p *parquetFiles) loadBounds(ctx context.Context, f *filter, groups []rowGroup, layouts []*layout) error {
-	definitions := items{"n BIGINT", "layout BIGINT", "total BIGINT"}
+	definitions := engine.List{"n BIGINT", "layout BIGINT", "total BIGINT"}
 	for i := range f.columns {
-		definitions.add("low%d VARCHAR, high%d VARCHAR, nulls%d BIGINT", i, i, i)
+		definitions.Add("low%d VARCHAR, high%d VARCHAR, nulls%d BIGINT", i, i, i)
 	}
 	if err := p.Session.Exec(ctx, "CREATE TEMP TABLE bounds ("+definitions.String()+")"); err != nil {
 		return err

@@ -167,7 +167,7 @@ func (s *sieve) judgeValues() error {
 	if width == 0 {
 		return nil
 	}
-	table := names("v", width)
+	table := engine.Numbered("v", width)
 	for i := range table {
 		table[i] += " VARCHAR"
 	}
@@ -210,13 +210,13 @@ func (s *sieve) verdicts() string {
 		if len(cases) == 0 {
 			return "SELECT 0, 0, '' LIMIT 0"
 		}
-		var values items
+		var values engine.List
 		for i := range s.columns {
-			values.add("v%d", i)
+			values.Add("v%d", i)
 		}
 		return "SELECT n, verdict, list_value(" + values.String() + ")[verdict + 1] FROM (SELECT *, CASE " + strings.Join(cases, " ") + " END AS verdict FROM suspects) WHERE verdict IS NOT NULL"
 	}
-	var members, texts, wanted items
+	var members, texts, wanted engine.List
 	for i, c := range s.columns {
 		if c.Partition {
 			continue
@@ -226,8 +226,8 @@ func (s *sieve) verdicts() string {
 			continue
 		}
 		path := engine.Literal("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(c.Name))
-		members.add("json_extract(v0, %[2]s) AS j%[1]d, json_extract_string(v0, %[2]s) AS t%[1]d", i, path)
-		texts.add("WHEN %d THEN t%d", i, i)
+		members.Add("json_extract(v0, %[2]s) AS j%[1]d, json_extract_string(v0, %[2]s) AS t%[1]d", i, path)
+		texts.Add("WHEN %d THEN t%d", i, i)
 		name := fmt.Sprintf("t%d", i)
 		condition := misfit(c, name)
 		if s.native(c) {

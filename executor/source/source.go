@@ -2,9 +2,7 @@ package source
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/expression"
@@ -96,18 +94,3 @@ func ReadAhead(memory int64) storage.ReadAhead {
 
 // at is the pointer to a part of the input in the spec.
 func (t *Source) at(field string) string { return t.Pointer + "/" + field }
-
-// items is a comma-separated list of SQL.
-type items []string
-
-func (l *items) add(format string, args ...any) { *l = append(*l, fmt.Sprintf(format, args...)) }
-func (l items) String() string                  { return strings.Join(l, ", ") }
-
-// names is prefix0, prefix1, …
-func names(prefix string, n int) items {
-	var l items
-	for i := range n {
-		l.add("%s%d", prefix, i)
-	}
-	return l
-}
