@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tidemill/tidemill/storage"
+	"github.com/tidemill/tidemill/storage/faults"
 )
 
 func TestCounter(t *testing.T) {
@@ -34,9 +35,9 @@ func TestCounter(t *testing.T) {
 			return body.Close()
 		}, storage.Totals{Requests: 3, Errors: 1, BytesRead: 7, BytesWritten: 10}},
 		{"body that breaks", func() error {
-			f.fail = func(what string) bool { return what == "read" }
+			f.script = func(faults.Call) faults.Fault { return faults.Fault{Effect: faults.Cut, After: 5} }
 			_, _, _ = storage.ReadAll(t.Context(), c, "k", 100)
-			f.fail = func(string) bool { return false }
+			f.script = never
 			return nil
 		}, storage.Totals{Requests: 4, Errors: 2, BytesRead: 12, BytesWritten: 10}},
 		{"stat, list, copy, delete", func() error {

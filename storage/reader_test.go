@@ -21,7 +21,7 @@ func TestReaderGivesTheRange(t *testing.T) {
 	s := storage.WithRetry(f, patient)
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
-		f.fail = func(string) bool { return false }
+		f.script = never
 		data := rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "data")
 		obj, err := storage.WriteAll(ctx, below, "k", data, storage.Always)
 		if err != nil {
@@ -37,7 +37,7 @@ func TestReaderGivesTheRange(t *testing.T) {
 			Chunk:    rapid.Int64Range(1, 250).Draw(t, "chunk"),
 			Parallel: rapid.IntRange(1, 5).Draw(t, "parallel"),
 		}
-		f.fail = drawFaults(t)
+		f.script = drawFaults(t)
 		r := storage.NewReader(ctx, s, obj, storage.Range{Offset: int64(offset), Length: int64(length)}, ahead)
 		var got bytes.Buffer
 		if rapid.Bool().Draw(t, "small reads") {

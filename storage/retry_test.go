@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tidemill/tidemill/storage"
+	"github.com/tidemill/tidemill/storage/faults"
 )
 
 var quick = storage.Backoff{Attempts: 3, Base: time.Microsecond, Max: time.Microsecond}
@@ -23,7 +24,7 @@ func TestBackoff(t *testing.T) {
 		f, _ := newFaulty(t)
 		var tries []time.Duration
 		start := time.Now()
-		f.fail = func(string) bool { tries = append(tries, time.Since(start)); return true }
+		f.script = func(c faults.Call) faults.Fault { tries = append(tries, time.Since(start)); return refuse(c) }
 		s := storage.WithRetry(f, storage.Backoff{Attempts: 6, Base: time.Second, Max: 5 * time.Second})
 		_, err := s.Stat(t.Context(), "k")
 		if !errors.Is(err, storage.ErrUnavailable) || !strings.HasPrefix(err.Error(), "give up after 6 attempts: ") {
@@ -71,7 +72,7 @@ func (a asking) Stat(context.Context, string) (storage.Object, error) {
 func TestContextEndsTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, _ := newFaulty(t)
-		f.fail = func(string) bool { return true }
+		f.script = refuse
 		s := storage.WithRetry(f, storage.Backoff{Attempts: 100, Base: time.Hour, Max: time.Hour})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -89,7 +90,7 @@ func TestContextEndsTheWait(t *testing.T) {
 func TestFinalErrorsAreNotRetried(t *testing.T) {
 	f, _ := newFaulty(t)
 	calls := 0
-	f.fail = func(string) bool { calls++; return false }
+	f.script = func(faults.Call) faults.Fault { calls++; return faults.Fault{} }
 	s := storage.WithRetry(f, quick)
 	if _, err := s.Stat(t.Context(), "none"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("got error %v, want ErrNotFound", err)
@@ -113,21 +114,23 @@ func TestListingsGoOn(t *testing.T) {
 	}
 	s := storage.WithRetry(f, quick)
 	rapid.Check(t, func(t *rapid.T) {
-		faults := rapid.SliceOfN(rapid.IntRange(0, 2), 0, 100).Draw(t, "faults before each object")
-		row := 0
-		f.fail = func(string) bool {
-			if len(faults) == 0 {
-				return false
-			}
-			if faults[0] > 0 && row < quick.Attempts-1 {
-				faults[0]--
-				row++
-				return true
-			}
-			faults, row = faults[1:], 0
-			return false
-		}
+		cuts := rapid.SliceOfN(rapid.Int64Range(0, 3), 0, 100).Draw(t, "objects before each fault")
 		var got []string
+		failures, seen := -1, 0 // calls that broke since the listing moved on to there
+		f.script = func(faults.Call) faults.Fault {
+			if failures++; len(got) > seen {
+				failures, seen = 1, len(got)
+			}
+			if len(cuts) == 0 || failures == quick.Attempts-1 && len(got) == len(want) {
+				return faults.Fault{}
+			}
+			after := cuts[0]
+			cuts = cuts[1:]
+			if failures == quick.Attempts-1 {
+				after = max(after, 1)
+			}
+			return faults.Fault{Effect: faults.Cut, After: after}
+		}
 		for obj, err := range s.List(context.Background(), "", "") {
 			if err != nil {
 				t.Fatal(err)
@@ -138,7 +141,7 @@ func TestListingsGoOn(t *testing.T) {
 			t.Fatalf("got %q, want %q", got, want)
 		}
 	})
-	f.fail = func(string) bool { return true }
+	f.script = refuse
 	for _, err := range s.List(t.Context(), "", "") {
 		if !errors.Is(err, storage.ErrUnavailable) {
 			t.Errorf("got error %v, want ErrUnavailable", err)
@@ -149,19 +152,21 @@ func TestListingsGoOn(t *testing.T) {
 // patient outlasts what drawFaults can do.
 var patient = storage.Backoff{Attempts: 21, Base: time.Microsecond, Max: time.Microsecond}
 
-// drawFaults lets up to 20 calls fail, one in every few.
-func drawFaults(t *rapid.T) func(string) bool {
-	faults := rapid.SliceOfN(rapid.IntRange(0, 3), 0, 20).Draw(t, "calls before each fault")
-	return func(string) bool {
-		if len(faults) == 0 {
-			return false
+// drawFaults lets up to 20 calls fail, in every way.
+func drawFaults(t *rapid.T) faults.Script {
+	left := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) faults.Fault {
+		return faults.Fault{
+			Effect: rapid.SampledFrom([]faults.Effect{faults.None, faults.Refuse, faults.Lose, faults.Cut, faults.Cut}).Draw(t, "effect"),
+			After:  rapid.Int64Range(0, 100).Draw(t, "after"),
 		}
-		if faults[0] > 0 {
-			faults[0]--
-			return false
+	}), 0, 20).Draw(t, "faults")
+	return func(faults.Call) faults.Fault {
+		if len(left) == 0 {
+			return faults.Fault{}
 		}
-		faults = faults[1:]
-		return true
+		first := left[0]
+		left = left[1:]
+		return first
 	}
 }
 
@@ -171,7 +176,7 @@ func TestReadsUnderFaults(t *testing.T) {
 	s := storage.WithRetry(f, patient)
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
-		f.fail = func(string) bool { return false }
+		f.script = never
 		data := rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "data")
 		obj, err := storage.WriteAll(ctx, below, "k", data, storage.Always)
 		if err != nil {
@@ -185,7 +190,7 @@ func TestReadsUnderFaults(t *testing.T) {
 		}
 		r := storage.Range{Offset: int64(offset), Length: int64(length)}
 
-		f.fail = drawFaults(t)
+		f.script = drawFaults(t)
 		body, described, err := s.Get(ctx, "k", r)
 		if err != nil {
 			t.Fatal(err)
@@ -269,19 +274,23 @@ func TestConditionalPutsAreSettled(t *testing.T) {
 				}
 				cond = storage.IfMatch(obj.ETag)
 			}
-			f.late = tt.late
-			puts := 0
-			f.fail = func(what string) bool {
-				if what != "put" {
-					return false
+			effect := faults.Refuse
+			if tt.late {
+				effect = faults.Lose
+			}
+			f.script = func(c faults.Call) faults.Fault {
+				if c.Label != "put" {
+					return faults.Fault{}
 				}
-				puts++
-				if puts == 2 && tt.between != "" {
+				if c.N == 2 && tt.between != "" {
 					if _, err := storage.WriteAll(t.Context(), below, "k", []byte(tt.between), storage.Always); err != nil {
 						t.Error(err)
 					}
 				}
-				return puts <= tt.faults
+				if c.N > tt.faults {
+					return faults.Fault{}
+				}
+				return faults.Fault{Effect: effect}
 			}
 			obj, err := storage.WriteAll(t.Context(), storage.WithRetry(f, quick), "k", []byte("mine"), cond)
 			if !errors.Is(err, tt.kind) {
@@ -301,8 +310,12 @@ func TestConditionalPutsAreSettled(t *testing.T) {
 func TestPlainPutsAreRepeated(t *testing.T) {
 	f, below := newFaulty(t)
 	puts := 0
-	f.late = true
-	f.fail = func(string) bool { puts++; return puts < 3 }
+	f.script = func(faults.Call) faults.Fault {
+		if puts++; puts < 3 {
+			return faults.Fault{Effect: faults.Lose}
+		}
+		return faults.Fault{}
+	}
 	if _, err := storage.WriteAll(t.Context(), storage.WithRetry(f, quick), "k", []byte("x"), storage.Always); err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,8 @@ func (s *store) Get(ctx context.Context, key string, r storage.Range) (io.ReadCl
 	return nil, storage.Object{}, lost
 }
 
-// cutBody breaks off after so many bytes, unless it ends before that.
+// cutBody breaks off after so many bytes, unless it ends before that. The error comes with the last of them, as the
+// contract of io.Reader allows.
 type cutBody struct {
 	io.ReadCloser
 	left int64
@@ -116,7 +117,9 @@ func (b *cutBody) Read(p []byte) (int, error) {
 		return 0, b.lost
 	}
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
+	if b.left -= int64(n); b.left == 0 && err == nil {
+		err = b.lost
+	}
 	return n, err
 }
 
