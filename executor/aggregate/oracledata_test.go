@@ -44,12 +44,12 @@ type table struct {
 	partition int // the column in the path; -1: none
 }
 
-var words = []string{"", "a", "A", "ab", "ä", "ß", "日本", "🌊 tide", "x,y", `say "no"`, "line\nbreak", "NA", "null", "\\", "'", "a b", "Ω≈ç", "0", "-1", "true"}
+var words = []string{"", "a", "A", "ab", "ä", "ß", "日本", "🌊 tide", "x,y", `say "no"`, "line\nbreak", "cr\r\nlf", " padded ", "NA", "null", "\\", "'", "a b", "Ω≈ç", "0", "-1", "true"}
 
 func plainValue(text string) value { return value{sql: text, text: text, json: text} }
 
 func quotedJSON(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`).Replace(text) + `"`
 }
 
 func typed(kind, text string) value {
