@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/tidemill/tidemill/executor/aggregate/segment"
 	"github.com/tidemill/tidemill/executor/commit"
@@ -50,19 +52,34 @@ func (t *stage) planIncrement(ctx context.Context, session *engine.Session, sh *
 		return nil, err
 	}
 	if base != nil && len(fresh.Files) == 0 {
-		t.report("nothing new", 1)
-		return proto.Encode(&proto.AggregatePlanOutput{Committed: t.output.Describe(base), Splits: 1, Partitions: 1}), nil
-	}
-	p, fingerprint, err := t.planFiles(ctx, session, sh, fresh, smallestSplit)
-	if err != nil {
-		return nil, err
-	}
-	if base != nil && base.State.Fingerprint != fingerprint {
-		t.readsEverything(base, "the new files have columns of other types, or the engine divides groups in another way")
-		if p, fingerprint, err = t.planAgain(ctx, session, set, smallestSplit); err != nil {
+		finish, err := t.finishing()
+		if err != nil {
 			return nil, err
 		}
+		if base.State.Finish == finish {
+			t.report("nothing new", 1)
+			return proto.Encode(&proto.AggregatePlanOutput{Committed: t.output.Describe(base), Splits: 1, Partitions: 1}), nil
+		}
+	}
+	look := fresh
+	if len(fresh.Files) == 0 {
+		look = set
+	}
+	p, fingerprint, err := t.planFiles(ctx, session, sh, fresh, look, smallestSplit)
+	if base != nil && (unfit(err) || err == nil && fingerprint != base.State.Fingerprint) {
+		// By themselves the new files may look otherwise than beside the others: a column is in none of them, or empty.
+		p, fingerprint, err = t.planAgain(ctx, session, fresh, set, smallestSplit)
+	}
+	if base != nil && (unfit(err) || err == nil && fingerprint != base.State.Fingerprint) {
+		t.readsEverything(base, "with the new files, columns have other types, or the engine divides groups in another way")
 		base = nil
+		if fresh, err = t.since(ctx, nil, set); err != nil {
+			return nil, err
+		}
+		p, fingerprint, err = t.planAgain(ctx, session, fresh, fresh, smallestSplit)
+	}
+	if err != nil {
+		return nil, err
 	}
 	p.Increment = &increment{Inputs: t.inputsURI().String(), Fingerprint: fingerprint}
 	out := &proto.AggregatePlanOutput{Splits: uint32(len(p.Splits)), Partitions: uint32(p.Partitions), Bytes: fresh.Bytes()}
@@ -122,10 +139,24 @@ func digest(of ...any) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// planFiles plans for some files, and gives the fingerprint of the partial aggregates that will come out of them: what the
-// spec says, the types that were found, what measures are made of, and how the engine divides groups into partitions.
-func (t *stage) planFiles(ctx context.Context, session *engine.Session, sh *shape, set *input.Set, smallestSplit int64) (*plan, string, error) {
-	p, err := t.plan(ctx, session, sh, set, smallestSplit)
+// finishing is a fingerprint of what the spec says about the result, beside what its partial aggregates depend on.
+func (t *stage) finishing() (string, error) {
+	out := t.section.Output
+	out.URI, out.Connection, out.Mode = "", "", ""
+	return digest(t.section.Having, t.section.OrderBy, t.section.Limit, out)
+}
+
+// unfit says that some files cannot be read as the spec wants them to be.
+func unfit(err error) bool {
+	var failure *task.Failure
+	return errors.As(err, &failure) && failure.Class == proto.CLASS_FINAL
+}
+
+// planFiles plans for some files, by the columns of those in look. It gives the fingerprint of the partial aggregates that
+// will come out of them: what the spec says, the types that were found, what measures are made of, and how the engine
+// divides groups into partitions.
+func (t *stage) planFiles(ctx context.Context, session *engine.Session, sh *shape, set, look *input.Set, smallestSplit int64) (*plan, string, error) {
+	p, err := t.plan(ctx, session, sh, set, look, smallestSplit)
 	if err != nil {
 		return nil, "", err
 	}
@@ -145,12 +176,17 @@ func (t *stage) planFiles(ctx context.Context, session *engine.Session, sh *shap
 	if err != nil {
 		return nil, "", err
 	}
-	form, err := digest(p.Keys, p.Args, p.Time, fmt.Sprintf("%+v", sh.parts), p.Partitions, hashes)
+	types := make([]string, len(p.Columns)) // on which the values of expressions depend, whatever types these have
+	for i, c := range p.Columns {
+		types[i] = strings.ToLower(c.Name) + " " + c.Type
+	}
+	slices.Sort(types)
+	form, err := digest(p.Keys, p.Args, p.Time, types, fmt.Sprintf("%+v", sh.parts), p.Partitions, hashes)
 	return p, meaning + "-" + form, err
 }
 
-// planAgain plans for all files.
-func (t *stage) planAgain(ctx context.Context, session *engine.Session, set *input.Set, smallestSplit int64) (*plan, string, error) {
+// planAgain is planFiles in a session that has planned before.
+func (t *stage) planAgain(ctx context.Context, session *engine.Session, set, look *input.Set, smallestSplit int64) (*plan, string, error) {
 	if err := dropTables(ctx, session); err != nil {
 		return nil, "", lake.Failure("plan again", err)
 	}
@@ -158,11 +194,7 @@ func (t *stage) planAgain(ctx context.Context, session *engine.Session, set *inp
 	if err != nil {
 		return nil, "", err
 	}
-	all, err := t.since(ctx, nil, set)
-	if err != nil {
-		return nil, "", err
-	}
-	return t.planFiles(ctx, session, sh, all, smallestSplit)
+	return t.planFiles(ctx, session, sh, set, look, smallestSplit)
 }
 
 func (t *stage) inputsPath() string { return filepath.Join(t.Dir, "inputs") }
@@ -316,7 +348,11 @@ func (t *stage) state(ctx context.Context, p *plan, partials []string) (*commit.
 	if err := t.moveState(ctx, inputs, to); err != nil {
 		return nil, err
 	}
-	return &commit.State{Base: p.Increment.Base, Fingerprint: p.Increment.Fingerprint, Inputs: to.String(), Partials: partials}, nil
+	finish, err := t.finishing()
+	if err != nil {
+		return nil, err
+	}
+	return &commit.State{Base: p.Increment.Base, Fingerprint: p.Increment.Fingerprint, Finish: finish, Inputs: to.String(), Partials: partials}, nil
 }
 
 func (t *stage) moveState(ctx context.Context, from, to storage.URI) error {

@@ -167,6 +167,57 @@ func TestWiderColumn(t *testing.T) {
 	compareRows(t, l.rows(out), l.everything(section))
 }
 
+// New files that look otherwise than those before give the rows of one run over all of them, too, and what is missing in
+// the new ones alone costs no more than their rows.
+func TestNewFilesThatDiffer(t *testing.T) {
+	const section = `{"input": {"uri": "LAKE/in/", "format": "csv", "new_since": "last_success"}, "where": "n < '5'", "group_by": [{"name": "g", "expr": "concat(id, '.')"}],
+		"measures": {"s": {"sum": "n"}, "c": {"count": "*"}}, "output": {"uri": "LAKE/out/"}}`
+	for _, test := range []struct {
+		name, first, second string
+		builds              bool
+	}{
+		{"only an expression sees that a type is another", "id,n\n001,1\n002,2\n", "id,n\n001,1\nA2,2\n", false},
+		{"only the filter sees that a type is another", "id,n\na,10\nb,2\n", "id,n\na,1.5\n", false},
+		{"no rows", "id,n\na,1\n", "id,n\n", true},
+		{"not even a header", "id,n\na,1\n", "", true},
+		{"a column is missing", "id,n\na,1\n", "id\na\n", true},
+		{"a column is empty", "id,n\na,1\n", "id,n\na,\nb,\n", true},
+		{"another order, other capitals", "id,n\na,1\n", "N,x,ID\n2,y,a\n", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLake(t)
+			l.put("in/1.csv", test.first)
+			l.mustRun(section)
+			l.put("in/2.csv", test.second)
+			out := l.mustRun(section)
+			if base := l.manifest(out).State.Base; (base != "") != test.builds {
+				t.Errorf("it builds on %q", base)
+			}
+			got := l.rows(out)
+			slices.Sort(got)
+			compareRows(t, got, l.everything(section))
+		})
+	}
+}
+
+// What is made of the partial aggregates changes with the spec, even if there is nothing new.
+func TestNothingNewButTheSpec(t *testing.T) {
+	l := newLake(t)
+	l.put("in/1.csv", "k,x,i\na,1,1\nb,2,0\nb,3,0\n")
+	l.mustRun(incrementalSection)
+	changed := strings.NewReplacer(`"input": {`, `"having": "n > 1", "input": {`, `"output": {`, `"output": {"format": "csv", `).Replace(incrementalSection)
+	for i, want := range []string{"[plan 1 map 1 reduce 1]", "[plan 1]"} {
+		out := l.mustRun(changed)
+		if got := fmt.Sprint(l.stages); got != want {
+			t.Errorf("run %d: got stages %s, want %s", i, got, want)
+		}
+		if m := l.manifest(out); m.State.Base != "test-1" || m.Format != "csv" {
+			t.Errorf("run %d: got %+v", i, m)
+		}
+		compareRows(t, l.rows(out), l.everything(changed))
+	}
+}
+
 // Runs that end between any two stages, or in one, leave what the next one needs, and no rows count twice.
 func TestIncrementalRunsThatDie(t *testing.T) {
 	l := newLake(t)

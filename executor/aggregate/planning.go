@@ -34,7 +34,7 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 	if t.section.Input.NewSince != "" {
 		return t.planIncrement(ctx, session, sh, set, smallestSplit)
 	}
-	p, err := t.plan(ctx, session, sh, set, smallestSplit)
+	p, err := t.plan(ctx, session, sh, set, set, smallestSplit)
 	if err != nil {
 		return nil, err
 	}
@@ -58,14 +58,24 @@ func (t *stage) runPlan(ctx context.Context, smallestSplit int64) (_ []byte, err
 	}), nil
 }
 
-func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, set *input.Set, smallestSplit int64) (*plan, error) {
+// plan plans for the files of set, by the columns that those of look have, which are of the same input.
+func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, set, look *input.Set, smallestSplit int64) (*plan, error) {
 	t.source = t.newSource(session, sh) // which a run of one task goes on with
 	folders := t.source.Folders(set)
 	kept, err := t.source.Prune(ctx, set, folders)
 	if err != nil {
 		return nil, err
 	}
-	columns, names, splits, err := t.lookAtInput(ctx, kept, set, smallestSplit)
+	looked := kept
+	if look != set {
+		if looked, err = t.source.Prune(ctx, look, folders); err != nil {
+			return nil, err
+		}
+	}
+	if len(looked.Files) == 0 {
+		looked = look // there are columns all the same
+	}
+	columns, names, splits, err := t.lookAtInput(ctx, kept, looked, smallestSplit)
 	if err != nil {
 		return nil, err
 	}
@@ -95,23 +105,21 @@ func (t *stage) plan(ctx context.Context, session *engine.Session, sh *shape, se
 	return p, nil
 }
 
-// lookAtInput finds the columns of the input and cuts what is kept of it. If that is nothing, there are columns all the
-// same.
-func (t *stage) lookAtInput(ctx context.Context, kept, set *input.Set, smallestSplit int64) (columns []column, names []string, splits []input.Split, err error) {
+// lookAtInput finds the columns of the files of looked, and cuts those that are kept.
+func (t *stage) lookAtInput(ctx context.Context, kept, looked *input.Set, smallestSplit int64) (columns []column, names []string, splits []input.Split, err error) {
 	in := t.section.Input
 	target := func(bytes int64) int64 {
 		return input.Target(bytes, t.Spec.Parallelism, smallestSplit, in.SplitSize)
-	}
-	looked := kept
-	if len(kept.Files) == 0 {
-		looked = set
 	}
 	columns, names, segments, err := t.source.Look(ctx, looked)
 	if in.Format != "parquet" {
 		return columns, names, input.Cut(kept.Files, target(kept.Bytes()), t.source.Lines()), err
 	}
-	if len(kept.Files) == 0 {
+	switch {
+	case len(kept.Files) == 0:
 		segments = nil
+	case err == nil && looked != kept:
+		_, _, segments, err = t.source.Look(ctx, kept)
 	}
 	return columns, nil, input.CutGroups(segments, target(input.Split(segments).Bytes())), err
 }

@@ -60,6 +60,7 @@ type Column struct {
 type State struct {
 	Base        string   `json:"base,omitempty"` // the run on whose state this one builds; empty: all inputs were read by this run
 	Fingerprint string   `json:"fingerprint"`    // of all that the objects depend on
+	Finish      string   `json:"finish"`         // a fingerprint of what else the result depends on, which is made of them
 	Inputs      string   `json:"inputs"`         // the URI of the list of input files that have been read
 	Partials    []string `json:"partials"`       // the URIs of the partial aggregates
 }
