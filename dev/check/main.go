@@ -89,7 +89,7 @@ func steps(quick bool) []step {
 		goTest("unit tests, conformance", "-race", "-timeout=10m", "./..."),
 		goTest("simulation, 2,000 new seeds", "-race", "-timeout=10m", "-run=^TestSimulation$", "./scheduler", "-args", "-sim.seeds=2000"),
 		goTest("end to end and faults", "-race", "-timeout=20m", "-tags=endtoend", "./dev/endtoend/..."),
-		goTest("random aggregations, beside Spark", "-timeout=20m", "-tags=endtoend", "-run=TestOracleSpark", "./executor/aggregate"),
+		goTest("300 random aggregations, beside DuckDB and Spark", "-timeout=20m", "-tags=endtoend", "-run=^TestOracle", "./executor/aggregate", "-args", "-oracle.count=300"),
 		single("demo", func(ctx context.Context) error { return command(ctx, "go", "run", "./cmd/tidemill-dev", "demo") }),
 	}
 }

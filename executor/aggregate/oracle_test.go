@@ -22,7 +22,7 @@ import (
 
 var (
 	oracleSeed  = flag.Uint64("oracle.seed", 0, "of the first random aggregation; 0: by chance")
-	oracleCount = flag.Int("oracle.count", 300, "how many random aggregations")
+	oracleCount = flag.Int("oracle.count", 60, "how many random aggregations")
 )
 
 // TestOracle runs random aggregations over random tables in random files, in several tasks, and compares the rows with
