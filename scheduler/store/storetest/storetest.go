@@ -26,7 +26,7 @@ type Place struct {
 	TakesOver bool
 }
 
-// Run runs the suite. fresh prepares an empty place for one test.
+// Run runs the suite, side by side. fresh prepares an empty place for one test.
 func Run(t *testing.T, fresh func(t *testing.T) Place) {
 	for name, test := range map[string]func(*testing.T, Place){
 		"Empty":             testEmpty,
@@ -45,7 +45,10 @@ func Run(t *testing.T, fresh func(t *testing.T) Place) {
 		"KindsAreApart":     testKindsAreApart,
 		"StrangeIDsAreKept": testStrangeIDs,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, fresh(t))
+		})
 	}
 }
 
