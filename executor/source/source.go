@@ -54,7 +54,7 @@ type Column struct {
 type Rows interface {
 	// Each calls consume for one batch of a split's rows after another, in their order, numbered from 0: at least once,
 	// perhaps with no rows. relation is a query that gives the used columns under their names and with the given types;
-	// it may be run until consume returns. Each counts what it reads, ends when ctx does, and returns an error of consume
+	// it may be run once, until consume returns. Each counts what it reads, ends when ctx does, and returns an error of consume
 	// as it is, unless it knows better what the engine means by it: then it is a *task.Failure. After an error of the engine
 	// about data consume may be called again with the same number and another relation: it must have left nothing behind.
 	Each(ctx context.Context, split input.Split, counts *input.Counts, consume func(ctx context.Context, number int, relation string) error) error

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,9 +53,10 @@ type spool struct {
 	source  *textSource
 	limit   int64
 	ready   chan<- *batch
-	single  bool // each chunk is of one file
-	number  int  // of chunks so far
-	handed  bool // some batch
+	skip    int64 // bytes of rows that are left out, at the beginning
+	single  bool  // each chunk is of one file
+	number  int   // of chunks so far
+	handed  bool  // some batch
 	batch   batch
 	file    *os.File    // of the batch's last chunk
 	layout  *textLayout // of what is written next
@@ -87,6 +89,14 @@ func (s *spool) Bad(line int64, reason string, text []byte) error {
 
 // Write implements input.Sink.
 func (s *spool) Write(rows []byte, line int64) error {
+	if s.skip > 0 {
+		skipped := rows[:min(s.skip, int64(len(rows)))]
+		s.skip -= int64(len(skipped))
+		rows, line = rows[len(skipped):], line+int64(bytes.Count(skipped, []byte{'\n'}))
+		if len(rows) == 0 {
+			return nil
+		}
+	}
 	if s.file == nil {
 		path := filepath.Join(s.source.Dir, fmt.Sprintf("%srows-%d", s.source.Prefix, s.number))
 		file, err := os.Create(path)

@@ -126,21 +126,43 @@ func (s *textSource) partition(c Column) int {
 	return slices.IndexFunc(s.rows.Set.Partitions, func(name string) bool { return strings.EqualFold(name, c.Name) })
 }
 
-// Each implements [Rows]. It downloads the next batch while one is consumed, as files of no more than s.batch, so that a split may be larger
-// than the disk. Bad rows are left out if the spec lets them be; else the first is a *task.Failure that says where it is.
-// After an error that is about data, consume is called again with the same number and without the rows that were bad: it
+// Each implements [Rows]. It gives rows to the engine as they come if that does, else in scratch files: see stream and
+// spool. Bad rows are left out if the spec lets them be; else the first is a *task.Failure that says where it
+// is. After an error that is about data, consume is called again with the same number and without the rows that were bad: it
 // must have left nothing behind.
 func (s *textSource) Each(ctx context.Context, split input.Split, counts *input.Counts, consume func(ctx context.Context, number int, relation string) error) error {
+	var done progress
+	if s.rows.Dialect.CSV && s.Input.BadRows == (aggregate.BadRows{}) {
+		bytes, rows := counts.Bytes.Load(), counts.Rows.Load()
+		var err error
+		if done, err = s.stream(ctx, split, counts, consume); !errors.Is(err, errUnfit) {
+			return err
+		}
+		counts.Bytes.Store(bytes)
+		counts.Rows.Store(rows)
+	}
+	return s.spool(ctx, split, counts, done, consume)
+}
+
+// progress is what of a split has been consumed.
+type progress struct {
+	batches int
+	bytes   int64 // of rows, as they are given to the engine
+}
+
+// spool downloads the next batch while one is consumed, as files of no more than s.batch, so that a split may be larger than
+// the disk. What is done is left out.
+func (s *textSource) spool(ctx context.Context, split input.Split, counts *input.Counts, done progress, consume func(ctx context.Context, number int, relation string) error) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	ready := make(chan *batch)
 	group.Go(func() error {
 		defer close(ready)
-		spool := &spool{ctx: groupCtx, source: s, limit: s.batch(), ready: ready}
+		spool := &spool{ctx: groupCtx, source: s, limit: s.batch(), skip: done.bytes, handed: done.batches > 0, ready: ready}
 		err := s.rows.Feed(groupCtx, split, spool, counts)
 		return errors.Join(err, spool.finish(err == nil))
 	})
 	group.Go(func() error {
-		number := 0
+		number := done.batches
 		for b := range ready {
 			err := s.consume(groupCtx, b, func(relation string) error { return consume(groupCtx, number, relation) })
 			if err = errors.Join(err, b.remove()); err != nil {
