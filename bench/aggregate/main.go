@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ func main() {
 	tasks := flag.Int("tasks", 4, "map tasks at a time: the job's parallelism")
 	rounds := flag.Int("rounds", 3, "how often both are done, in turn")
 	exact := flag.Bool("exact", false, "leave the approximate measures out")
+	format := flag.String("format", "csv.gz", "of the input: csv.gz, csv.zst or jsonl.gz")
 	data := flag.String("data", "examples/data/flights", "folder of the gzip CSV files")
 	role := flag.String("role", "", "what a process that this program starts is for")
 	flag.Parse()
@@ -38,9 +40,9 @@ func main() {
 	case "task":
 		err = doTask(os.Stdin, os.Stdout)
 	case "direct":
-		err = direct(flag.Arg(0), *exact)
+		err = direct(flag.Arg(0), *format, *exact)
 	default:
-		err = compare(*data, *copies, *tasks, *rounds, *exact)
+		err = compare(*data, *format, *copies, *tasks, *rounds, *exact)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -48,17 +50,17 @@ func main() {
 	}
 }
 
-func compare(data string, copies, tasks, rounds int, exact bool) error {
+func compare(data, format string, copies, tasks, rounds int, exact bool) error {
 	root, err := os.MkdirTemp("", "bench-aggregate-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(root) }() // only scratch
-	size, err := copyFiles(data, filepath.Join(root, "flights"), copies)
+	size, err := copyFiles(data, filepath.Join(root, "flights"), format, copies)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d copies of 12 months of flights, %.0f MB as gzip, %d tasks\n\n", copies, float64(size)/1e6, tasks)
+	fmt.Printf("%d copies of 12 months of flights, %.0f MB as %s, %d tasks\n\n", copies, float64(size)/1e6, format, tasks)
 	config := filepath.Join(root, "connections.json")
 	if err := os.WriteFile(config, fmt.Appendf(nil, `{"connections": {"lake": {"type": "file", "root": %q}}}`, root), 0o600); err != nil {
 		return err
@@ -66,11 +68,11 @@ func compare(data string, copies, tasks, rounds int, exact bool) error {
 	var least [2]time.Duration
 	for round := range rounds {
 		fmt.Printf("round %d\n", round+1)
-		ours, err := runJob(root, config, tasks, round, exact)
+		ours, err := runJob(root, config, format, tasks, round, exact)
 		if err != nil {
 			return err
 		}
-		theirs, err := spawn("duckdb", nil, io.Discard, "-role=direct", fmt.Sprintf("-exact=%t", exact), filepath.Join(root, "flights"))
+		theirs, err := spawn("duckdb", nil, io.Discard, "-role=direct", "-format="+format, fmt.Sprintf("-exact=%t", exact), filepath.Join(root, "flights"))
 		if err != nil {
 			return err
 		}
@@ -85,7 +87,7 @@ func compare(data string, copies, tasks, rounds int, exact bool) error {
 	return nil
 }
 
-func copyFiles(from, to string, copies int) (size int64, err error) {
+func copyFiles(from, to, format string, copies int) (size int64, err error) {
 	files, err := filepath.Glob(filepath.Join(from, "*.csv.gz"))
 	if err != nil || len(files) == 0 {
 		return 0, fmt.Errorf("find input at %s: %d files, %v", from, len(files), err)
@@ -94,18 +96,49 @@ func copyFiles(from, to string, copies int) (size int64, err error) {
 		return 0, err
 	}
 	for _, name := range files {
-		content, err := os.ReadFile(name)
+		content, err := inFormat(name, format)
 		if err != nil {
 			return 0, err
 		}
 		for i := range copies {
-			if err := os.WriteFile(filepath.Join(to, fmt.Sprintf("%03d-%s", i, filepath.Base(name))), content, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(to, fmt.Sprintf("%03d-%s.%s", i, strings.TrimSuffix(filepath.Base(name), ".csv.gz"), format)), content, 0o644); err != nil {
 				return 0, err
 			}
 			size += int64(len(content))
 		}
 	}
 	return size, nil
+}
+
+// inFormat is what a gzip CSV file holds, in another format.
+func inFormat(name, format string) ([]byte, error) {
+	options := map[string]string{"csv.zst": "FORMAT csv, HEADER, NULLSTR 'NA', COMPRESSION zstd", "jsonl.gz": "FORMAT json, COMPRESSION gzip"}[format]
+	if options == "" {
+		return os.ReadFile(name)
+	}
+	dir, err := os.MkdirTemp("", "bench-aggregate-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // only scratch
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		return nil, err
+	}
+	to := filepath.Join(dir, "rows")
+	_, err = db.Exec(fmt.Sprintf("COPY (SELECT * FROM %s) TO '%s' (%s)", reader(name, "csv.gz"), to, options))
+	if err = errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(to)
+}
+
+// reader is DuckDB's reading of files of a format, with the columns declared.
+func reader(files, format string) string {
+	if format == "jsonl.gz" {
+		return fmt.Sprintf("read_json('%s', format='newline_delimited', auto_detect=false, columns={%s})", files, columns)
+	}
+	return fmt.Sprintf("read_csv('%s', auto_detect=false, header=true, delim=',', quote='\"', nullstr='NA', columns={%s})", files, columns)
 }
 
 // spawn runs this program in another role and returns the CPU that it took.
@@ -129,16 +162,20 @@ func spawn(name string, in io.Reader, out io.Writer, args ...string) (time.Durat
 	return cpu, nil
 }
 
-func section(root string, exact bool) string {
+func section(root, format string, exact bool) string {
 	approximate := `, "p95_delay": {"approx_quantile": "dep_delay", "q": 0.95}, "planes": {"approx_distinct": "tailnum"}`
 	if exact {
 		approximate = ""
 	}
+	input := `"format": "csv", "null_values": ["NA"]`
+	if format == "jsonl.gz" {
+		input = `"format": "jsonl"`
+	}
 	return fmt.Sprintf(`{
-		"input": {"uri": "file://%[1]s/flights/", "connection": "lake", "format": "csv", "null_values": ["NA"]},
+		"input": {"uri": "file://%[1]s/flights/", "connection": "lake", %[3]s},
 		"group_by": [{"name": "carrier"}, {"name": "day", "expr": "make_date(year, month, day)"}],
 		"measures": {"flights": {"count": "*"}, "avg_delay": {"avg": "dep_delay"}, "max_delay": {"max": "dep_delay"}, "distance": {"sum": "distance"}%[2]s},
-		"output": {"uri": "file://%[1]s/results/", "connection": "lake"}}`, root, approximate)
+		"output": {"uri": "file://%[1]s/results/", "connection": "lake"}}`, root, approximate, input)
 }
 
 // assignment is what a task process reads.
@@ -148,8 +185,8 @@ type assignment struct {
 }
 
 // runJob does a whole run and returns the CPU of all its tasks.
-func runJob(root, config string, tasks, round int, exact bool) (total time.Duration, err error) {
-	raw := fmt.Appendf(nil, `{"name": "bench", "kind": "aggregate", "parallelism": %d, "aggregate": %s}`, tasks, section(root, exact))
+func runJob(root, config, format string, tasks, round int, exact bool) (total time.Duration, err error) {
+	raw := fmt.Appendf(nil, `{"name": "bench", "kind": "aggregate", "parallelism": %d, "aggregate": %s}`, tasks, section(root, format, exact))
 	spec, problems := jobs.Decode(raw, kinds.All())
 	if len(problems) > 0 {
 		return 0, fmt.Errorf("spec: %v", problems)
@@ -220,7 +257,7 @@ func doTask(in io.Reader, out io.Writer) error {
 }
 
 // direct is the same aggregation as one statement.
-func direct(folder string, exact bool) error {
+func direct(folder, format string, exact bool) error {
 	db, err := sql.Open("duckdb", "")
 	if err != nil {
 		return err
@@ -231,8 +268,8 @@ func direct(folder string, exact bool) error {
 	}
 	_, err = db.Exec(fmt.Sprintf(`COPY (
 		SELECT carrier, make_date(year, month, day) AS day, count(*), avg(dep_delay), max(dep_delay), sum(distance) %s
-		FROM read_csv('%s/*.csv.gz', auto_detect=false, header=true, delim=',', quote='"', nullstr='NA', columns={%s})
-		GROUP BY ALL ORDER BY ALL) TO '%s/../direct.parquet' (FORMAT parquet, COMPRESSION zstd)`, approximate, folder, columns, folder))
+		FROM %s
+		GROUP BY ALL ORDER BY ALL) TO '%s/../direct.parquet' (FORMAT parquet, COMPRESSION zstd)`, approximate, reader(folder+"/*."+format, format), folder))
 	if closeErr := db.Close(); err == nil {
 		err = closeErr
 	}
