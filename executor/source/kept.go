@@ -2,11 +2,13 @@ package source
 
 import (
 	"context"
-	"errors"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemill/tidemill/executor/engine"
 	"github.com/tidemill/tidemill/executor/input"
 	"github.com/tidemill/tidemill/executor/lake"
+	"github.com/tidemill/tidemill/executor/parquet"
 )
 
 // Kept is Parquet files of which all that is needed lies in the scratch directory.
@@ -25,28 +27,43 @@ func (t *Source) Keep(ctx context.Context, set *input.Set, columns []Column, spl
 	}
 	k := &Kept{source: s}
 	ready := make(chan *parquetBatch)
-	fetched := make(chan error, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
 		defer close(ready)
-		fetched <- s.fetchAll(ctx, split, ready)
-	}()
-	for b := range ready {
-		if err == nil {
-			err = s.settle(ctx, b)
+		return s.fetchAll(ctx, split, ready)
+	})
+	group.Go(func() error {
+		for b := range ready {
+			if err := s.settle(ctx, b); err != nil {
+				return err
+			}
+			k.add(b)
+			counts.Rows.Add(b.rows)
 		}
-		if err != nil {
-			cancel()
-			continue // until whoever fetches has noticed
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// add adds a batch. Consecutive ones that are alike become one: a query has a part for each. Of footers, which may be large,
+// it keeps what bad rows are numbered by.
+func (k *Kept) add(b *parquetBatch) {
+	for i, part := range b.parts {
+		small := &parquet.Footer{Rows: part.footer.Rows}
+		for _, group := range part.footer.Groups {
+			small.Groups = append(small.Groups, parquet.Group{Rows: group.Rows, First: group.First})
 		}
-		k.batches = append(k.batches, b)
-		counts.Rows.Add(b.rows)
+		b.parts[i].footer = small
 	}
-	if err != nil {
-		return nil, errors.Join(err, <-fetched)
+	if last := len(k.batches) - 1; last >= 0 && k.batches[last].like(b.layout, b.folder) {
+		k.batches[last].parts = append(k.batches[last].parts, b.parts...)
+		k.batches[last].rows += b.rows
+		return
 	}
-	return k, <-fetched
+	k.batches = append(k.batches, b)
 }
 
 // Relations are queries that give the used columns, under their names and with their types, of some rows each, in order.
