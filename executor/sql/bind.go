@@ -89,7 +89,9 @@ func (q *query) unbound(err error) error {
 		for _, t := range q.tables {
 			all = append(all, t.columns...)
 		}
-		detail = source.UnknownColumn(m[1], all)
+		if source.Find(all, m[1]) < 0 { // else it is there, but not where it is named
+			detail = source.UnknownColumn(m[1], all)
+		}
 	}
 	return task.Final(pointerStatement, "%s", detail)
 }

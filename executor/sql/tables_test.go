@@ -14,7 +14,7 @@ func sampleTables(l *lake) (tables, views []string) {
 	l.write("json/a.jsonl", "SELECT range AS id, {'city': 'c' || range % 5, 'tags': [range, range + 1]} AS place, range % 3 = 0 AS open FROM range(100, 300)", "FORMAT json")
 	for month := range 12 {
 		l.write(fmt.Sprintf("trips/year=2024/month=%d/x.parquet", month+1),
-			fmt.Sprintf("SELECT range AS trip, range %% 500 AS id, (range * 37 %% 1000) / 8 AS distance, TIMESTAMP '2024-01-01' + INTERVAL (range) MINUTE AS at, 'c' || range %% 5 AS city FROM range(%d, %d)", month*5000, (month+1)*5000),
+			fmt.Sprintf("SELECT range AS trip, range %% 500 AS id, (range * 37 %% 1000) / 8 AS distance, TIMESTAMP '2024-01-01' + INTERVAL (range) MINUTE AS moment, 'c' || range %% 5 AS city FROM range(%d, %d)", month*5000, (month+1)*5000),
 			"FORMAT parquet, ROW_GROUP_SIZE 2048")
 	}
 	tables = []string{files("items", "csv", "csv", ""), files("places", "json", "jsonl", ""), files("trips", "trips", "parquet", `, "hive_partitions": true`)}
@@ -40,7 +40,7 @@ func TestStatements(t *testing.T) {
 		"VALUES (1, 'a'), (2, 'b')",
 		"SELECT month, count(*) AS n, round(sum(distance), 6) AS distance FROM trips WHERE month BETWEEN 3 AND 5 GROUP BY month ORDER BY month",
 		"SELECT count(*) AS n FROM trips WHERE trip >= 41000 AND trip < 41500",
-		"SELECT i.name, count(*) AS trips, max(t.at) AS last FROM trips t JOIN items i USING (id) WHERE t.month = 2 AND i.price > 50 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10",
+		"SELECT i.name, count(*) AS trips, max(t.moment) AS last FROM trips t JOIN items i USING (id) WHERE t.month = 2 AND i.price > 50 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10",
 		"SELECT i.id, p.place.city AS city FROM items i LEFT JOIN places p ON p.id = i.id WHERE i.id < 120 AND p.open IS NULL ORDER BY 1",
 		"SELECT id FROM items WHERE NOT EXISTS (SELECT 1 FROM trips WHERE trips.id = items.id AND trips.month = 13) ORDER BY 1 LIMIT 4",
 		"SELECT id, (SELECT max(trip) FROM trips t WHERE t.id = i.id AND t.month = 4) AS last FROM items i WHERE id % 50 = 0 ORDER BY 1",
@@ -50,11 +50,11 @@ func TestStatements(t *testing.T) {
 		"WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT n, name FROM r JOIN items ON id = n ORDER BY n",
 		"SELECT id FROM items WHERE id < 5 UNION ALL SELECT trip FROM trips WHERE trip > 59995 ORDER BY 1",
 		"SELECT id FROM items INTERSECT SELECT id FROM places ORDER BY 1 LIMIT 5",
-		"SELECT city, at, distance FROM trips QUALIFY row_number() OVER (PARTITION BY city ORDER BY distance DESC, at) <= 2 ORDER BY ALL",
-		"SELECT * EXCLUDE (at) REPLACE (upper(city) AS city) FROM trips WHERE trip = 7",
+		"SELECT city, moment, distance FROM trips QUALIFY row_number() OVER (PARTITION BY city ORDER BY distance DESC, moment) <= 2 ORDER BY ALL",
+		"SELECT * EXCLUDE (moment, year, month) REPLACE (upper(city) AS city) FROM trips WHERE trip = 7",
 		"SELECT COLUMNS('i.*') FROM items ORDER BY id LIMIT 1",
-		"SELECT t FROM (SELECT t FROM trips t WHERE trip = 3)",
-		"SELECT sum(distance) AS d FROM trips AS x(a, b, c, d, e, f, g) , items WHERE false",
+		"SELECT p FROM (SELECT p FROM places p WHERE id = 103)",
+		"SELECT sum(c) AS d FROM trips AS x(a, b, c, d, e, f, g)",
 		"SELECT range AS n FROM range(5) ORDER BY n DESC",
 		"SELECT unnest(place.tags) AS tag FROM places ORDER BY 1 LIMIT 5",
 		"SELECT city, month, count(*) AS n FROM trips GROUP BY ROLLUP (city, month) ORDER BY ALL LIMIT 12",
