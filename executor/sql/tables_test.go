@@ -68,4 +68,3 @@ func TestStatements(t *testing.T) {
 		}
 	}
 }
-
