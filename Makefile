@@ -19,6 +19,7 @@ soak: ## the long random and fault tests, with full counts
 bench: ## the benchmarks
 	go test -run '^$$' -bench . -benchmem ./scheduler/...
 	go run ./bench/aggregate
+	go run ./bench/batch
 	go run ./bench/latency
 	go run ./bench/scale
 	go run ./bench/fetch

@@ -29,6 +29,7 @@ type flightGroup struct {
 	delays   []float64 // those that are not missing
 	distance int64
 	planes   map[string]bool
+	dests    map[string]bool
 }
 
 func expectFlights(t *testing.T) map[string]*flightGroup {
@@ -56,7 +57,7 @@ func expectFlights(t *testing.T) map[string]*flightGroup {
 			key := row[at["carrier"]] + " " + day
 			g := groups[key]
 			if g == nil {
-				g = &flightGroup{planes: map[string]bool{}}
+				g = &flightGroup{planes: map[string]bool{}, dests: map[string]bool{}}
 				groups[key] = g
 			}
 			g.flights++
@@ -64,6 +65,7 @@ func expectFlights(t *testing.T) map[string]*flightGroup {
 				g.delays = append(g.delays, float64(atoi(t, d)))
 			}
 			g.distance += atoi(t, row[at["distance"]])
+			g.dests[row[at["dest"]]] = true
 			if p := row[at["tailnum"]]; p != "NA" {
 				g.planes[p] = true
 			}
