@@ -121,3 +121,25 @@ func TestLinesThatAreNoObjects(t *testing.T) {
 		}
 	}
 }
+
+// A line that is no object is no row, also where rows are only counted.
+func TestCountsOfLinesThatAreNoObjects(t *testing.T) {
+	for file, want := range map[string]string{
+		"{\"a\": 1}\n5\n":                    "1, 1 bad",
+		"{\"a\": 1}\n[1]\n{\"a\": 2}\n":     "2, 1 bad",
+		"{\"a\": 1}\n\n{\"a\": 1, \"a\": 2}": "2, 0 bad",
+		"{}\nxx\n":                           "1, 1 bad",
+		"5\n6\n":                             "0, 2 bad",
+	} {
+		l := newLake(t)
+		l.put("in/a.jsonl", file)
+		out, err := l.run(`{"input": {"uri": "LAKE/in/", "format": "jsonl", "bad_rows": {"max": 5}}, "measures": {"n": {"count": "*"}}, "output": {"uri": "LAKE/out/"}}`, 1)
+		if err != nil {
+			t.Errorf("%q: %v", file, err)
+			continue
+		}
+		if got := fmt.Sprintf("%s, %d bad", strings.Join(l.rows(out), ";"), out.BadRows); got != want {
+			t.Errorf("%q: got %s, want %s", file, got, want)
+		}
+	}
+}

@@ -31,6 +31,10 @@ func (s *textSource) relation(b *batch, convert converter) string {
 	arms := make([]string, len(b.chunks))
 	for i, c := range b.chunks {
 		arms[i] = "SELECT " + s.items(convert, func(col Column) string { return s.source(col, c.layout) }) + " FROM " + s.reader(c, convert)
+		if !s.rows.Dialect.CSV && !s.members() {
+			// The engine looks into lines only if somebody asks for what is in them: without this, anything is a row.
+			arms[i] += " WHERE coalesce(" + engine.Name(noMember) + ", '') IS NOT NULL"
+		}
 	}
 	return strings.Join(arms, " UNION ALL ")
 }
@@ -51,6 +55,14 @@ func (s *textSource) items(convert converter, source func(Column) string) string
 		return "true AS present"
 	}
 	return l.String()
+}
+
+// noMember is the column of JSON of which nothing is read: rows are counted, and nothing else.
+const noMember = "tidemill_no_member"
+
+// members says whether anything in the rows is read.
+func (s *textSource) members() bool {
+	return slices.ContainsFunc(s.columns, func(c Column) bool { return !c.Partition })
 }
 
 // source is the SQL of a column as the reader of a layout gives it: empty if the rows have no such column.
@@ -85,7 +97,7 @@ func (s *textSource) reader(c *chunk, convert converter) string {
 		}
 	}
 	if len(l) == 0 {
-		l.Add("'any': 'VARCHAR'") // rows are counted, and nothing else
+		l.Add("%s: 'VARCHAR'", engine.Literal(noMember))
 	}
 	return fmt.Sprintf("read_json(%s, format='newline_delimited', records='true', auto_detect=false, hive_partitioning=false, maximum_object_size=%d, columns={%s})",
 		engine.Literal(c.path), widestJSON, l)
