@@ -126,7 +126,7 @@ func TestLinesThatAreNoObjects(t *testing.T) {
 func TestCountsOfLinesThatAreNoObjects(t *testing.T) {
 	for file, want := range map[string]string{
 		"{\"a\": 1}\n5\n":                    "1, 1 bad",
-		"{\"a\": 1}\n[1]\n{\"a\": 2}\n":     "2, 1 bad",
+		"{\"a\": 1}\n[1]\n{\"a\": 2}\n":      "2, 1 bad",
 		"{\"a\": 1}\n\n{\"a\": 1, \"a\": 2}": "2, 0 bad",
 		"{}\nxx\n":                           "1, 1 bad",
 		"5\n6\n":                             "0, 2 bad",
