@@ -54,8 +54,9 @@ func browser(t *testing.T, width, height int64, dark bool) context.Context {
 	if binary == "" {
 		t.Skip("no chromium here")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.Flag("hide-scrollbars", true), chromedp.UserDataDir(profile(t)))
+	folder := profile(t)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(binary), chromedp.NoSandbox,
+		chromedp.Flag("hide-scrollbars", true), chromedp.UserDataDir(folder), chromedp.Env("TMPDIR="+folder))
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewExecAllocator(ctx, options...)

@@ -155,7 +155,7 @@ func (c *Cluster) nameDir(i int) string {
 // javaCommand is a Java program with settings that only it has.
 func (c *Cluster) javaCommand(settings []string, class string, args ...string) *exec.Cmd {
 	all := []string{"-XX:+UseSerialGC", fmt.Sprintf("-Xmx%dm", c.config.HeapMiB), "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1",
-		"-XX:+ExitOnOutOfMemoryError", "-Djava.net.preferIPv4Stack=true",
+		"-XX:+ExitOnOutOfMemoryError", "-Djava.net.preferIPv4Stack=true", "-Djava.io.tmpdir=" + c.config.Dir,
 		"--add-opens", "java.base/java.lang=ALL-UNNAMED", "--add-opens", "java.base/java.util=ALL-UNNAMED",
 		"--add-exports", "java.security.jgss/sun.security.krb5=ALL-UNNAMED"}
 	if c.realm != nil {
